@@ -1,0 +1,38 @@
+"""What there is to know about a kind of provider without talking to it: the dialects it speaks, the names of its
+models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from dataplane.core.globs import GlobSet
+from dataplane.core.snapshot import ProviderKind
+
+# The wire formats that a kind answers; names of dataplane.dialects.dialect.DialectName.
+DIALECTS: Final[Mapping[ProviderKind, frozenset[str]]] = {
+    ProviderKind.ANTHROPIC: frozenset({"anthropic_messages"}),
+    ProviderKind.ANTHROPIC_COMPATIBLE: frozenset({"anthropic_messages"}),
+    ProviderKind.OPENAI: frozenset({"openai_responses", "openai_chat"}),
+    ProviderKind.AZURE_OPENAI: frozenset({"openai_responses", "openai_chat"}),
+    ProviderKind.OPENAI_COMPATIBLE: frozenset({"openai_responses", "openai_chat"}),
+    ProviderKind.GEMINI: frozenset({"gemini"}),
+}
+
+_OPENAI_NAMES: Final = (
+    "gpt*",
+    *(f"o{digit}*" for digit in range(10)),
+    "chatgpt*",
+    "codex*",
+    "text-embedding*",
+    "computer-use*",
+)
+# What a provider serves that declares no models of its own.
+NAMES: Final[Mapping[ProviderKind, GlobSet]] = {
+    ProviderKind.ANTHROPIC: GlobSet(("claude*",)),
+    ProviderKind.OPENAI: GlobSet(_OPENAI_NAMES),
+    ProviderKind.AZURE_OPENAI: GlobSet(_OPENAI_NAMES),
+    ProviderKind.GEMINI: GlobSet(("gemini*", "gemma*", "*embedding*")),
+    ProviderKind.OPENAI_COMPATIBLE: GlobSet(("*",)),
+    ProviderKind.ANTHROPIC_COMPATIBLE: GlobSet(("*",)),
+}

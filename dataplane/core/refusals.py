@@ -1,0 +1,121 @@
+"""Words for what cannot be routed: what was asked, what would have worked, who can change it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from dataplane.core.errors import Code, Refusal
+from dataplane.core.kinds import DIALECTS
+from dataplane.core.snapshot import OrganizationView, Provider, VirtualKey
+
+# How many names a refusal lists: enough to choose from, short enough for a terminal.
+LISTED: Final = 10
+
+# Of what a client sent, so much is repeated to it.
+QUOTED: Final = 100
+
+_APIS: Final[Mapping[str, str]] = {
+    "anthropic_messages": "the Anthropic Messages API",
+    "openai_responses": "the OpenAI Responses API",
+    "openai_chat": "the OpenAI Chat Completions API",
+    "gemini": "the Gemini API",
+}
+
+
+def unroutable(
+    view: OrganizationView,
+    key: VirtualKey,
+    dialect: str,
+    model: str,
+    usable: Sequence[Provider],
+    found: bool,
+    elsewhere: Provider | None,
+    names: Sequence[str],
+) -> Refusal:
+    """Why nobody can answer. `found`: somebody serves the model; `elsewhere` would be allowed to, but speaks another
+    dialect; `names` would have worked.
+    """
+    if not usable:
+        return no_provider(view, dialect)
+    works = _nearest(model, names)
+    facts: dict[str, object] = {"model": _clean(model), "models": works}
+    instead = _listing("use", works, len(names))
+    who = who_can_help(view)
+    if elsewhere is not None:
+        speaks = " or ".join(_api(name) for name in sorted(DIALECTS[elsewhere.kind]))
+        return Refusal(
+            Code.PROVIDER_NOT_REACHABLE,
+            f"model '{_clean(model)}' is served by provider '{elsewhere.name}', which speaks {speaks} and not "
+            f"{_api(dialect)}; {instead}{who} can add a provider that does",
+            meta=facts | {"provider": elsewhere.name},
+        )
+    if found:
+        return Refusal(
+            Code.MODEL_NOT_ALLOWED,
+            f"model '{_clean(model)}' is not allowed for this key; {instead}{who} can change the key's allowed models",
+            meta=facts,
+        )
+    name = _named_but_closed(view, key, model)
+    if name:
+        mine = [provider.name for provider in usable][:LISTED]
+        return Refusal(
+            Code.PROVIDER_NOT_REACHABLE,
+            f"provider '{name}' is not available to this key; {_listing('use', mine, len(usable))}"
+            f"{who} can change the key's providers",
+            meta=facts | {"provider": name, "providers": mine},
+        )
+    return Refusal(
+        Code.MODEL_NOT_RECOGNIZED,
+        f"no provider serves model '{_clean(model)}'; {instead}{who} can add an alias or a provider for it",
+        meta=facts,
+    )
+
+
+def no_provider(view: OrganizationView, dialect: str) -> Refusal:
+    return Refusal(
+        Code.NO_PROVIDER_CONFIGURED,
+        f"this key may use no provider that speaks {_api(dialect)}; {who_can_help(view)} can add one",
+    )
+
+
+def _named_but_closed(view: OrganizationView, key: VirtualKey, model: str) -> str:
+    """The provider that the request or its alias names, when the key may not use it."""
+    alias = view.alias(key, model)
+    if alias is not None and alias.provider_id:
+        target = view.by_id.get(alias.provider_id)
+        return target.name if target is not None else alias.provider_id
+    name = (alias.model if alias is not None else model).partition("/")[0]
+    named = view.by_name.get(name)
+    return named.name if named is not None and key.providers_allowed and named.id not in key.providers_allowed else ""
+
+
+def _nearest(model: str, names: Sequence[str]) -> list[str]:
+    """Those with the longest common beginning first; their order decides among equals."""
+
+    def common(name: str) -> int:
+        for position, (ours, theirs) in enumerate(zip(name, model, strict=False)):
+            if ours != theirs:
+                return -position
+        return -min(len(name), len(model))
+
+    return sorted(names, key=common)[:LISTED]
+
+
+def _listing(verb: str, names: Sequence[str], total: int) -> str:
+    if not names:
+        return ""
+    more = f" (and {total - len(names)} more)" if total > len(names) else ""
+    return f"{verb} {', '.join(names)}{more}; "
+
+
+def _clean(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:QUOTED])
+
+
+def _api(dialect: str) -> str:
+    return _APIS.get(dialect, dialect)
+
+
+def who_can_help(view: OrganizationView) -> str:
+    return _clean(view.contact) or "an admin of your organization"

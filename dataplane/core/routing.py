@@ -1,0 +1,168 @@
+"""Where a request goes: from the client's model name to a provider and its model name.
+
+In this order: alias (of the key, its project, its organization) → `provider/model` → providers that declare the model,
+by name before by glob → providers whose kind's own names match; among equals the lowest priority number, then the id.
+The first one that speaks the client's dialect and that the key allows is taken. What the key allows is judged after the
+alias, on `model` and on `provider/model`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar, cast
+
+from dataplane.core import refusals
+from dataplane.core.errors import Code, Refusal
+from dataplane.core.globs import GlobSet, compiled
+from dataplane.core.kinds import DIALECTS, NAMES
+from dataplane.core.pricing import price_family
+from dataplane.core.snapshot import OrganizationView, Provider, Snapshot, VirtualKey
+
+# Fine-tuned models have the longest names, about 100 characters.
+LONGEST_NAME: Final = 256
+
+# What is remembered per organization until something in it changes: candidates for each combination of allow-lists,
+# dialect and model, lists of reachable models for each of allow-lists and dialect.
+REMEMBERED: Final = 1024
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One provider that can answer, and what it calls the model."""
+
+    provider: Provider
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReachableModel:
+    """A name that a client may ask for: an alias or a model; `owned_by` is the provider's name."""
+
+    id: str
+    owned_by: str
+
+
+def resolve(snapshot: Snapshot, key: VirtualKey, dialect: str, model: str) -> Candidate:
+    """The candidate for `model` (as the client wrote it). Remembered. Raises Refusal."""
+    view = snapshot.view(key.organization_id)
+    question = (_scopes(view, key), key.models_allowed, key.providers_allowed, dialect, model)
+    known = cast("Candidate | None", view.remembered.get(question))
+    return known or _remember(view, question, _resolve(snapshot, key, dialect, model))
+
+
+def _resolve(snapshot: Snapshot, key: VirtualKey, dialect: str, model: str) -> Candidate:
+    if not model:
+        raise Refusal(Code.MISSING_MODEL, "the request names no model")
+    if len(model) > LONGEST_NAME:
+        raise Refusal(Code.BAD_REQUEST, f"the model's name is longer than {LONGEST_NAME} characters")
+    view = snapshot.view(key.organization_id)
+    usable = [provider for provider in view.providers if _usable(key, provider)]
+    found = _candidates(view, key, model, usable)
+    allowed = [candidate for candidate in found if _allowed(key, candidate.provider, candidate.model)]
+    for candidate in allowed:
+        if dialect in DIALECTS[candidate.provider.kind]:
+            return candidate
+    names = [reachable.id for reachable in reachable_models(snapshot, key, dialect)]
+    elsewhere = allowed[0].provider if allowed else None
+    raise refusals.unroutable(view, key, dialect, model, usable, bool(found), elsewhere, names)
+
+
+def for_dialect(snapshot: Snapshot, key: VirtualKey, dialect: str) -> Candidate:
+    """For requests that name no model (stored responses, cached contents): the first provider that speaks the dialect.
+
+    The candidate's model is empty. Raises Refusal.
+    """
+    view = snapshot.view(key.organization_id)
+    for provider in view.providers:
+        if _usable(key, provider) and dialect in DIALECTS[provider.kind]:
+            return Candidate(provider, "")
+    raise refusals.no_provider(view, dialect)
+
+
+def reachable_models(snapshot: Snapshot, key: VirtualKey, dialect: str | None) -> Sequence[ReachableModel]:
+    """Every name that `resolve` accepts and that we can tell: aliases, declared models, and the price list's models for
+    providers that declare globs or nothing. Aliases first, then by name; with `dialect` only what speaks it.
+
+    Remembered: pickers ask for it in bursts, and every refusal of a model names some of it.
+    """
+    view = snapshot.view(key.organization_id)
+    question = (_scopes(view, key), key.models_allowed, key.providers_allowed, dialect)
+    found = cast("tuple[ReachableModel, ...] | None", view.remembered.get(question))
+    return found if found is not None else _remember(view, question, tuple(_reachable(view, key, dialect)))
+
+
+def _scopes(view: OrganizationView, key: VirtualKey) -> tuple[str, str]:
+    """Whose aliases hold for the key, beside the organization's."""
+    return (key.id if key.id in view.scopes else "", key.project_id if key.project_id in view.scopes else "")
+
+
+def _remember(view: OrganizationView, question: object, answer: T) -> T:
+    if len(view.remembered) >= REMEMBERED:
+        view.remembered.clear()
+    view.remembered[question] = answer
+    return answer
+
+
+def _reachable(view: OrganizationView, key: VirtualKey, dialect: str | None) -> Iterator[ReachableModel]:
+    usable = [provider for provider in view.providers if _usable(key, provider)]
+    aliases = {name for scope, name in view.aliases if scope in (key.id, key.project_id, "")}
+    models = {name for provider in usable for name in _known_names(view, provider)}
+    for name in (*sorted(aliases), *sorted(models - aliases)):
+        for candidate in _candidates(view, key, name, usable):
+            if (dialect is None or dialect in DIALECTS[candidate.provider.kind]) and _allowed(
+                key, candidate.provider, candidate.model
+            ):
+                yield ReachableModel(name, candidate.provider.name)
+                break
+
+
+def declared(provider: Provider) -> GlobSet:
+    """The models that an admin said it serves; empty: its kind's own names."""
+    return compiled((*provider.models, *(model for model, _ in provider.deployments)))
+
+
+def _candidates(view: OrganizationView, key: VirtualKey, model: str, usable: Sequence[Provider]) -> list[Candidate]:
+    """All that can answer, best first, whatever dialect they speak and whatever models the key allows."""
+    alias = view.alias(key, model)
+    if alias is not None:
+        model = alias.model
+        if alias.provider_id:
+            target = view.by_id.get(alias.provider_id)
+            return [Candidate(target, model)] if target is not None and _usable(key, target) else []
+    name, _, rest = model.partition("/")
+    named = view.by_name.get(name) if rest else None
+    if named is not None:
+        serves = declared(named)
+        return [Candidate(named, rest)] if _usable(key, named) and (not serves or serves.matches(rest)) else []
+    by_name, by_glob, by_kind = [], [], []
+    for provider in usable:
+        serves = declared(provider)
+        if model in serves.names:
+            by_name.append(Candidate(provider, model))
+        elif serves.matches(model):
+            by_glob.append(Candidate(provider, model))
+        elif not serves and NAMES[provider.kind].matches(model):
+            by_kind.append(Candidate(provider, model))
+    return [*by_name, *by_glob, *by_kind]
+
+
+def _usable(key: VirtualKey, provider: Provider) -> bool:
+    return not key.providers_allowed or provider.id in key.providers_allowed
+
+
+def _allowed(key: VirtualKey, provider: Provider, model: str) -> bool:
+    if not key.models_allowed:
+        return True
+    allowed = compiled(key.models_allowed)
+    return allowed.matches(model) or allowed.matches(f"{provider.name}/{model}")
+
+
+def _known_names(view: OrganizationView, provider: Provider) -> Iterable[str]:
+    serves = declared(provider)
+    yield from serves.names
+    if view.prices is not None and (serves.globs or not serves):
+        patterns = serves if serves else NAMES[provider.kind]
+        yield from (name for name in view.prices.models(price_family(provider)) if patterns.matches(name))

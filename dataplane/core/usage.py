@@ -1,0 +1,164 @@
+"""What one attempt used, in disjoint classes that sum to the provider's own total."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple
+
+from dataplane.core.holds import AccountRef
+
+
+class UsageClass(StrEnum):
+    """A priced unit. Disjoint: cached input is not in INPUT, reasoning is not in OUTPUT."""
+
+    INPUT = "input"
+    CACHE_READ = "cache_read"
+    CACHE_WRITE_5M = "cache_write_5m"
+    CACHE_WRITE_1H = "cache_write_1h"
+    CACHE_WRITE = "cache_write"  # where the provider names no lifetime
+    INPUT_AUDIO = "input_audio"
+    INPUT_IMAGE = "input_image"
+    OUTPUT = "output"
+    OUTPUT_REASONING = "output_reasoning"
+    OUTPUT_AUDIO = "output_audio"
+    OUTPUT_IMAGE = "output_image"
+    WEB_SEARCH = "web_search"  # calls, not tokens
+    TOOL_CALL = "tool_call"  # calls of tools that the provider runs and bills
+
+
+INPUT_CLASSES = frozenset(
+    {
+        UsageClass.INPUT,
+        UsageClass.CACHE_READ,
+        UsageClass.CACHE_WRITE_5M,
+        UsageClass.CACHE_WRITE_1H,
+        UsageClass.CACHE_WRITE,
+        UsageClass.INPUT_AUDIO,
+        UsageClass.INPUT_IMAGE,
+    }
+)
+
+# Tokens. What else is used, searches and calls of tools, is neither input nor output.
+OUTPUT_CLASSES = frozenset(
+    {UsageClass.OUTPUT, UsageClass.OUTPUT_REASONING, UsageClass.OUTPUT_AUDIO, UsageClass.OUTPUT_IMAGE}
+)
+
+
+class UsageSource(StrEnum):
+    """Who counted."""
+
+    PROVIDER = "provider"
+    METERED = "metered"  # the pod, from what it saw of an aborted stream
+    ESTIMATED = "estimated"  # from an admission whose end nobody saw
+    NONE = "none"  # the provider was never reached, or does not bill it
+
+
+_NOTHING: Mapping[UsageClass, int] = MappingProxyType({})
+
+
+class Usage(NamedTuple):
+    """Units per class (tokens, or calls), non-negative; zero classes are absent.
+
+    `service_tier`, `speed` and `geo` come from the response, since providers downgrade. `raw` is the provider's own
+    usage object as JSON text, empty when it sent none.
+    """
+
+    units: Mapping[UsageClass, int] = _NOTHING
+    source: UsageSource = UsageSource.NONE
+    service_tier: str = ""
+    speed: str = ""
+    geo: str = ""
+    raw: str = ""
+
+    @property
+    def input_tokens(self) -> int:
+        """All input, cached or not: what a long-context threshold is compared with."""
+        return self.tokens[0]
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """All input and all output."""
+        incoming = outgoing = 0
+        for unit, count in self.units.items():
+            if unit in INPUT_CLASSES:
+                incoming += count
+            elif unit in OUTPUT_CLASSES:
+                outgoing += count
+        return incoming, outgoing
+
+
+NO_USAGE = Usage()
+
+
+class RecordStatus(StrEnum):
+    ADMITTED = "admitted"  # about to connect to the provider
+    FINAL = "final"  # ended, however
+
+
+class Outcome(StrEnum):
+    OK = "ok"
+    PROVIDER_ERROR = "provider_error"  # the provider answered with an error, forwarded verbatim
+    REFUSED = "refused"  # by us, before the provider was reached
+    CLIENT_GONE = "client_gone"
+    CUT = "cut"  # by us, after the first byte
+    FAILED = "failed"  # no answer of the provider, or it broke off
+
+
+@dataclass(slots=True, kw_only=True)
+class UsageRecord:
+    """One attempt of one exchange, as the ledger keeps it. Keyed by (request_id, attempt, status).
+
+    Times are Unix milliseconds, durations milliseconds, money nano-dollars, sizes bytes. No prompt, no key.
+    Its exchange fills it in until it is settled, then nobody does: it is not frozen by its type, because a frozen one
+    costs 7 µs to make, one such for every change, and this one is on every request's path.
+    """
+
+    request_id: str
+    attempt: int = 0
+    status: RecordStatus = RecordStatus.FINAL
+    started_at_ms: int = 0
+    ended_at_ms: int = 0
+    organization_id: str = ""
+    team_id: str = ""
+    project_id: str = ""
+    principal_id: str = ""
+    key_id: str = ""
+    provider_id: str = ""
+    provider_kind: str = ""
+    dialect: str = ""
+    operation: str = ""
+    model_requested: str = ""
+    model: str = ""
+    model_reported: str = ""
+    client: str = ""
+    client_version: str = ""
+    session: str = ""
+    streaming: bool = False
+    outcome: Outcome = Outcome.OK
+    refusal_code: str = ""
+    http_status: int = 0
+    usage: Usage = NO_USAGE
+    cost_nano: int = 0
+    priced: bool = False
+    price_version: str = ""
+    first_byte_ms: int = 0
+    duration_ms: int = 0
+    revision: int = 0
+    trace_id: str = ""
+    span_id: str = ""
+    parent_span_id: str = ""
+    request_bytes: int = 0
+    response_bytes: int = 0
+    events: int = 0
+    provider_request_id: str = ""
+    tags: tuple[str, ...] = ()
+    metadata: str = ""
+    end_user_id: str = ""
+    estimated_input_tokens: int = 0
+    fingerprint: str = ""
+    accounts: tuple[AccountRef, ...] = ()
+    reserved_nano: int = 0  # ADMITTED: held on each of the accounts
+    hold_session: str = ""
