@@ -1,0 +1,196 @@
+"""Anthropic Messages: `/v1/messages` and its token count.
+
+Streaming usage: `message_start` carries the input classes, each `message_delta` cumulative figures that replace them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from dataplane.core.errors import Refusal
+from dataplane.core.usage import UsageClass
+from dataplane.dialects.clients import session_of_user_id
+from dataplane.dialects.dialect import (
+    Client,
+    DialectName,
+    ErrorResponse,
+    Meter,
+    Operation,
+    RequestFacts,
+)
+from dataplane.dialects.meters import (
+    NOTHING,
+    BodyMeter,
+    EventMeter,
+    Tally,
+    Unbilled,
+    Units,
+    add,
+    count,
+    usage_object,
+    within,
+    word,
+)
+from dataplane.dialects.refusals import anthropic_error, anthropic_refusal
+from dataplane.dialects.scan import required_model, scan, splice
+from dataplane.dialects.size import measure
+from dataplane.dialects.sse import SseSplitter
+
+IMAGE_UPPER = 5_000  # the largest is 2,576 pixels on its long edge: 4,784 tokens
+BYTES_PER_TOKEN = 3.4  # of English prose and code with the newer tokenisers
+
+
+class _Delta(msgspec.Struct, gc=False):
+    text: msgspec.Raw = NOTHING
+    thinking: msgspec.Raw = NOTHING
+    partial_json: msgspec.Raw = NOTHING
+
+
+class _Event(msgspec.Struct, gc=False):
+    type: str = ""
+    delta: _Delta | None = None
+    message: msgspec.Raw = NOTHING
+    usage: msgspec.Raw = NOTHING
+    content_block: msgspec.Raw = NOTHING
+
+
+class _Block(msgspec.Struct, gc=False):
+    type: str = ""
+
+
+class _Message(msgspec.Struct, gc=False):
+    type: str | None = None
+    model: str | None = None
+    usage: msgspec.Raw = NOTHING
+
+
+# Looked up once: 0.15 µs each.
+_INPUT, _CACHE_READ = UsageClass.INPUT, UsageClass.CACHE_READ
+_WRITE, _SHORT, _LONG = UsageClass.CACHE_WRITE, UsageClass.CACHE_WRITE_5M, UsageClass.CACHE_WRITE_1H
+_OUTPUT, _THINKING = UsageClass.OUTPUT, UsageClass.OUTPUT_REASONING
+
+_event = msgspec.json.Decoder(_Event)
+_message = msgspec.json.Decoder(_Message)
+_block = msgspec.json.Decoder(_Block)
+
+
+class AnthropicTally(Tally):
+    bytes_per_token = BYTES_PER_TOKEN
+
+    def __init__(self, facts: RequestFacts) -> None:
+        super().__init__(facts)
+        self.started = False
+        self.ending = False  # the reason of the end was told
+        self.blocks = 0  # that were begun
+        self.open_block = ""  # its type; "" between blocks
+
+    def event(self, payload: bytes) -> None:
+        event = _event.decode(payload)
+        kind, delta = event.type, event.delta
+        if kind == "content_block_delta":
+            if delta is not None:
+                quoted = len(delta.text) + len(delta.thinking) + len(delta.partial_json)
+                self.output_bytes += max(quoted - 2, 0)
+        elif kind == "content_block_start":
+            self.blocks += 1
+            self.open_block = _block.decode(event.content_block).type
+        elif kind == "content_block_stop":
+            self.open_block = ""
+        elif kind == "message_start":
+            self.started = True
+            message = _message.decode(event.message)
+            self.model = message.model or ""
+            self.reported.update(usage_object(message.usage))
+        elif kind == "message_delta":
+            self.ending = True
+            usage = usage_object(event.usage)
+            self.reported.update(usage)
+            self.final = self.final or "output_tokens" in usage
+        elif kind == "message_stop":
+            self.complete = True
+        elif kind == "error":
+            self.failed = True
+
+    def body(self, body: bytes) -> None:
+        message = _message.decode(body)
+        self.model = message.model or ""
+        self.failed = message.type == "error"
+        self.reported = usage_object(message.usage)
+        self.final = bool(self.reported)
+        if not self.failed and not self.final:
+            self.output_bytes = len(body)
+        self.complete = True
+
+    def units(self, reported: Mapping[str, object]) -> Units:
+        units = _tokens(reported)
+        iterations = reported.get("iterations")
+        for iteration in iterations if isinstance(iterations, list) else ():
+            # the top level leaves these out, the bill does not
+            if isinstance(iteration, dict) and iteration.get("type") in ("compaction", "advisor_message"):
+                add(units, _tokens(iteration))
+        units[UsageClass.WEB_SEARCH] = count(within(reported, "server_tool_use"), "web_search_requests")
+        return units
+
+    def qualifiers(self) -> tuple[str, str, str]:
+        return word(self.reported, "service_tier"), word(self.reported, "speed"), word(self.reported, "inference_geo")
+
+
+def _tokens(reported: Mapping[str, object]) -> Units:
+    lifetimes = within(reported, "cache_creation")
+    short, long = count(lifetimes, "ephemeral_5m_input_tokens"), count(lifetimes, "ephemeral_1h_input_tokens")
+    output = count(reported, "output_tokens")
+    thinking = min(count(within(reported, "output_tokens_details"), "thinking_tokens"), output)
+    return {
+        _INPUT: count(reported, "input_tokens"),
+        _CACHE_READ: count(reported, "cache_read_input_tokens"),
+        _SHORT: short,
+        _LONG: long,
+        _WRITE: max(count(reported, "cache_creation_input_tokens") - short - long, 0),
+        _OUTPUT: output - thinking,
+        _THINKING: thinking,
+    }
+
+
+class AnthropicMessages:
+    """The `Dialect` of Anthropic's Messages API."""
+
+    name = DialectName.ANTHROPIC
+
+    def read_request(self, operation: Operation, path_model: str, body: bytes) -> RequestFacts:
+        fields = scan(body)
+        model, span = required_model(fields)
+        size = measure(body, image_upper=IMAGE_UPPER, bytes_per_token=BYTES_PER_TOKEN, tools="tools" in fields)
+        metadata = fields.value("metadata")
+        return RequestFacts(
+            model=model,
+            model_span=span,
+            stream=fields.flag("stream"),
+            max_output=fields.count("max_tokens"),
+            asks_usage=True,
+            input_tokens_upper=size.upper,
+            session=session_of_user_id(metadata.get("user_id")) if isinstance(metadata, dict) else "",
+            input_tokens_estimate=size.estimate,
+        )
+
+    def rewrite(self, body: bytes, facts: RequestFacts, *, model: str, include_usage: bool) -> bytes:
+        if facts.model_span is None or model == facts.model:
+            return body
+        return splice(body, [(*facts.model_span, msgspec.json.encode(model))])
+
+    def meter(self, operation: Operation, *, streaming: bool, facts: RequestFacts) -> Meter:
+        tally: Tally = AnthropicTally(facts) if operation is Operation.MESSAGES else Unbilled(facts)
+        return EventMeter(SseSplitter(), tally) if streaming else BodyMeter(tally)
+
+    def refusal(self, refusal: Refusal, client: Client, request_id: str) -> ErrorResponse:
+        return anthropic_refusal(refusal, client, request_id)
+
+    def stream_refusal(self, refusal: Refusal, client: Client, request_id: str, so_far: Meter) -> bytes:
+        """`event: error` is legal while a block is open. Claude Code then asks again without streaming, and shows
+        that answer."""
+        if so_far.complete or isinstance(so_far, BodyMeter):
+            return b""
+        error = {"type": "error", "error": anthropic_error(refusal, refusal.status), "request_id": request_id}
+        boundary = b"\n\n" if so_far.mid_event else b""
+        return b"%sevent: error\ndata: %s\n\n" % (boundary, msgspec.json.encode(error))

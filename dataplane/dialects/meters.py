@@ -1,0 +1,270 @@
+"""Taps on a response: an `EventMeter` over a stream, a `BodyMeter` over one JSON answer, each filling a dialect's
+`Tally`.
+
+When the provider did not get to its figures (the client left, the stream broke), usage is METERED: the input as the
+provider announced it, else `facts.input_tokens_estimate`; the output from the bytes of text, reasoning and arguments
+that were seen, at the dialect's bytes per token. Reasoning that a provider hides is not in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from math import ceil
+from types import MappingProxyType
+from typing import Protocol
+
+import msgspec
+
+from dataplane.core.usage import INPUT_CLASSES, NO_USAGE, Usage, UsageClass, UsageSource
+from dataplane.dialects.dialect import RequestFacts
+from dataplane.dialects.scan import UNREADABLE, decoded, with_whole_characters
+
+MAX_BODY = 16 * 1024 * 1024  # a larger answer is metered from its tail
+_TAIL = 64 * 1024
+_MOST = 10**12  # no provider counts so far: a larger figure is nonsense
+_RAW_LIMIT = 16 * 1024
+
+_PROVIDER = UsageSource.PROVIDER
+
+NOTHING = msgspec.Raw(b"")
+Units = dict[UsageClass, int]
+
+
+class Tally:
+    """What a response said so far. A dialect's own one knows its events, its body and how its usage object is split."""
+
+    bytes_per_token = 4.0
+    generates = True  # False: embeddings, which have no output to estimate
+
+    def __init__(self, facts: RequestFacts) -> None:
+        self.facts = facts
+        self.model = ""
+        self.complete = False
+        self.failed = False
+        self.output_bytes = 0
+        self.reported: dict[str, object] = {}  # the provider's usage object
+        self.latest = NOTHING  # a newer one, not decoded yet: some send it with every event
+        self.final = False  # `reported` covers the whole answer
+        self.extra: Units = {}  # billed calls that are counted by looking
+
+    def event(self, payload: bytes) -> None:
+        """One event's data. May raise UNREADABLE."""
+        raise NotImplementedError
+
+    def body(self, body: bytes) -> None:
+        """A whole answer. May raise UNREADABLE."""
+        raise NotImplementedError
+
+    def units(self, reported: Mapping[str, object]) -> Units:
+        raise NotImplementedError
+
+    def qualifiers(self) -> tuple[str, str, str]:
+        """service tier, speed, geo."""
+        return "", "", ""
+
+    def usage(self) -> Usage:
+        if self.latest:
+            self.reported, self.latest = usage_object(self.latest) or self.reported, NOTHING
+        units = self.units(self.reported) | self.extra if self.reported else self.extra.copy()
+        source = _PROVIDER
+        if not (self.final and self.reported):
+            if self.failed and not self.reported and not self.output_bytes:
+                return NO_USAGE
+            source = UsageSource.METERED
+            self._estimate(units)
+        tier, speed, geo = self.qualifiers()
+        raw = msgspec.json.encode(self.reported).decode() if self.reported else ""
+        used = MappingProxyType({unit: count for unit, count in units.items() if count > 0})
+        return Usage(used, source, tier, speed, geo, raw if len(raw) <= _RAW_LIMIT else "")
+
+    def _estimate(self, units: Units) -> None:
+        if not any(units.get(unit) for unit in INPUT_CLASSES):
+            units[UsageClass.INPUT] = self.facts.input_tokens_estimate
+        if self.generates:
+            seen = ceil(self.output_bytes / self.bytes_per_token) - units.get(UsageClass.OUTPUT_REASONING, 0)
+            units[UsageClass.OUTPUT] = max(units.get(UsageClass.OUTPUT, 0), seen)
+
+
+class Unbilled(Tally):
+    """For operations that cost nothing: counts of tokens, stored responses, lists."""
+
+    def event(self, payload: bytes) -> None:
+        return
+
+    def body(self, body: bytes) -> None:
+        self.complete = True
+
+    def usage(self) -> Usage:
+        return NO_USAGE
+
+
+class Splitter(Protocol):
+    @property
+    def mid_event(self) -> bool: ...
+    def feed(self, data: bytes) -> list[bytes]: ...
+    def close(self) -> list[bytes]: ...
+
+
+class _TallyMeter:
+    """What both meters show of their tally."""
+
+    def __init__(self, tally: Tally) -> None:
+        self.tally = tally
+        self.events = 0
+        self.complete = False  # the tally's, copied: it is asked after every event
+
+    @property
+    def produced(self) -> int:
+        return self.tally.output_bytes
+
+    @property
+    def failed(self) -> bool:
+        return self.tally.failed
+
+    @property
+    def model(self) -> str:
+        return self.tally.model
+
+    def usage(self) -> Usage:
+        return self.tally.usage()
+
+
+class EventMeter(_TallyMeter):
+    """Over a stream of events."""
+
+    def __init__(self, splitter: Splitter, tally: Tally) -> None:
+        super().__init__(tally)
+        self.splitter = splitter
+
+    @property
+    def mid_event(self) -> bool:
+        return self.splitter.mid_event
+
+    def feed(self, data: bytes, *, last: bool = False) -> None:
+        tally = self.tally
+        for payload in self.splitter.close() if last else self.splitter.feed(data):
+            self.events += 1
+            try:
+                tally.event(payload)
+            except UNREADABLE:
+                _again(tally.event, payload)
+        self.complete = tally.complete
+
+    def close(self) -> None:
+        self.feed(b"", last=True)
+
+
+class BodyMeter(_TallyMeter):
+    """Over one JSON answer. Keeps up to MAX_BODY of it until it is closed."""
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__(tally)
+        self._kept = bytearray()
+        self._seen = 0
+
+    @property
+    def mid_event(self) -> bool:
+        return bool(self._seen) and not self.complete
+
+    def feed(self, data: bytes) -> None:
+        self.events = 1
+        self._seen += len(data)
+        self._kept += data
+        if self._seen > MAX_BODY and len(self._kept) > 2 * _TAIL:
+            del self._kept[:-_TAIL]
+
+    def close(self) -> None:
+        body = bytes(self._kept)
+        self._kept.clear()
+        if not body:
+            return
+        if self._seen > MAX_BODY:
+            body = _usage_of_tail(body)
+        try:
+            self.tally.body(body)
+        except UNREADABLE:
+            if not _again(self.tally.body, body):
+                # half an answer: its bytes are the output that was seen
+                self.tally.output_bytes = self._seen if self.tally.generates else 0
+        self.complete = self.tally.complete
+
+
+def _again(read: Callable[[bytes], None], text: bytes) -> bool:
+    """Once more with half characters repaired; what is still unreadable is for the client to judge."""
+    try:
+        read(with_whole_characters(text))
+    except UNREADABLE:
+        return False
+    return True
+
+
+def given(raw: msgspec.Raw) -> bool:
+    """Neither absent nor null."""
+    return len(raw) > 0 and (len(raw) != 4 or bytes(raw) != b"null")
+
+
+def text_bytes(raw: msgspec.Raw) -> int:
+    """Length of a JSON string between its quotes; 0 for null and for nothing."""
+    return len(raw) - 2 if len(raw) > 2 and given(raw) else 0
+
+
+def usage_object(raw: msgspec.Raw) -> dict[str, object]:
+    """Without nulls; empty when it is no object."""
+    value = decoded(raw) if raw else None
+    if not isinstance(value, dict):
+        return {}
+    return {key: held for key, held in value.items() if held is not None} if None in value.values() else value
+
+
+def count(source: Mapping[str, object], key: str) -> int:
+    value = source.get(key)
+    if type(value) is int and 0 <= value <= _MOST:
+        return value
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        return 0
+    return int(min(max(value, 0), _MOST))
+
+
+def within(source: Mapping[str, object], key: str) -> dict[str, object]:
+    value = source.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def word(source: Mapping[str, object], key: str) -> str:
+    value = source.get(key)
+    return value[:64] if isinstance(value, str) else ""
+
+
+def split(total: int, parts: Iterable[tuple[UsageClass, int]], rest: UsageClass) -> Units:
+    """`parts` are subsets of `total`; what no part claims is `rest`. Never more than the total, whatever was
+    claimed."""
+    units: Units = {}
+    for unit, claimed in parts:
+        taken = min(claimed, total)
+        units[unit] = units.get(unit, 0) + taken
+        total -= taken
+    units[rest] = units.get(rest, 0) + total
+    return units
+
+
+def add(units: Units, more: Units) -> None:
+    for unit, number in more.items():
+        units[unit] = units.get(unit, 0) + number
+
+
+def _usage_of_tail(tail: bytes) -> bytes:
+    """A small body with the usage object that stands near the end of a large one."""
+    text = tail.decode("utf-8", "replace")
+    for key in ("usageMetadata", "usage"):
+        at = text.rfind(f'"{key}"')
+        opening = text.find("{", at) if at >= 0 else -1
+        if opening >= 0:
+            try:
+                found, _ = json.JSONDecoder().raw_decode(text, opening)
+            except (ValueError, RecursionError):
+                continue
+            return msgspec.json.encode({key: found})
+    return b""

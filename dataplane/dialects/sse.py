@@ -1,0 +1,115 @@
+"""Server-sent events out of bytes in any chunking (WHATWG HTML §9.2.6), for looking on only: nothing is ever re-framed.
+
+Only the joined `data` of an event is handed out; comments, names, ids and retry times are nobody's business here.
+One leniency: `close` also hands out a last event that lacks its blank line.
+"""
+
+from __future__ import annotations
+
+MAX_EVENT = 16 * 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
+
+
+class SseSplitter:
+    """Feed it chunks, get the payloads of the events that became complete. `overflowed` after an event beyond the
+    limit: from then on it is inert."""
+
+    __slots__ = ("_after_cr", "_at_start", "_limit", "_pending", "overflowed")
+
+    def __init__(self, limit: int = MAX_EVENT) -> None:
+        self._pending = bytearray()
+        self._after_cr = False
+        self._at_start = True
+        self._limit = limit
+        self.overflowed = False
+
+    @property
+    def mid_event(self) -> bool:
+        return bool(self._pending.strip(b"\n"))
+
+    def feed(self, data: bytes) -> list[bytes]:
+        if self.overflowed:
+            return []
+        if self._after_cr or b"\r" in data:
+            if data.startswith(b"data: ") and data.endswith(b"\r\n\r\n") and not (self._after_cr or self._at_start):
+                # nearly every read of Gemini's: one whole event
+                end = len(data) - 4
+                if data.find(b"\r", 6) == end and data.find(b"\n", 6) == end + 1 and not self._pending:
+                    return [data[6:end]]
+            data = self._with_line_feeds(data)
+        pending = self._pending
+        if not pending and not self._at_start:
+            # nearly every read of a live stream: one whole event
+            start = data.find(b"\n") + 7 if data.startswith(b"event: ") else 6
+            end = len(data) - 2
+            if data.find(b"\n", start) == end and data.startswith(b"data: ", start - 6) and data.endswith(b"\n"):
+                return [data[start:end]]
+        if pending:
+            # a blank line may begin with the last byte that we had
+            start = len(pending) - 1
+            pending += data
+            cut = pending.rfind(b"\n\n", start)
+            if cut < 0:
+                self._bound()
+                return []
+            whole = bytes(pending[:cut])
+            del pending[: cut + 2]
+        else:
+            cut = data.rfind(b"\n\n")
+            if cut < 0:
+                pending += data
+                self._bound()
+                return []
+            whole = data[:cut]
+            if cut + 2 < len(data):
+                pending += data[cut + 2 :]
+        self._bound()
+        return self._payloads(whole)
+
+    def close(self) -> list[bytes]:
+        whole = bytes(self._pending)
+        self._pending.clear()
+        return self._payloads(whole) if whole else []
+
+    def _payloads(self, whole: bytes) -> list[bytes]:
+        if self._at_start:
+            self._at_start = False
+            whole = whole.removeprefix(_BOM)
+        found = []
+        for block in whole.split(b"\n\n"):
+            if block.startswith(b"data: ") and b"\n" not in block:
+                found.append(block[6:])
+                continue
+            if block.startswith(b"event: "):
+                end = block.find(b"\n")
+                if end > 0 and block.startswith(b"data: ", end + 1) and block.find(b"\n", end + 7) < 0:
+                    found.append(block[end + 7 :])
+                    continue
+            payload = _payload(block)
+            if payload is not None:
+                found.append(payload)
+        return found
+
+    def _with_line_feeds(self, data: bytes) -> bytes:
+        if self._after_cr and data.startswith(b"\n"):
+            data = data[1:]
+            if not data:
+                self._after_cr = False
+                return data
+        if data:
+            self._after_cr = data.endswith(b"\r")
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _bound(self) -> None:
+        if len(self._pending) > self._limit:
+            self._pending.clear()
+            self.overflowed = True
+
+
+def _payload(block: bytes) -> bytes | None:
+    lines = []
+    for line in block.split(b"\n"):
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            lines.append(value[1:] if value.startswith(b" ") else value)
+    return b"\n".join(lines) if lines else None
