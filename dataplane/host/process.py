@@ -1,0 +1,202 @@
+"""One pod, from its settings to its last usage record; alone, or a worker among siblings."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dataplane import VERSION
+from dataplane.host.certificate import ServerCertificate
+from dataplane.host.exits import Exit
+from dataplane.host.siblings import Siblings
+from dataplane.host.workers import Worker
+from dataplane.link.link import Link, Status
+from dataplane.proxy.gate import http_tls, trust_authorities
+from dataplane.proxy.gateway import Gateway
+from dataplane.proxy.life import Phase
+from dataplane.proxy.limits import Limits
+from dataplane.proxy.pod import Pod
+from dataplane.settings import Settings
+from dataplane.telemetry import logs
+from dataplane.telemetry.metrics import Metrics
+from dataplane.telemetry.tasks import spawn
+from dataplane.telemetry.telemetry import Telemetry
+from dataplane.telemetry.traces import NoSpans, SpanExporter, SpanSink
+
+if TYPE_CHECKING:
+    import httpx
+
+TELEMETRY_CLOSE_S = 5.0
+COLLECTOR_TIMEOUT_S = 10.0
+
+# An exchange makes some hundred containers and no cycles, so that the default of 700 looks through them for nothing,
+# several times per request under load. Looking at 20,000 takes 0.9 ms and at five times that 5 ms (50,000: 2.5 ms,
+# twenty times that: 50 ms); a whole collection over 100,000 keys takes 200 ms, unless they are frozen: 0.01 ms.
+GC_THRESHOLDS = (20_000, 5, 100)
+
+# How long the loop may wait for the interpreter while the thread that writes logs has it; Python's own 5 ms would be a
+# request's latency many times over.
+SWITCH_S = 0.0005
+
+
+async def run(settings: Settings, collector_headers: dict[str, str], worker: Worker | None) -> int:
+    """Returns an `Exit`. Raises OSError or ssl.SSLError when it cannot start."""
+    sys.setswitchinterval(SWITCH_S)
+    asked_to_stop, impatient = _signals()
+    if worker is not None:
+        await _end_with_parent(asked_to_stop)
+    metrics = Metrics(VERSION)
+    telemetry = Telemetry(metrics, _sink(settings, collector_headers, metrics))
+    link = Link(settings, VERSION, metrics, lambda: _status(pod, telemetry))
+    tls, certificate = http_tls(), _certificate(settings)
+    siblings = None if worker is None else Siblings(worker.directory, worker.number, worker.count, telemetry.exposition)
+    pod = Pod.assemble(
+        version=VERSION,
+        limits=_limits(settings),
+        configuration=link.configuration,
+        journal=link.journal,
+        holds=link.holds,
+        telemetry=telemetry,
+        tls=tls,
+        scrape=siblings.exposition if siblings else None,
+    )
+    metrics.gauge_from("upstream_connections", lambda: pod.upstreams.counts()[0], "idle")
+    metrics.gauge_from("upstream_connections", lambda: pod.upstreams.counts()[1], "busy")
+    gateway = Gateway(pod, certificate.renew if certificate else lambda: False)
+    address = settings.listen_address
+
+    async def listen() -> None:
+        context = certificate.context if certificate else None
+        port = await gateway.listen(address.host, address.port, context, shared=worker is not None)
+        logs.info("gateway_listening", host=address.host, port=port, version=VERSION, tls=context is not None)
+
+    joins_later = worker is not None and worker.again
+    if not joins_later:
+        await listen()
+    if siblings is not None:
+        await siblings.listen()
+    telemetry.start()
+    link.start()
+    # Beside the connection to the fleet: the two take about as long.
+    await asyncio.to_thread(trust_authorities, tls, str(settings.upstream_ca or ""))
+    starting = spawn(_start(gateway, link, listen if joins_later else _nothing), "start")
+    await asked_to_stop.wait()
+    starting.cancel()
+    await asyncio.wait([starting])
+    await _drain(gateway, impatient)
+    delivered = await link.close(settings.flush_s)
+    await telemetry.close(TELEMETRY_CLOSE_S)
+    if siblings is not None:
+        siblings.close()
+    return Exit.OK if delivered else Exit.UNDELIVERED
+
+
+async def _nothing() -> None: ...
+
+
+async def _start(gateway: Gateway, link: Link, listen: Callable[[], Awaitable[None]]) -> None:
+    """Ready once there is a configuration, be it one without any keys.
+
+    `listen`: what a worker that joins serving siblings has put off until now, so that nobody meets it before.
+    """
+    await link.configuration.configured.wait()
+    await listen()
+    gateway.started()
+    # What is alive now lives as long as the process: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    logs.info("gateway_started", revision=link.configuration.snapshot.revision)
+
+
+async def _drain(gateway: Gateway, impatient: asyncio.Event) -> None:
+    """SIGTERM asks for an orderly end; a second signal, for an end."""
+    draining = spawn(gateway.drain(), "drain")
+    hurrying = spawn(impatient.wait(), "impatience")
+    await asyncio.wait([draining, hurrying], return_when=asyncio.FIRST_COMPLETED)
+    hurrying.cancel()
+    if not draining.done():
+        draining.cancel()
+        await asyncio.wait([draining])
+        await gateway.close()
+        logs.warning("gateway_stopped", open_exchanges=len(gateway.pod.exchanges), hurried=True)
+
+
+def _signals() -> tuple[asyncio.Event, asyncio.Event]:
+    first, second = asyncio.Event(), asyncio.Event()
+
+    def received() -> None:
+        (second if first.is_set() else first).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, received)
+    return first, second
+
+
+def _status(pod: Pod, telemetry: Telemetry) -> Status:
+    if pod.life.ending:
+        state = "draining"
+    elif pod.life.phase is Phase.STARTING:
+        state = "starting"
+    else:
+        state = "ready" if pod.configuration.fresh(0) else "stale"
+    return Status(
+        state=state,
+        open_exchanges=len(pod.exchanges),
+        requests_total=telemetry.requests_total,
+        refusals_total=telemetry.refusals_total,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        body_bytes=settings.body_bytes,
+        bodies_bytes=settings.bodies_bytes,
+        connections=settings.connections,
+        exchanges=settings.exchanges,
+        connect_s=settings.connect_s,
+        first_byte_s=settings.first_byte_s,
+        idle_s=settings.idle_s,
+        upstream_per_host=settings.upstream_per_host,
+        pre_drain_s=settings.pre_drain_s,
+        drain_s=settings.drain_s,
+    )
+
+
+def _certificate(settings: Settings) -> ServerCertificate | None:
+    match (settings.listen_cert, settings.listen_key):
+        case (Path() as cert, Path() as key):
+            return ServerCertificate(cert, key)
+    return None
+
+
+def _sink(settings: Settings, headers: dict[str, str], metrics: Metrics) -> SpanSink:
+    if not settings.otlp_endpoint:
+        return NoSpans()
+    described = {"service.name": "aigateway", "service.version": VERSION, "service.instance.id": settings.pod_name}
+    exporter = SpanExporter(_collector, settings.otlp_endpoint, headers, described, metrics)
+    exporter.start()
+    return exporter
+
+
+def _collector() -> httpx.AsyncClient:
+    import httpx
+
+    return httpx.AsyncClient(timeout=COLLECTOR_TIMEOUT_S, trust_env=False)
+
+
+async def _end_with_parent(asked_to_stop: asyncio.Event) -> None:
+    """The parent holds the other end of our standard input for as long as it lives."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+
+    async def watch() -> None:
+        await reader.read()
+        asked_to_stop.set()
+
+    spawn(watch(), "parent-watch")

@@ -1,0 +1,48 @@
+"""Azure OpenAI: deployments instead of models.
+
+https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle: with an API version,
+`/openai/deployments/{deployment}/…?api-version=…`; without one, and for responses always, `/openai/v1/…` with the
+deployment in the body's `model`.
+"""
+
+from __future__ import annotations
+
+from dataplane.core.snapshot import Provider
+from dataplane.dialects.dialect import Operation
+from dataplane.providers.endpoint import Endpoint, segment
+from dataplane.providers.fields import Field, field
+from dataplane.providers.kind import Call, Kind
+
+# People paste the address with any of these at its end.
+_ENDINGS = ("/openai/v1", "/openai")
+
+_BY_DEPLOYMENT = frozenset({Operation.CHAT, Operation.EMBEDDINGS})
+
+
+def deployment(provider: Provider, model: str) -> str:
+    """The deployment of a model; one of the same name unless the provider says otherwise."""
+    for name, deployed in provider.deployments:
+        if name == model:
+            return deployed
+    return model
+
+
+def _path(provider: Provider, endpoint: Endpoint, call: Call) -> str:
+    base = endpoint.path
+    for ending in _ENDINGS:
+        base = base.removesuffix(ending)
+    if provider.api_version and call.operation in _BY_DEPLOYMENT:
+        version = segment(provider.api_version)
+        return f"{base}/openai/deployments/{segment(call.model)}{call.path()}?api-version={version}"
+    return f"{base}/openai/v1{call.path()}"
+
+
+def _credential(secret: bytes) -> tuple[Field, ...]:
+    return (field(b"api-key", secret),)
+
+
+def _replaces(provider: Provider) -> frozenset[str]:
+    return frozenset({"api-version"}) if provider.api_version else frozenset()
+
+
+AZURE_OPENAI = Kind(path=_path, credential=_credential, wire_model=deployment, replaces=_replaces)

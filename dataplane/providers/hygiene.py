@@ -1,0 +1,145 @@
+"""Which headers pass: of a request all but a list, of a response only a list. And which query parameters do not.
+
+The decision about a name is made once and remembered; the names are the clients' and the providers' to choose, so the
+memory is bounded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+from urllib.parse import unquote_plus
+
+from dataplane.core.keys import MARK
+from dataplane.providers.fields import Field
+
+# Names remembered per direction; an ordinary mix of clients and providers has about 150.
+REMEMBERED: Final = 4096
+_NAME_LENGTH: Final = 64
+
+HOP_BY_HOP: Final = frozenset(
+    b"connection keep-alive proxy-connection te trailer trailers transfer-encoding upgrade http2-settings".split()
+)
+CREDENTIALS: Final = frozenset(
+    b"authorization proxy-authorization x-api-key api-key x-goog-api-key cookie x-goog-iam-authorization-token".split()
+)
+# Written anew for the provider, or none of its business: who the client is, which way it came, our own headers, our
+# traces.
+_REQUEST_DROPPED: Final = (
+    HOP_BY_HOP
+    | CREDENTIALS
+    | frozenset(b"host content-length accept-encoding expect forwarded via x-real-ip traceparent tracestate".split())
+)
+_REQUEST_DROPPED_PREFIXES: Final = (b"x-langwatch-", b"x-forwarded-", b"proxy-")
+
+_RESPONSE_NAMES: Final = frozenset(
+    b"content-type content-encoding content-language request-id x-request-id x-oai-request-id apim-request-id "
+    b"x-should-retry server-timing date cache-control x-reasoning-included x-models-etag "
+    b"x-accel-buffering azureml-model-session".split()
+)
+_RESPONSE_PREFIXES: Final = (
+    b"anthropic-",
+    b"openai-",
+    b"x-codex-",
+    b"x-goog-",
+    b"x-gemini-",
+    b"x-ratelimit-",
+    b"ratelimit",
+    b"retry-after",
+    b"x-ms-",
+)
+# Whatever its beginning, a name that speaks of credentials does not pass.
+_SECRET_NAMES: Final = re.compile(rb"api-?key|authorization|cookie|secret|credential|iam|(?:^|-)(?:key|token)(?:-|$)")
+
+_QUERY_CREDENTIALS: Final = frozenset({"key", "access_token", "api_key"})
+_QUERY: Final = re.compile(r"[!$-~]*", re.ASCII)  # printable, without space, `"` and `#`
+
+# Below this a configured credential is a placeholder ("none", "ollama") and may well be part of an innocent value.
+_TELLING_LENGTH: Final = 8
+
+_request_passes: dict[bytes, bool] = {}
+_response_passes: dict[bytes, bool] = {}
+
+
+def request_fields(fields: Iterable[Field]) -> list[Field]:
+    """The client's fields that go to the provider, in their order and spelling."""
+    passing = []
+    named: list[bytes] = []
+    passes = _request_passes
+    for pair in fields:
+        name = pair[0]
+        verdict = passes.get(name)
+        if verdict is None:
+            verdict = _remember(passes, name, _request_name_passes(name.lower()))
+        if verdict:
+            passing.append(pair)
+        elif name.lower() == b"connection":
+            named += [token.strip().lower() for token in pair[1].split(b",")]
+    if named:
+        dropped = frozenset(named) - {b"close", b"keep-alive"}
+        passing = [pair for pair in passing if pair[0].lower() not in dropped] if dropped else passing
+    return _holding_no(MARK, passing) if MARK in _lower(passing) else passing
+
+
+def response_fields(fields: Iterable[Field], credential: bytes) -> list[Field]:
+    """The provider's fields that go to the client. `Content-Length` is not among them: the relay frames the answer."""
+    passing = []
+    passes = _response_passes
+    for pair in fields:
+        verdict = passes.get(pair[0])
+        if verdict is None:
+            verdict = _remember(passes, pair[0], _response_name_passes(pair[0].lower()))
+        if verdict:
+            passing.append(pair)
+    text = _lower(passing)
+    if MARK in text:
+        passing = _holding_no(MARK, passing)
+    if len(credential) >= _TELLING_LENGTH:
+        needle = credential.lower()
+        return _holding_no(needle, passing) if needle in text else passing
+    return [pair for pair in passing if pair[1] != credential] if credential else passing
+
+
+def query_parameters(query: str, replaced: frozenset[str]) -> str:
+    """The client's query without credentials and without what the provider's configuration replaces; else as it came.
+
+    Raises ValueError for what cannot stand in a request line.
+    """
+    if not query:
+        return ""
+    if _QUERY.fullmatch(query) is None:
+        raise ValueError("not a query")
+    return "&".join([part for part in query.split("&") if _parameter_passes(part, replaced)])
+
+
+def _parameter_passes(part: str, replaced: frozenset[str]) -> bool:
+    name = unquote_plus(part.partition("=")[0]).lower()
+    return name not in _QUERY_CREDENTIALS and name not in replaced and MARK.decode() not in unquote_plus(part).lower()
+
+
+def _request_name_passes(name: bytes) -> bool:
+    return name not in _REQUEST_DROPPED and not name.startswith(_REQUEST_DROPPED_PREFIXES)
+
+
+def _response_name_passes(name: bytes) -> bool:
+    listed = name in _RESPONSE_NAMES or name.startswith(_RESPONSE_PREFIXES)
+    return listed and name not in CREDENTIALS and _SECRET_NAMES.search(name) is None
+
+
+def _remember(memory: dict[bytes, bool], name: bytes, verdict: bool) -> bool:
+    if len(name) <= _NAME_LENGTH:
+        if len(memory) >= REMEMBERED:
+            memory.clear()
+        memory[name] = verdict
+    return verdict
+
+
+def _lower(fields: Sequence[Field]) -> bytes:
+    """All of it in one text: nearly always no needle is in there, and one search tells."""
+    return b"\n".join(map(b"\n".join, fields)).lower()
+
+
+def _holding_no(needle: bytes, fields: Sequence[Field]) -> list[Field]:
+    """The fields that do not hold `needle` (lower case) in any casing."""
+    return [pair for pair in fields if needle not in pair[0].lower() and needle not in pair[1].lower()]

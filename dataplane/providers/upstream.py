@@ -1,0 +1,133 @@
+"""A client's request as the provider gets it: address, target and head; the body is the dialect's business."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from dataplane.core.errors import Code, Refusal
+from dataplane.core.routing import Candidate
+from dataplane.core.snapshot import Provider
+from dataplane.dialects.dialect import Operation
+from dataplane.providers import endpoint as endpoints
+from dataplane.providers.endpoint import Endpoint
+from dataplane.providers.fields import Field, field, lines_are_whole
+from dataplane.providers.hygiene import query_parameters, request_fields, response_fields
+from dataplane.providers.kind import Call, Kind
+from dataplane.providers.registry import KINDS
+
+# Providers prepared at once; more than any installation seen, and each is a few hundred bytes.
+PREPARED: Final = 4096
+# Targets remembered per provider (models × operations), and how long one may be.
+TARGETS: Final = 256
+TARGET_LENGTH: Final = 512
+
+_IDENTITY: Final = field("Accept-Encoding", "identity")
+
+
+class UpstreamRequest(NamedTuple):
+    """Where to connect and what the head says; `Content-Length` is for whoever knows the body."""
+
+    scheme: str
+    host: str
+    port: int
+    target: bytes
+    headers: list[Field]
+
+
+class _Prepared:
+    """What every request to one provider has in common, checked and encoded once."""
+
+    __slots__ = ("defaults", "endpoint", "fields", "host", "kind", "provider", "replaced", "targets")
+
+    def __init__(self, provider: Provider) -> None:
+        self.provider = provider
+        self.kind: Kind = KINDS[provider.kind]
+        self.endpoint: Endpoint = endpoints.parse(provider.base_url)
+        if self.endpoint.scheme == "http" and not provider.private_network:
+            raise ValueError("a credential does not travel in the clear")
+        secret = provider.credential.reveal()
+        self.host = field("Host", self.endpoint.authority)
+        self.fields = (_IDENTITY, *(self.kind.credential(secret) if secret else ()))
+        self.defaults = tuple((name.lower(), (name, value)) for name, value in self.kind.defaults)
+        self.replaced = self.kind.replaces(provider)
+        self.targets: dict[tuple[Operation, str, str, str, str], bytes] = {}
+
+    def target(self, operation: Operation, version: str, tail: str, query: str, model: str) -> bytes:
+        """What the request line says; the same few come again and again. Raises ValueError."""
+        asked = (operation, version, tail, query, model)
+        target = self.targets.get(asked)
+        if target is None:
+            path = self.kind.path(self.provider, self.endpoint, Call(operation, version, tail, model))
+            parameters = query_parameters(query, self.replaced)
+            if parameters:
+                path += ("&" if "?" in path else "?") + parameters
+            target = path.encode("ascii")
+            if len(tail) + len(query) + len(model) <= TARGET_LENGTH:
+                if len(self.targets) >= TARGETS:
+                    self.targets.clear()
+                self.targets[asked] = target
+        return target
+
+
+_prepared: dict[str, _Prepared] = {}
+
+
+def upstream_request(
+    candidate: Candidate,
+    operation: Operation,
+    path_tail: str,
+    query: str,
+    client_headers: Iterable[Field],
+    *,
+    version: str = "",
+) -> UpstreamRequest:
+    """`path_tail` and `version` as the client's route has them (`/messages` and `v1`); `{model}` in the tail is filled
+    in.
+
+    `query` is the client's, raw, without the question mark. Raises Refusal: PROVIDER_NOT_REACHABLE when the provider's
+    address or credential is unusable, BAD_REQUEST when the client's path, query or headers cannot be passed on.
+    """
+    prepared = _prepare(candidate.provider)
+    headers = [prepared.host, *request_fields(client_headers)]
+    for name, pair in prepared.defaults:
+        if not any(sent.lower() == name for sent, _ in headers):
+            headers.append(pair)
+    headers += prepared.fields
+    try:
+        target = prepared.target(operation, version, path_tail, query, wire_model(candidate))
+    except ValueError:
+        raise Refusal(Code.BAD_REQUEST, "the path, the query or the model's name cannot be passed on") from None
+    if not lines_are_whole(headers):
+        raise Refusal(Code.BAD_REQUEST, "a header of the request holds a line break")
+    where = prepared.endpoint
+    return UpstreamRequest(where.scheme, where.host, where.port, target, headers)
+
+
+def response_headers(provider: Provider, upstream_headers: Iterable[Field]) -> list[Field]:
+    """Of the provider's answer, what the client gets to see."""
+    return response_fields(upstream_headers, provider.credential.reveal())
+
+
+def wire_model(candidate: Candidate) -> str:
+    """What the body's `model` has to say to this provider: the model, or on Azure its deployment."""
+    return KINDS[candidate.provider.kind].wire_model(candidate.provider, candidate.model)
+
+
+def _prepare(provider: Provider) -> _Prepared:
+    prepared = _prepared.get(provider.id)
+    if prepared is not None and prepared.provider is provider:
+        return prepared
+    try:
+        prepared = _Prepared(provider)
+    except ValueError:
+        # No cause: it could carry the credential.
+        raise Refusal(
+            Code.PROVIDER_NOT_REACHABLE,
+            f"provider '{provider.name}' has an address or a credential that cannot be used; an admin can correct it",
+            meta={"provider": provider.name},
+        ) from None
+    if len(_prepared) >= PREPARED:
+        _prepared.clear()
+    _prepared[provider.id] = prepared
+    return prepared

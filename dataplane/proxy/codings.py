@@ -1,0 +1,149 @@
+"""Content codings, decoded step by step under a cap: what a client compressed, or a provider in spite of `identity`."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import brotli
+import zstandard
+
+from dataplane.core.errors import Code, Refusal
+
+_STEP = 64 * 1024  # decoded at a time: a bomb is noticed before it has unfolded
+_SMALL = 64 * 1024  # below this no ratio is suspicious
+
+
+class TooLarge(Exception):
+    """The decoded form passes the cap."""
+
+
+class Malformed(Exception):
+    """The bytes are not what the coding says."""
+
+
+class _Engine(Protocol):
+    def steps(self, data: bytes) -> Iterator[bytes]:
+        """The decoded form of `data`, in pieces of bounded size."""
+        ...
+
+    @property
+    def finished(self) -> bool: ...
+
+
+class _Zlib:
+    """gzip and deflate; `deflate` is zlib by RFC 9110 §8.4.1.2 and raw deflate by the habit of some clients."""
+
+    def __init__(self, window: int) -> None:
+        self._zlib = zlib.decompressobj(window)
+        self._guess = window == zlib.MAX_WBITS
+
+    def steps(self, data: bytes) -> Iterator[bytes]:
+        if self._guess and data:
+            self._guess = False
+            if data[0] & 0x0F != 8:
+                self._zlib = zlib.decompressobj(-zlib.MAX_WBITS)
+        while data:
+            if self._zlib.eof:
+                raise Malformed
+            yield self._zlib.decompress(data, _STEP)
+            data = self._zlib.unconsumed_tail or self._zlib.unused_data
+
+    @property
+    def finished(self) -> bool:
+        return self._zlib.eof
+
+
+class _Brotli:
+    def __init__(self) -> None:
+        self._brotli = brotli.Decompressor()
+
+    def steps(self, data: bytes) -> Iterator[bytes]:
+        piece = self._brotli.process(data, output_buffer_limit=_STEP)
+        while piece:
+            yield piece
+            piece = self._brotli.process(b"", output_buffer_limit=_STEP)
+
+    @property
+    def finished(self) -> bool:
+        return bool(self._brotli.is_finished())
+
+
+class _Zstandard:
+    """The library cannot stop half-way; a short input bounds the output: 4 bytes make at most one block of 128 KiB."""
+
+    _INPUT = 512
+
+    def __init__(self) -> None:
+        self._zstd = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024).decompressobj()
+
+    def steps(self, data: bytes) -> Iterator[bytes]:
+        for at in range(0, len(data), self._INPUT):
+            if self._zstd.eof:
+                raise Malformed
+            yield self._zstd.decompress(data[at : at + self._INPUT])
+        if self._zstd.unused_data:
+            raise Malformed
+
+    @property
+    def finished(self) -> bool:
+        return self._zstd.eof
+
+
+_ENGINES: dict[bytes, Callable[[], _Engine]] = {
+    b"gzip": lambda: _Zlib(16 + zlib.MAX_WBITS),
+    b"x-gzip": lambda: _Zlib(16 + zlib.MAX_WBITS),
+    b"deflate": lambda: _Zlib(zlib.MAX_WBITS),
+    b"br": _Brotli,
+    b"zstd": _Zstandard,
+}
+
+
+class Decoder:
+    """One body in one coding. Raises KeyError for a coding that it does not know."""
+
+    def __init__(self, coding: bytes, cap: int) -> None:
+        self._engine = _ENGINES[coding]()
+        self._left = cap
+
+    def feed(self, data: bytes) -> bytes:
+        """Decoded bytes. Raises TooLarge or Malformed; nothing may be fed afterwards."""
+        pieces: list[bytes] = []
+        try:
+            for piece in self._engine.steps(data):
+                self._left -= len(piece)
+                if self._left < 0:
+                    raise TooLarge
+                pieces.append(piece)
+        except (zlib.error, brotli.error, zstandard.ZstdError):
+            raise Malformed from None
+        return b"".join(pieces)
+
+    @property
+    def finished(self) -> bool:
+        return self._engine.finished
+
+
+def decode_request(body: bytes, coding: bytes, *, cap: int, ratio: int) -> bytes:
+    """The decoded body. Raises Refusal: 415 for an unknown or stacked coding, 413 for too much, 400 for garbage."""
+    coding = coding.strip().lower()
+    if coding in (b"", b"identity"):
+        return body
+    try:
+        decoder = Decoder(coding, min(cap, max(len(body) * ratio, _SMALL)))
+    except KeyError:
+        raise Refusal(
+            Code.UNSUPPORTED_ENCODING,
+            "send the body as it is or in one of gzip, deflate, br, zstd",
+            meta={"accepted": "gzip, deflate, br, zstd"},
+        ) from None
+    try:
+        decoded = decoder.feed(body)
+    except TooLarge:
+        raise Refusal(Code.PAYLOAD_TOO_LARGE, "the decompressed body is too large", meta={"limit_bytes": cap}) from None
+    except Malformed:
+        raise Refusal(Code.BAD_REQUEST, "the body is not what its Content-Encoding says") from None
+    if not decoder.finished:
+        raise Refusal(Code.BAD_REQUEST, "the compressed body ends too early")
+    return decoded

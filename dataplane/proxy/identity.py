@@ -1,0 +1,65 @@
+"""What names an exchange: our request id and the W3C trace context that it continues or begins."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_NO_TRACE = b"0" * 32
+_NO_SPAN = b"0" * 16
+
+
+class Parent(NamedTuple):
+    """The span that a client began; ids are lower-case hexadecimal."""
+
+    trace_id: str
+    span_id: str
+    flags: str
+
+
+NO_PARENT = Parent("", "", "01")
+
+
+class Identity(NamedTuple):
+    """`request_id` is the id of the usage record; ids of the trace are lower-case hexadecimal."""
+
+    request_id: str
+    trace_id: str
+    span_id: str
+    parent_span_id: str  # "" when the trace begins here
+    flags: str
+
+    def lines(self, version: str) -> bytes:
+        """Header lines of every response, errors included."""
+        request_id, trace_id, span_id, _, flags = self
+        return (
+            f"X-Langwatch-Request-Id: {request_id}\r\nX-Langwatch-Gateway-Request-Id: {request_id}\r\n"
+            f"X-Langwatch-Trace-Id: {trace_id}\r\nX-Langwatch-Span-Id: {span_id}\r\n"
+            f"X-Langwatch-Gateway-Version: {version}\r\ntraceparent: 00-{trace_id}-{span_id}-{flags}\r\n"
+        ).encode("latin-1")
+
+
+def mint(random: str, now_ms: int, parent: Parent) -> Identity:
+    """`req_` + 48 bits of milliseconds + 72 random bits: sortable, never chosen by a client.
+
+    `random`: 66 hexadecimal digits.
+    """
+    trace_id, parent_span_id, flags = parent
+    return Identity(
+        f"req_{now_ms & 0xFFFFFFFFFFFF:012x}{random[:18]}",
+        trace_id or random[18:50],
+        random[50:66],
+        parent_span_id,
+        flags,
+    )
+
+
+def parse_traceparent(value: bytes) -> Parent | None:
+    """None for anything that W3C Trace Context tells us to ignore."""
+    found = _TRACEPARENT.fullmatch(value.strip())
+    if found is None or found[1] == b"ff" or found[2] == _NO_TRACE or found[3] == _NO_SPAN:
+        return None
+    if found[1] == b"00" and found[5] is not None:
+        return None
+    return Parent(found[2].decode(), found[3].decode(), f"{int(found[4], 16) & 1:02x}")

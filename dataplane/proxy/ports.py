@@ -1,0 +1,44 @@
+"""What the proxy asks of the link about money."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
+
+from dataplane.core.budgets import Account, Accounts
+from dataplane.core.holds import AccountRef, AccountState
+from dataplane.core.lease_book import Cut, Denied, Hold
+
+
+class Holds(Protocol):
+    """The leases of this pod, and the control plane behind them."""
+
+    def at_ms(self) -> int:
+        """The control plane's clock: what decides which window an instant belongs to."""
+        ...
+
+    def hold(
+        self, request_id: str, attempt: int, accounts: Accounts, need: int, minimum: int, on_cut: Callable[[Cut], None]
+    ) -> Awaitable[Hold | Denied]:
+        """Money on every account, or the one that stands in the way. `on_cut`, once: the stream has to end."""
+        ...
+
+    def accrue(self, hold: Hold, accrued: int) -> None:
+        """What the attempt has cost so far: extends the hold ahead of need. May call `on_cut` before it returns."""
+        ...
+
+    def settle(self, hold: Hold, actual: int) -> None:
+        """The attempt has ended, however. Again: nothing."""
+        ...
+
+    def warning(self, accounts: Accounts) -> tuple[Account, int] | None:
+        """The account that is fullest, if it has passed its first threshold, and its per cent."""
+        ...
+
+    def state(self, account: AccountRef) -> AccountState | None:
+        """As the control plane told it last; None: it did not."""
+        ...
+
+    def learn(self, accounts: Iterable[Account]) -> Awaitable[None]:
+        """Ask how accounts stand, if that is not known or old. Returns when it is known, or soon anyway."""
+        ...

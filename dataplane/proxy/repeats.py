@@ -1,0 +1,61 @@
+"""Loops of clients that do not take no for an answer: the same request again and again is answered from memory.
+
+Only what was refused or cut for its budget is remembered, so that ordinary requests pay one look at an empty dict.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Final
+
+from dataplane.core.errors import Code, Refusal
+
+MOST: Final = 5  # the same request so often …
+WITHIN_S: Final = 10.0  # … in so many seconds
+WAIT_S: Final = 10
+REMEMBERED: Final = 4_096  # sessions
+
+Session = tuple[str, str]  # key id, client's session
+
+
+@dataclass(slots=True)
+class _Told:
+    """What a session was told last, for which request, and when it asked."""
+
+    request: bytes
+    words: str
+    times: deque[float] = field(default_factory=lambda: deque(maxlen=MOST))
+
+
+class Repeats:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._told: dict[Session, _Told] = {}
+
+    def check(self, session: Session, body: bytes, revision: int) -> None:
+        """Raises Refusal(RATE_LIMITED) for the sixth time within ten seconds. A new configuration forgives."""
+        told = self._told.get(session) if self._told else None
+        if told is None or len(told.times) < MOST:
+            return
+        now = self._clock()
+        if now - told.times[0] <= WITHIN_S and told.request == _fingerprint(body, revision):
+            told.times.append(now)
+            raise Refusal(Code.RATE_LIMITED, told.words, meta={"repeated": True}, retry_after=WAIT_S)
+
+    def told(self, session: Session, body: bytes, revision: int, words: str) -> None:
+        """This request was refused, or cut, in these words."""
+        request = _fingerprint(body, revision)
+        told = self._told.pop(session, None)
+        if told is None or told.request != request:
+            told = _Told(request, words)
+        told.times.append(self._clock())
+        self._told[session] = told
+        if len(self._told) > REMEMBERED:
+            del self._told[next(iter(self._told))]
+
+
+def _fingerprint(body: bytes, revision: int) -> bytes:
+    return blake2b(body, digest_size=16, salt=revision.to_bytes(8, "big")).digest()

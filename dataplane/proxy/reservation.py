@@ -1,0 +1,157 @@
+"""What one attempt holds of the budgets above its key: followed while the answer runs, settled however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from dataplane.core import budget_words
+from dataplane.core.errors import Refusal
+from dataplane.core.estimates import OutputEstimates
+from dataplane.core.lease_book import Cut, Hold, Reason
+from dataplane.core.snapshot import OrganizationView
+from dataplane.core.usage import Outcome, Usage, UsageClass, UsageSource
+from dataplane.dialects import clients
+from dataplane.dialects.dialect import DialectName, Meter
+from dataplane.dialects.meters import EventMeter
+from dataplane.proxy.http1 import Field
+from dataplane.proxy.ports import Holds
+
+# How often a running answer is priced, which takes 20 µs: per so many bytes of output (64 tokens, a tenth of a cent
+# with the dearest models) where its money is nearly used, per so many events where a provider counts hidden tokens
+# along (Gemini).
+LOOK_BYTES: Final = 256
+LOOK_EVENTS: Final = 16
+NEVER: Final = 1 << 62
+
+# A tokeniser of today makes a token of at least so many bytes of text.
+_BYTES_PER_TOKEN: Final = 3
+_PICO_PER_NANO: Final = 1_000
+_MINUTE_MS: Final = 60_000
+
+_OUTPUT: Final = (UsageClass.OUTPUT, UsageClass.OUTPUT_REASONING)
+
+
+class Payer(Protocol):
+    """The exchange that holds."""
+
+    def cost_so_far(self) -> int: ...
+    def cut(self, refusal: Refusal, outcome: Outcome = ..., status: int = ...) -> None: ...
+
+
+class Money(Protocol):
+    """What an exchange asks of its reservation."""
+
+    def follow(self, meter: Meter, dialect: DialectName) -> Callable[[], None]:
+        """What to call after every read of the running answer."""
+        ...
+
+    def fields(self, client: str) -> list[Field]:
+        """Headers of the answer."""
+        ...
+
+    def settle(self, cost_nano: int, usage: Usage) -> None: ...
+
+
+class Unheld:
+    """Of an exchange that no budget covers, or that has not come so far."""
+
+    def follow(self, meter: Meter, dialect: DialectName) -> Callable[[], None]:
+        return _nothing_to_do
+
+    def fields(self, client: str) -> list[Field]:
+        return []
+
+    def settle(self, cost_nano: int, usage: Usage) -> None: ...
+
+
+def _nothing_to_do() -> None: ...
+
+
+UNHELD: Final = Unheld()
+
+
+class Reservation:
+    """A hold and its exchange. `pico_per_token`: the dearest output of the model; `asker`: model and person."""
+
+    def __init__(
+        self,
+        hold: Hold,
+        holds: Holds,
+        estimates: OutputEstimates,
+        view: OrganizationView,
+        payer: Payer,
+        pico_per_token: int,
+        asker: tuple[str, str],
+    ) -> None:
+        self.hold = hold
+        self.accounts = hold.accounts
+        self._holds = holds
+        self._estimates = estimates
+        self._view = view
+        self._payer = payer
+        self._asker = asker
+        self._pico_per_byte = max(1, pico_per_token // _BYTES_PER_TOKEN)
+        self._look_at_byte = 0
+        self._look_at_event = NEVER
+        self._events = NEVER
+
+    def follow(self, meter: Meter, dialect: DialectName) -> Callable[[], None]:
+        """Only a stream can be followed: an answer in one piece tells what it costs when it is over."""
+        if not isinstance(meter, EventMeter):
+            return _nothing_to_do
+        if dialect is DialectName.GEMINI:
+            self._events = LOOK_EVENTS
+            self._look_at_event = 1
+
+        def heard() -> None:
+            if meter.produced >= self._look_at_byte or meter.events >= self._look_at_event:
+                self._look(meter)
+
+        return heard
+
+    def _look(self, meter: Meter) -> None:
+        accrued = self._payer.cost_so_far()
+        self._holds.accrue(self.hold, accrued)
+        ahead = (self.hold.charged - accrued) // 2  # the other half is for asking in time
+        self._look_at_byte = meter.produced + max(LOOK_BYTES, ahead * _PICO_PER_NANO // self._pico_per_byte)
+        self._look_at_event = meter.events + self._events
+
+    def ended_by(self, cut: Cut) -> None:
+        """The money is used up: in the loop's next turn, since what came last is still on its way to the client."""
+        if cut.reason is Reason.UNREACHABLE:
+            refusal = budget_words.unreachable(cut.account)
+        else:
+            refusal = budget_words.exhausted(self._view, cut.account, cut.state, self._holds.at_ms())
+        asyncio.get_running_loop().call_soon(self._payer.cut, refusal, Outcome.CUT)
+
+    def settle(self, cost_nano: int, usage: Usage) -> None:
+        self._holds.settle(self.hold, cost_nano)
+        if usage.source is UsageSource.PROVIDER:
+            self._estimates.learn(*self._asker, sum(usage.units.get(unit, 0) for unit in _OUTPUT))
+
+    def fields(self, client: str) -> list[Field]:
+        """How full the fullest budget is."""
+        found: list[Field] = []
+        warning = self._holds.warning(self.accounts)
+        if warning is not None:
+            account, percent = warning
+            found.append((b"X-Langwatch-Budget-Warning", f"{account.budget.scope_kind}:{percent}".encode()))
+        return found + self._codex_footer() if client == clients.CODEX else found
+
+    def _codex_footer(self) -> list[Field]:
+        """What Codex shows below its input line: its own words for an allowance."""
+        known = [
+            (state.percent, account.window)
+            for account in self.accounts
+            if account.window.ends_ms and (state := self._holds.state(account.ref)) is not None
+        ]
+        if not known:
+            return []
+        percent, window = max(known, key=lambda each: each[0])
+        return [
+            (b"x-codex-primary-used-percent", b"%d" % min(percent, 100)),
+            (b"x-codex-primary-window-minutes", b"%d" % ((window.ends_ms - window.starts_ms) // _MINUTE_MS)),
+            (b"x-codex-primary-reset-at", b"%d" % (window.ends_ms // 1000)),
+        ]
