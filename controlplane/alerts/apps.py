@@ -1,0 +1,46 @@
+"""The app's registration, and the check that every channel's secret can be opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.core import checks
+
+
+class AlertsConfig(AppConfig):
+    name = "controlplane.alerts"
+    label = "alerts"
+
+    def ready(self) -> None:
+        from controlplane.budgets.bell import on_crossing
+
+        checks.register(secrets_can_be_opened, checks.Tags.database)
+        on_crossing(_sweep_at_once)
+
+
+def _sweep_at_once() -> None:
+    """Spending has crossed a threshold: nobody waits for the next sweep of the schedule."""
+    from controlplane.alerts.tasks import sweep
+    from controlplane.celery import ring
+
+    ring(sweep)
+
+
+def secrets_can_be_opened(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    from django.db import connection
+
+    from controlplane.alerts.models import Channel
+    from controlplane.alerts.sealed import check_roots
+    from controlplane.environment import ConfigurationError
+
+    if not databases or Channel._meta.db_table not in connection.introspection.table_names():
+        return []
+    try:
+        check_roots()
+    except ConfigurationError as error:
+        return [checks.Critical(str(error), hint="Put the old root key back, last in the list.", id="alerts.E001")]
+    return []

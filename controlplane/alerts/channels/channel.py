@@ -1,0 +1,149 @@
+"""What a channel is asked to say, what it needs for that, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from django.core.exceptions import ValidationError
+
+from controlplane.environment import environment
+from controlplane.providers import gate, ssrf
+from dataplane.core.secret import Secret
+
+LONGEST_EXCERPT = 300  # characters
+COVERED = "•••"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing to say. `what`: triggered, resolved or test. `id` is the same at every try, so a receiver can tell."""
+
+    id: str
+    what: str
+    dedup_key: str  # the same for an alert's beginning and its end
+    organization: str
+    rule: str
+    kind: str
+    severity: str
+    subject: str
+    title: str
+    happened_at: datetime
+    facts: Sequence[tuple[str, str]] = ()
+    data: Mapping[str, object] = field(default_factory=dict)
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to: the channel's address and its secret, opened for this one use."""
+
+    address: str
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`again`: whether another try makes sense. `wait_s`: how long the receiver asked for. `response`: an excerpt."""
+
+    ok: bool
+    message: str
+    status: int = 0
+    response: str = ""
+    again: bool = True
+    wait_s: int = 0
+
+
+class ChannelType(Protocol):
+    """A slice: one folder, one line in the registry."""
+
+    @property
+    def kind(self) -> str:
+        """As `ChannelKind` says it."""
+
+    @property
+    def help(self) -> str:
+        """For whoever fills in the form: what to get where."""
+
+    @property
+    def address_label(self) -> str:
+        """Empty: it has no address."""
+
+    @property
+    def default_address(self) -> str: ...
+
+    @property
+    def secret_label(self) -> str:
+        """Empty: it has no secret."""
+
+    @property
+    def says_resolved(self) -> bool:
+        """Whether it is told when an alert is over."""
+
+    def check_address(self, address: str) -> str:
+        """In the one form that is stored. Raises ValidationError with what would be right."""
+
+    def check_secret(self, secret: Secret) -> Secret:
+        """The same for the secret."""
+
+    def deliver(self, event: Event, target: Target) -> Outcome:
+        """Say it now. Raises nothing for what the receiver or the network does."""
+
+
+def checked_url(text: str, field_name: str) -> ssrf.BaseUrl:
+    """A URL that may be connected to. Raises ValidationError."""
+    try:
+        return ssrf.parse(text, private_allowed=environment().allow_private_providers)
+    except ssrf.UnsafeUrl as error:
+        raise ValidationError({field_name: str(error).replace("base URL", "URL")}) from None
+
+
+def post(
+    url: str, content: bytes, headers: Mapping[str, str], *, secrets: Sequence[str], path: str = ""
+) -> Outcome | gate.Answer:
+    """POST through the gate: the answer, or the outcome of there being none. `secrets` are covered in every word."""
+    try:
+        parsed = ssrf.parse(url, private_allowed=environment().allow_private_providers)
+        return gate.call(
+            "POST", parsed, path=path, headers={"user-agent": "aigateway-alerts", **headers}, content=content
+        )
+    except ssrf.UnsafeUrl as error:
+        words = covered(str(error).replace("base URL", "URL"), secrets)
+        # A name that has no address just now may have one later; an address that is refused stays refused.
+        return Outcome(False, f"The URL cannot be used: {words}.", again="has no address" in words)
+    except gate.Unreachable as error:
+        return Outcome(False, covered(str(error), secrets))
+
+
+def judged(answer: gate.Answer, *, secrets: Sequence[str], final: frozenset[int]) -> Outcome:
+    """The outcome of an answer: any 2xx is success; `final`: statuses after which no other try makes sense."""
+    excerpt = excerpt_of(answer.body, secrets)
+    status = answer.status
+    if 200 <= status < 300:
+        return Outcome(True, f"Accepted ({status}).", status, excerpt)
+    if 300 <= status < 400:
+        return Outcome(
+            False, f"It redirects elsewhere ({status}), which is not followed.", status, excerpt, again=False
+        )
+    wait = answer.headers.get("retry-after", "")
+    wait_s = int(wait) if wait.isascii() and wait.isdigit() and len(wait) < 6 else 0
+    return Outcome(False, f"Refused ({status}).", status, excerpt, again=status not in final, wait_s=wait_s)
+
+
+def excerpt_of(body: bytes, secrets: Sequence[str]) -> str:
+    """The beginning of an answer as printable text, without anything that we sent as a secret."""
+    text = covered(body.decode("utf-8", errors="replace"), secrets)
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:LONGEST_EXCERPT]
+
+
+def covered(text: str, secrets: Sequence[str]) -> str:
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, COVERED)
+    return text
+
+
+def cut(text: str, most: int) -> str:
+    """At most so many characters, an ellipsis where something is missing."""
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,69 @@
+"""Background work on alerts. The sweep finds whatever a bell that was not heard should have done."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Any
+
+from celery import shared_task
+from django.utils import timezone
+
+from controlplane.celery import ring
+
+SCHEDULE: dict[str, dict[str, Any]] = {
+    "alerts: budgets, and what is due": {"task": "alerts.sweep", "schedule": timedelta(seconds=10)},
+    "alerts: spend velocity": {"task": "alerts.watch_spend", "schedule": timedelta(minutes=5)},
+    "alerts: unpriced models and lost usage": {"task": "alerts.watch_usage", "schedule": timedelta(minutes=1)},
+    "alerts: forget what is past its retention": {"task": "alerts.forget_old", "schedule": timedelta(hours=6)},
+}
+DUE_AT_A_TIME = 500
+BY_HAND_S = 60.0  # how long a sweep delivers by itself when no worker hears the bell
+
+
+@shared_task(name="alerts.sweep")
+def sweep() -> int:
+    """Evaluate budgets, end what is over, and see to it that everything due is delivered. How many were due."""
+    from controlplane.alerts import budget_watch, raising
+    from controlplane.alerts.deliver import due
+
+    now = timezone.now()
+    budget_watch.look(now)
+    budget_watch.end_fallen(now)
+    raising.end_over(now)
+    waiting = due(timezone.now(), DUE_AT_A_TIME)
+    deadline = time.monotonic() + BY_HAND_S
+    heard = True
+    for delivery_id in waiting:
+        heard = heard and ring(deliver, delivery_id)
+        if not heard and time.monotonic() < deadline:
+            deliver(delivery_id)
+    return len(waiting)
+
+
+@shared_task(name="alerts.deliver")
+def deliver(delivery_id: str) -> bool:
+    from controlplane.alerts import deliver as delivering
+
+    return delivering.deliver(delivery_id)
+
+
+@shared_task(name="alerts.watch_spend")
+def watch_spend() -> int:
+    from controlplane.alerts import spend_watch
+
+    return spend_watch.look(timezone.now())
+
+
+@shared_task(name="alerts.watch_usage")
+def watch_usage() -> int:
+    from controlplane.alerts import usage_watch
+
+    return usage_watch.look(timezone.now())
+
+
+@shared_task(name="alerts.forget_old")
+def forget_old() -> int:
+    from controlplane.alerts.raising import forget_old as forget
+
+    return forget(timezone.now())

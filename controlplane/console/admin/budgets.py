@@ -1,0 +1,247 @@
+"""Budgets: the tree of an organization, limits on any scope, more money for a while, resets, the books behind them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+
+from controlplane.budgets import actions, queries
+from controlplane.budgets.models import Budget, Override, ScopeKind
+from controlplane.budgets.preview import preview
+from controlplane.budgets.rules import overdraft_of
+from controlplane.console import budget_pages
+from controlplane.console.access import actor_of
+from controlplane.console.base import ConsoleAdmin
+from controlplane.console.budget_form import BudgetAddForm, BudgetForm, organization_of
+from controlplane.console.budget_words import branches, limit_words, line_of, page_of
+from controlplane.console.cells import NOTHING, pill, two_lines
+from controlplane.console.decorators import button, display
+from controlplane.console.site import site
+from controlplane.console.wording import count, dollars
+from controlplane.tenancy.permissions import Forbidden, Verb, may, organizations_of
+
+TREES = 20  # of organizations, on one page
+
+MONEY = {"fields": ("limit_nano", "window", "on_breach")}
+NARROWED = {
+    "classes": ("collapse",),
+    "description": "Leave empty for every request of what it covers.",
+    "fields": ("provider", "model_pattern"),
+}
+TIME = {"classes": ("collapse",), "fields": ("timezone", "anchor")}
+EDGE = {"classes": ("collapse",), "fields": ("outage", "overdraft_nano", "thresholds", "contact")}
+
+
+class BudgetAdmin(ConsoleAdmin):
+    view_verb = Verb.BUDGET_VIEW
+    add_verb = Verb.BUDGET_CHANGE
+    change_verb = Verb.BUDGET_CHANGE
+    delete_verb = Verb.BUDGET_CHANGE
+    choice_verbs = {"provider": Verb.PROVIDER_VIEW}
+    list_display = ("name", "shown_scope", "shown_limit", "shown_state", "shown_spent", "shown_ends")
+    list_filter = ("organization", "scope_kind", "window", "on_breach", "enabled")
+    list_select_related = ("organization", "provider")
+    search_fields = ("name", "scope_name", "scope_id", "id")
+    ordering = ("organization", "scope_kind", "name")
+    list_before_template = "console/budget_tree.html"
+    change_form_outer_before_template = "console/budget_standing.html"
+    change_form_outer_after_template = "console/budget_books.html"
+    add_fieldsets = (
+        (None, {"fields": ("scope", "name")}),
+        ("Money", MONEY),
+        ("Narrowed to", NARROWED),
+        ("Windows", TIME),
+        ("At the edge", {**EDGE, "fields": (*EDGE["fields"], "enabled")}),
+    )
+    fieldsets = (
+        (None, {"fields": ("name", "shown_scope")}),
+        ("Money", MONEY),
+        ("Narrowed to", NARROWED),
+        ("Windows", TIME),
+        ("At the edge", EDGE),
+    )
+    looked_at_fieldsets = (
+        (None, {"fields": ("name", "shown_scope")}),
+        ("Money", {"fields": ("shown_limit", "window", "on_breach")}),
+        ("Narrowed to", {"fields": ("provider", "model_pattern")}),
+        ("Windows", {"fields": ("timezone", "anchor")}),
+        ("At the edge", {"fields": ("outage", "shown_overdraft", "shown_thresholds", "contact")}),
+    )
+    readonly_fields = ("shown_scope", "shown_limit", "shown_overdraft", "shown_thresholds")
+    actions_detail = ("override", "reset", "disable", "enable")
+
+    # ---- list ----
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        actor = actor_of(request)
+        trees = [queries.tree(actor, row) for row in organizations_of(actor).order_by("name")[:TREES]]
+        shown = [list(branches(tree)) for tree in trees if tree.standings or tree.children]
+        answer = super().changelist_view(request, {**(extra_context or {}), "trees": shown})
+        changelist = getattr(answer, "context_data", {}).get("cl") if hasattr(answer, "context_data") else None
+        if changelist is not None:
+            rows = list(changelist.result_list)
+            for row in rows:
+                row.line = line_of(queries.member_standings(row)[0]) if _has_members(row) else None
+            single = [row for row in rows if row.line is None]
+            for row, standing in zip(single, queries.standings([(row, "") for row in single]), strict=True):
+                row.line = line_of(standing)
+            changelist.result_list = rows
+        return answer
+
+    @display(description="Covers")
+    def shown_scope(self, row: Budget) -> str:
+        return two_lines(row.scope_name or row.scope_id, ScopeKind(row.scope_kind).label)
+
+    @display(description="Limit", ordering="limit_nano")
+    def shown_limit(self, row: Budget) -> str:
+        return limit_words(row)
+
+    @display(description="State")
+    def shown_state(self, row: Any) -> str:
+        return pill(row.line.state, row.line.tone)
+
+    @display(description="Spent")
+    def shown_spent(self, row: Any) -> str:
+        return str(row.line.figures)
+
+    @display(description="Window ends")
+    def shown_ends(self, row: Any) -> str:
+        return str(row.line.ends)
+
+    @display(description="Overdraft")
+    def shown_overdraft(self, row: Budget) -> str:
+        return dollars(overdraft_of(row))
+
+    @display(description="Thresholds")
+    def shown_thresholds(self, row: Budget) -> str:
+        return ", ".join(f"{percent} %" for percent in row.thresholds) or NOTHING
+
+    # ---- form ----
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is not None and not self.has_change_permission(request, obj):
+            return self.looked_at_fieldsets
+        return super().get_fieldsets(request, obj)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = BudgetForm if obj is not None else BudgetAddForm
+        return super().get_form(
+            request, obj, change, **kwargs, form=type(form.__name__, (form,), {"actor": actor_of(request)})
+        )
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        if isinstance(obj, Budget):
+            return actions.may_change(actor_of(request), obj)
+        return super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_change_permission(request, obj)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        row = self.get_object(request, object_id)
+        words = budget_pages.books(request, row) if row is not None else {}
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **words})
+
+    def create(self, request: HttpRequest, data: dict[str, Any]) -> Budget:
+        organization, kind, id = data.pop("scope")
+        return actions.create_budget(
+            by=actor_of(request), organization=organization, scope_kind=kind, scope_id=id, **data
+        )
+
+    def change(self, request: HttpRequest, row: Budget, data: dict[str, Any]) -> Budget:
+        return actions.update_budget(row, by=actor_of(request), **data)
+
+    def remove(self, request: HttpRequest, row: Budget) -> None:
+        actions.delete_budget(row, by=actor_of(request))
+
+    # ---- buttons ----
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
+        """Only what the person may do to this one."""
+        row = self.get_object(request, str(object_id))
+        if row is None:
+            return []
+        shown = {"override"} if may(actor_of(request), Verb.BUDGET_OVERRIDE, row) else set()
+        if self.has_change_permission(request, row):
+            shown |= {"reset", "disable" if row.enabled else "enable"}
+        return [item for item in super().get_actions_detail(request, object_id) if item.path in shown]
+
+    @button(description="More money…", icon="add_card", url_path="override")
+    def override(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return budget_pages.override(request, self.admin_site, self._row(request, object_id))
+
+    @button(description="Reset…", icon="restart_alt", url_path="reset")
+    def reset(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        row = self._row(request, object_id)
+        if request.method != "POST":
+            return budget_pages.ask_reset(request, self.admin_site, row)
+        actions.reset_budget(row, by=actor_of(request), reason=request.POST.get("reason", ""))
+        return HttpResponseRedirect(page_of(row))
+
+    @button(description="Switch off…", icon="pause_circle", url_path="disable")
+    def disable(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        row = self._row(request, object_id)
+        if request.method != "POST":
+            return budget_pages.ask_disable(request, self.admin_site, row)
+        actions.disable_budget(row, by=actor_of(request))
+        return HttpResponseRedirect(page_of(row))
+
+    @button(description="Switch on", icon="play_circle", url_path="enable")
+    def enable(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        row = self._row(request, object_id)
+        if request.method != "POST":
+            return budget_pages.ask_enable(request, self.admin_site, row)
+        actions.enable_budget(row, by=actor_of(request))
+        return HttpResponseRedirect(page_of(row))
+
+    def get_custom_urls(self) -> tuple[tuple[str, str, Any], ...]:
+        return (
+            ("covers.json", "budgets_budget_covers", self.covers),
+            ("<path:object_id>/withdraw/", "budgets_budget_withdraw", self.withdraw),
+        )
+
+    def covers(self, request: HttpRequest, **_: Any) -> JsonResponse:
+        """Whom the chosen scope covers, for the form."""
+        kind, _separator, id = request.GET.get("scope", "").partition(":")
+        actor = actor_of(request)
+        try:
+            found = preview(actor, organization_of(actor, kind, id), kind, id)
+        except (ValidationError, Forbidden):
+            return JsonResponse({"words": "", "sample": []})
+        people = f"{count(found.principals)} people" if found.principals != 1 else "1 person"
+        keys = f"{count(found.keys)} keys" if found.keys != 1 else "1 key"
+        words = f"Covers {keys} of {people} now, and later ones."
+        if kind == ScopeKind.GROUP:
+            words = f"An allowance for each of {people}, with {keys} now."
+        return JsonResponse({"words": words, "sample": list(found.sample)})
+
+    def withdraw(self, request: HttpRequest, object_id: str, **_: Any) -> HttpResponse:
+        row = self._row(request, object_id)
+        chosen = Override.objects.filter(budget=row, pk=request.GET.get("override", "")).first()
+        if chosen is None:
+            return HttpResponseRedirect(page_of(row))
+        if request.method != "POST":
+            return budget_pages.ask_withdraw(request, self.admin_site, row, chosen)
+        actions.withdraw_override(chosen, by=actor_of(request))
+        return HttpResponseRedirect(page_of(row))
+
+    def _row(self, request: HttpRequest, object_id: str) -> Budget:
+        row: Budget | None = self.get_object(request, object_id)
+        if row is None:
+            raise Http404("no such object")
+        return row
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("organization", "provider")
+
+
+def _has_members(row: Budget) -> bool:
+    return row.scope_kind == ScopeKind.GROUP
+
+
+site.register(Budget, BudgetAdmin)

@@ -1,0 +1,215 @@
+"""`ConsoleAdmin`: the base of every admin page over rows. Permissions come from the roles' table, writes go to actions.
+
+Subclasses name verbs and fill in `create`, `change` and `remove`; a page without one of them does not offer it. What
+an action refuses with a ValidationError is shown at the field that it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
+
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.db.models import Model, QuerySet
+from django.forms import ModelForm
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from unfold.admin import ModelAdmin
+
+from controlplane.changes.actor import Actor
+from controlplane.console.access import actor_of, may_somewhere
+from controlplane.console.filters import RelatedFilter
+from controlplane.tenancy.models import Organization
+from controlplane.tenancy.permissions import Verb, may, organizations_of
+from controlplane.tenancy.queries import for_actor
+
+_REFUSED = "_console_refused"
+
+
+class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
+    """Rows of one model, as far as the person's roles reach."""
+
+    view_verb: ClassVar[Verb]
+    add_verb: ClassVar[Verb | None] = None
+    change_verb: ClassVar[Verb | None] = None
+    delete_verb: ClassVar[Verb | None] = None
+    choice_verbs: ClassVar[Mapping[str, Verb]] = {}  # for a foreign key: what the person must be able to do to a choice
+    fixed_fields: ClassVar[tuple[str, ...]] = ()  # chosen when the row is made, shown afterwards
+    shown_after_add: ClassVar[bool] = False  # adding is answered by a page of its own
+
+    actions = None
+    list_per_page = 50
+    show_facets = 0
+    compressed_fields = True
+    list_filter_sheet = True
+
+    # ---- what an app's actions do ----
+
+    def create(self, request: HttpRequest, data: dict[str, Any]) -> Model:
+        raise NotImplementedError
+
+    def change(self, request: HttpRequest, row: Any, data: dict[str, Any]) -> Model:
+        raise NotImplementedError
+
+    def remove(self, request: HttpRequest, row: Any) -> None:
+        raise NotImplementedError
+
+    # ---- who sees and does what ----
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return for_actor(actor_of(request), super().get_queryset(request), self.view_verb)
+
+    def _allowed(self, request: HttpRequest, verb: Verb | None, obj: Any) -> bool:
+        if verb is None:
+            return False
+        if isinstance(obj, Model):
+            return may(actor_of(request), verb, obj)
+        return may_somewhere(request, verb)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return may_somewhere(request, self.view_verb)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._allowed(request, self.view_verb, obj)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._allowed(request, self.add_verb, None)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._allowed(request, self.change_verb, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._allowed(request, self.delete_verb, obj)
+
+    def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
+        raise Http404("no such object")
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        verb = self.choice_verbs.get(db_field.name)
+        if verb is not None:
+            kwargs["queryset"] = choices(actor_of(request), db_field.related_model, verb)
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        if field is not None and hasattr(field.widget, "can_change_related"):
+            # The pencil and the eye beside every choice say little and cost a tab stop each.
+            field.widget.can_change_related = field.widget.can_delete_related = field.widget.can_view_related = False
+        return field
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        """Foreign keys are filtered by what the person may see."""
+        return [(item, RelatedFilter) if self._is_relation(item) else item for item in super().get_list_filter(request)]
+
+    def _is_relation(self, item: Any) -> bool:
+        return isinstance(item, str) and bool(self.opts.get_field(item).is_relation)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        fixed = self.fixed_fields if obj is not None else ()
+        return [*super().get_readonly_fields(request, obj), *fixed]
+
+    # ---- writes ----
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        extra_context = {
+            "show_save_and_add_another": False,
+            "show_save_and_continue": object_id is not None or not self.shown_after_add,
+            **(extra_context or {}),
+        }
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except ValidationError as refused:
+            # Everything was rolled back; the second pass finds the refusal at its field and shows the form again.
+            setattr(request, _REFUSED, refused)
+            return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> type[ModelForm[Any]]:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        refused = getattr(request, _REFUSED, None)
+        return cast("type[ModelForm[Any]]", form if refused is None else refusing(form, refused))
+
+    def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
+        return form.instance
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if change:
+            row = self.get_object(request, str(obj.pk))
+            data = {name: form.cleaned_data[name] for name in form.changed_data if name in form.cleaned_data}
+            if data:
+                self.change(request, row, data)
+        else:
+            made = self.create(request, dict(form.cleaned_data))
+            obj.pk = made.pk
+        obj._state.adding = False
+        obj.refresh_from_db()
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """There are no inlines: an object that is part of another one is changed by the other one's action."""
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        self.remove(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        for row in queryset:
+            self.remove(request, row)
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        """Back to the checklist for whoever came from it."""
+        answer: HttpResponse = super().response_add(request, obj, post_url_continue)
+        return HttpResponseRedirect(reverse("admin:index")) if "first" in request.GET else answer
+
+    # ---- the audit keeps the history, not Django's log ----
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        return None
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        return None
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        return None
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
+        if self.get_object(request, object_id) is None:
+            raise Http404("no such object")
+        return HttpResponseRedirect(f"{reverse('admin:changes_auditevent_changelist')}?target_id={object_id}")
+
+
+class ReadOnlyAdmin(ConsoleAdmin):
+    """Rows that nobody writes by hand."""
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Which rows: `get_queryset` says it, through which every page finds its rows."""
+        return may_somewhere(request, self.view_verb)
+
+
+def choices(actor: Actor, model: type[Model], verb: Verb) -> QuerySet[Any]:
+    """The rows of a model that the actor may do `verb` to, in the order that people look for them."""
+    if model is Organization and verb is Verb.ORGANIZATION_VIEW:
+        return organizations_of(actor)
+    return for_actor(actor, model._default_manager.all(), verb)
+
+
+def refusing(form: type[Any], refused: ValidationError) -> type[Any]:
+    """The form class with what an action refused, at the fields that it named."""
+
+    class Refusing(form):  # type: ignore[misc]
+        def _post_clean(self) -> None:
+            super()._post_clean()
+            for field, messages in by_field(refused).items():
+                self.add_error(field if field in self.fields else None, messages)
+
+    return Refusing
+
+
+def by_field(refused: ValidationError) -> dict[str | None, list[str]]:
+    if not hasattr(refused, "error_dict"):
+        return {None: list(refused.messages)}
+    return {
+        None if field == NON_FIELD_ERRORS else field: list(messages) for field, messages in refused.message_dict.items()
+    }

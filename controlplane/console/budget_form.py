@@ -1,0 +1,173 @@
+"""The form of a budget: what it covers is chosen by name, money is typed in dollars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, ClassVar, cast
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.urls import reverse_lazy
+from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminSelectWidget
+
+from controlplane.budgets import actions
+from controlplane.budgets.models import Budget, ScopeKind, default_thresholds
+from controlplane.budgets.validation import SCOPES, team_of
+from controlplane.changes.actor import Actor
+from controlplane.console.fields import LinesField
+from controlplane.console.filters import VIEW_VERBS
+from controlplane.tenancy.models import Organization
+from controlplane.tenancy.permissions import organizations_of
+from controlplane.tenancy.queries import for_actor
+
+MOST_CHOICES = 300  # of one kind; further ones are reached from their own pages
+PLACES = 9
+NANO = 10**9
+
+_TITLES = {
+    ScopeKind.ORGANIZATION: "Organizations",
+    ScopeKind.TEAM: "Teams",
+    ScopeKind.PROJECT: "Projects",
+    ScopeKind.PRINCIPAL: "People and service accounts",
+    ScopeKind.GROUP: "Groups, an allowance for each member",
+    ScopeKind.VIRTUAL_KEY: "Virtual keys",
+}
+
+
+def scope_value(kind: str, id: str) -> str:
+    return f"{kind}:{id}"
+
+
+class DollarsField(forms.DecimalField):
+    """Typed in dollars, cleans to nano-dollars."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            min_value=Decimal(0), decimal_places=PLACES, max_digits=10 + PLACES, widget=UnfoldAdminDecimalFieldWidget,
+            **kwargs,
+        )  # fmt: skip
+
+    def prepare_value(self, value: Any) -> Any:
+        if not isinstance(value, int):
+            return value
+        whole, fraction = divmod(value, NANO)
+        digits = f"{fraction:09d}".rstrip("0")
+        return f"{whole}.{digits.ljust(2, '0')}" if digits else str(whole)
+
+    def clean(self, value: Any) -> Any:
+        amount = super().clean(value)
+        return None if amount is None else int(amount * NANO)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool(initial != self.clean(data))
+        except ValidationError:
+            return True
+
+
+class PercentsField(LinesField):
+    """Whole per cents, separated by commas."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(rows=1, **kwargs)
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> Any:
+        words = [word.rstrip(" %") for word in super().clean(value)]
+        if not all(word.isascii() and word.isdigit() and len(word) < 6 for word in words):
+            raise ValidationError("Whole numbers, such as 80, 100.")
+        return [int(word) for word in words]
+
+
+class BudgetForm(forms.ModelForm):  # type: ignore[type-arg]
+    """What can be changed later."""
+
+    limit_nano = DollarsField(label="Limit in dollars")
+    overdraft_nano = DollarsField(
+        label="Overdraft in dollars",
+        required=False,
+        help_text="What running requests may take beyond the limit to finish. Empty: 2 % of it and at least $0.50; "
+        "nothing when the outage rule is strict.",
+    )
+    thresholds = PercentsField(
+        initial=default_thresholds, help_text="Per cent of the limit that raise an alert, once each per window."
+    )
+
+    class Meta:
+        model = Budget
+        fields = (
+            "name", "limit_nano", "window", "timezone", "anchor", "on_breach", "provider", "model_pattern", "outage",
+            "overdraft_nano", "thresholds", "contact",
+        )  # fmt: skip
+        labels = {"on_breach": "When it is spent", "outage": "Without the control plane", "model_pattern": "Models"}
+
+
+class BudgetAddForm(BudgetForm):
+    """The same, and what it covers. `actor` is set on the class that a request uses."""
+
+    actor: ClassVar[Actor]
+
+    scope = forms.ChoiceField(
+        label="Covers",
+        widget=UnfoldAdminSelectWidget(attrs={"data-covers": reverse_lazy("admin:budgets_budget_covers")}),
+        help_text="Every request of it draws on this budget, and on all others above it.",
+    )
+
+    class Meta(BudgetForm.Meta):
+        fields = (*BudgetForm.Meta.fields, "enabled")  # type: ignore[assignment]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = cast("forms.ChoiceField", self.fields["scope"])
+        wanted = str(self.data.get("scope") or self.initial.get("scope") or "")
+        field.choices = [("", "Choose…"), *scopes(self.actor, wanted)]
+
+    def clean_scope(self) -> tuple[Organization, str, str]:
+        kind, _, id = self.cleaned_data["scope"].partition(":")
+        return organization_of(self.actor, kind, id), kind, id
+
+
+def scopes(actor: Actor, wanted: str = "") -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """What the actor may set a budget on, in groups; `wanted` is among them however many there are."""
+    several = organizations_of(actor).count() > 1
+    for kind, title in _TITLES.items():
+        rows = _visible(actor, kind)
+        name = "display_name" if kind == ScopeKind.PRINCIPAL else "name"
+        some = list(rows.order_by(name, "pk")[:MOST_CHOICES])
+        if wanted.startswith(f"{kind}:") and all(scope_value(kind, row.pk) != wanted for row in some):
+            some += list(rows.filter(pk=wanted.partition(":")[2]))
+        choices = [
+            (scope_value(kind, row.pk), _name(row, several=several)) for row in some if _may_cover(actor, kind, row)
+        ]
+        if choices:
+            yield title, choices
+
+
+def organization_of(actor: Actor, kind: str, id: str) -> Organization:
+    """Of a scope that the actor sees. Raises ValidationError."""
+    row = _visible(actor, kind).filter(pk=id).first() if kind in SCOPES else None
+    if row is None:
+        raise ValidationError("There is nothing like that to cover.")
+    return cast(Organization, row if kind == ScopeKind.ORGANIZATION else row.organization)
+
+
+def _visible(actor: Actor, kind: str) -> Any:
+    model = SCOPES[kind]
+    if model is Organization:
+        return organizations_of(actor)
+    rows = for_actor(actor, model._default_manager.all(), VIEW_VERBS[model]).select_related("organization")
+    return rows.exclude(state="revoked") if kind == ScopeKind.VIRTUAL_KEY else rows
+
+
+def _may_cover(actor: Actor, kind: str, row: Any) -> bool:
+    organization_id = row.pk if kind == ScopeKind.ORGANIZATION else row.organization_id
+    planned = Budget(organization_id=organization_id, scope_kind=kind, scope_id=row.pk, team_id=team_of(kind, row))
+    return actions.may_change(actor, planned)
+
+
+def _name(row: Any, *, several: bool) -> str:
+    owner = getattr(row, "organization", None)
+    return f"{row} ({owner})" if several and owner is not None else str(row)

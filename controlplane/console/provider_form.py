@@ -1,0 +1,97 @@
+"""Forms of providers and price overrides. A credential goes in; no form ever holds the stored one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from controlplane.console.fields import LinesField, PairsField
+from controlplane.providers.kinds import KINDS
+from controlplane.providers.models import PriceOverride, Provider
+from dataplane.core.snapshot import Unpriced
+from dataplane.core.usage import UsageClass
+
+UNPRICED_WORDS = {
+    Unpriced.REFUSE: "Refuse the request",
+    Unpriced.DEAREST_IN_FAMILY: "Charge the dearest price of its family",
+    Unpriced.FREE: "Charge nothing",
+}
+
+
+class CredentialField(forms.CharField):
+    """Write-only: what was typed is not rendered back, not even after an error."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        widget = UnfoldAdminPasswordWidget(
+            attrs={"autocomplete": "new-password", "spellcheck": "false"}, render_value=False
+        )
+        super().__init__(widget=widget, strip=True, max_length=4096, **kwargs)
+
+
+class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
+    credential = CredentialField(
+        required=False,
+        label="New credential",
+        help_text="Empty: the stored one stays, unless the host or port changes.",
+    )
+    models = LinesField(
+        placeholder="claude-*",
+        help_text="One pattern per line. Empty: the kind's own names (claude*, gpt*, gemini*, …).",
+    )
+    deployments = PairsField(placeholder="gpt-5.5 = my-deployment", help_text="One model = deployment per line.")
+    unpriced = forms.ChoiceField(
+        choices=[(choice.value, words) for choice, words in UNPRICED_WORDS.items()],
+        widget=UnfoldAdminSelectWidget,
+        initial=Unpriced.DEAREST_IN_FAMILY.value,
+        label="Models without a price",
+        help_text="What happens to a model that the price list does not know.",
+    )
+
+    class Meta:
+        model = Provider
+        fields = (
+            "name", "base_url", "enabled", "models", "priority", "unpriced", "price_provider", "api_version",
+            "deployments",
+        )  # fmt: skip
+
+
+class ProviderAddForm(ProviderForm):
+    kind = forms.ChoiceField(
+        choices=[(kind.kind.value, kind.label) for kind in KINDS.values()], widget=UnfoldAdminSelectWidget
+    )
+    base_url = forms.CharField(
+        required=False,
+        max_length=500,
+        label="Base URL",
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Empty: the kind's own address.",
+    )
+    credential = CredentialField(help_text="Sealed at once and never shown again, only its last four characters.")
+
+    class Meta:
+        model = Provider
+        fields = ("organization", "kind", *(name for name in ProviderForm.Meta.fields if name != "enabled"))
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        kind = next((kind for kind in KINDS.values() if kind.kind.value == cleaned.get("kind")), None)
+        if kind is not None and not cleaned.get("base_url") and not kind.base_url:
+            self.add_error("base_url", f"{kind.label} has no address of its own. {kind.base_url_help}")
+        return cleaned
+
+
+class PriceOverrideForm(forms.ModelForm):  # type: ignore[type-arg]
+    match = LinesField(label="Also for", help_text="Patterns of the names that requests use. Empty: the model's name.")
+    rates = PairsField(
+        rows=4,
+        placeholder="input = 3\noutput = 15",
+        help_text="US dollars per million: one class = amount per line. Classes: "
+        + ", ".join(unit.value for unit in UsageClass)
+        + ".",
+    )
+
+    class Meta:
+        model = PriceOverride
+        fields = ("organization", "provider", "model", "match", "rates", "discount_percent")

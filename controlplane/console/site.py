@@ -1,0 +1,81 @@
+"""The admin site: the theme's, entered by role, with its own dashboard and a policy that allows no inline script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, cast
+
+from csp.constants import SELF, UNSAFE_EVAL
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import NoReverseMatch, Resolver404, URLPattern, URLResolver, resolve, reverse
+from unfold.sites import UnfoldAdminSite
+
+from controlplane.console import access
+from controlplane.console.login import OwnPassword, ThrottledLogin
+
+# The theme's Alpine.js compiles its attributes with `new Function`. Everything outside the admin goes without.
+SCRIPTS_HERE = {"script-src": [SELF, UNSAFE_EVAL]}
+
+
+class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
+    """Everything under /admin/."""
+
+    index_title = "Dashboard"
+    index_template = "console/dashboard.html"
+    login_form = ThrottledLogin
+    login_template = "console/login.html"
+    enable_nav_sidebar = True
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        return access.may_enter(request)
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        patterns: list[URLPattern | URLResolver] = super().get_urls()
+        _allow_theme_scripts(patterns)
+        return patterns
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        from controlplane.console.dashboard import dashboard
+
+        answer: TemplateResponse = super().index(request, {**(extra_context or {}), **dashboard(request)})
+        return answer
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        words = {**self.each_context(request), **(extra_context or {})}
+        request.current_app = self.name
+        return cast(HttpResponse, OwnPassword.as_view(extra_context=words)(request))
+
+    def may_open(self, request: HttpRequest, view: str) -> bool:
+        """Whether the person may open a page of the sidebar."""
+        if view == "index":
+            return True
+        try:
+            match = resolve(reverse(f"{self.name}:{view}"))
+        except (NoReverseMatch, Resolver404):
+            return False
+        admin = getattr(match.func, "model_admin", None)
+        return admin is not None and bool(admin.has_module_permission(request))
+
+
+def _allow_theme_scripts(patterns: list[URLPattern | URLResolver]) -> None:
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            _allow_theme_scripts(pattern.url_patterns)
+        elif not getattr(pattern.callback, "_console_policy", False):
+            pattern.callback = with_theme_scripts(pattern.callback)
+
+
+def with_theme_scripts(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    @wraps(view)
+    def answered(*args: Any, **kwargs: Any) -> HttpResponse:
+        answer = view(*args, **kwargs)
+        answer._csp_replace = SCRIPTS_HERE  # type: ignore[attr-defined]
+        return answer
+
+    answered._console_policy = True  # type: ignore[attr-defined]
+    return answered
+
+
+site = ConsoleSite(name="admin")

@@ -1,0 +1,377 @@
+"""The control plane's environment variables: each declared once, with default, unit and meaning.
+
+A variable `AIGATEWAY_X` may also be given as `AIGATEWAY_X_FILE`, a path whose content (without surrounding white space)
+is the value; both at once is an error. `render_table()` makes the documentation's table. Secrets may be absent while
+Django is only imported (tools do that); nothing starts without them: see `Environment.demand_secrets`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from dataplane.core.secret import Secret
+
+PREFIX = "AIGATEWAY_"
+UNPREFIXED = frozenset({"database_url"})
+LEAST_SECRET_BYTES = 32
+LEAST_DISTINCT = 8  # bytes; fewer in 32 are nobody's random choice
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class ConfigurationError(Exception):
+    """The environment cannot be used; the message names each variable and what would be right. Never a value."""
+
+
+def variable_of(field: str) -> str:
+    return field.upper() if field in UNPREFIXED else PREFIX + field.upper()
+
+
+def _words(value: object) -> object:
+    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+
+# People write it either way, and both planes take both.
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"],
+    BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
+]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+
+
+class Environment(BaseSettings):
+    """What the process was told. Field descriptions end with the unit where there is one."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    secret_key: SecretStr = Field(
+        default=SecretStr(""), description="Django's signing key (sessions, CSRF): at least 32 random bytes."
+    )
+    root_keys: SecretStr = Field(
+        default=SecretStr(""),
+        description="Keys that wrap the provider credentials' keys: `version:base64[,…]`, 32 bytes each, newest first.",
+    )
+    peppers: SecretStr = Field(
+        default=SecretStr(""),
+        description="What digests of virtual keys and API tokens are keyed with: `version:base64[,…]`, at least 32 "
+        "bytes each, newest first. Keep an old one until the last key made under it is gone.",
+    )
+    database_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="`postgresql://user:password@host:port/name` or `sqlite:///path`. Empty: SQLite in the var "
+        "directory.",
+    )
+    database_pool: int = Field(
+        default=10, ge=1, le=200, description="Most PostgreSQL connections of one process. Connections."
+    )
+    statement_timeout_ms: int = Field(
+        default=30_000, ge=0, description="PostgreSQL ends a longer statement. 0: never. Milliseconds."
+    )
+    var_dir: Path = Field(
+        default=REPOSITORY / "var", description="Where the embedded database and generated secrets live."
+    )
+    broker_url: SecretStr = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"),
+        description="Celery's broker: `redis://…`, `rediss://…` or `redis+socket:///path`.",
+    )
+    fleet_listen: str = Field(default="127.0.0.1:5561", description="Where serve_fleet listens for pods. host:port.")
+    fleet_metrics_listen: str = Field(
+        default="",
+        description="Where serve_fleet shows /metrics and /healthz: a loopback address. host:port. Empty: nowhere.",
+    )
+    fleet_ca: Path | None = Field(
+        default=None, description="CA that pods' client certificates must come from. PEM file."
+    )
+    fleet_cert: Path | None = Field(default=None, description="serve_fleet's certificate. PEM file.")
+    fleet_key: Path | None = Field(default=None, description="serve_fleet's private key. PEM file.")
+    fleet_insecure: bool = Field(
+        default=False, description="Serve the fleet without TLS; accepted on a loopback address only."
+    )
+    usage_retention_days: int = Field(
+        default=400,
+        ge=1,
+        description="How long usage records are kept. Days; on PostgreSQL "
+        "they go by whole months, so up to a month later.",
+    )
+    usage_estimate_after_s: int = Field(
+        default=960,
+        ge=60,
+        description="When an admitted request whose end was never reported is booked as an estimate: longer than any "
+        "stream lives. Seconds.",
+    )
+    allow_private_providers: bool = Field(
+        default=False,
+        description="Let providers and alert channels live on loopback and private addresses, and speak plain http "
+        "there.",
+    )
+    public_gateway_url: str = Field(
+        default="http://127.0.0.1:5563",
+        description="The pods' address as engineers' machines see it: what the setup pages say.",
+    )
+    public_admin_url: str = Field(
+        default="http://127.0.0.1:5560", description="The admin's address as people see it: what alerts link to."
+    )
+    smtp_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="Mail server of alerts by e-mail: `smtps://user:password@host`, `smtp+starttls://…`, or `smtp://…` "
+        "without TLS. Empty: none.",
+    )
+    mail_from: str = Field(default="AI Gateway <aigateway@localhost>", description="Sender of alerts by e-mail.")
+    allowed_hosts: Words = Field(
+        default=("127.0.0.1", "localhost", "[::1]"),
+        description="Host names that the admin and the API answer to. Comma-separated.",
+    )
+    trusted_origins: Words = Field(
+        default=(),
+        description="Origins that may post to the admin from another host name. Comma-separated, with scheme.",
+    )
+    https: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Secure cookies, HSTS and the redirect to https. auto: on unless every allowed host is loopback.",
+    )
+    debug: bool = Field(default=False, description="Django's debug pages; accepted with loopback hosts only.")
+    log_level: LogLevel = Field(default="info", description="debug, info, warning or error.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings, _VariableOrFile(settings_cls))
+
+    @property
+    def loopback_only(self) -> bool:
+        """Nothing but this machine is meant to reach the admin."""
+        return all(_is_loopback(host) for host in self.allowed_hosts)
+
+    @property
+    def https_on(self) -> bool:
+        return self.https == "on" or (self.https == "auto" and not self.loopback_only)
+
+    def demand_secrets(self) -> None:
+        """Raise ConfigurationError unless every secret is there and long enough. Called by everything that starts."""
+        problems = []
+        signing = self.secret_key.get_secret_value().encode()
+        if len(signing) < LEAST_SECRET_BYTES or len(set(signing)) < LEAST_DISTINCT:
+            problems.append(f"{variable_of('secret_key')}: needs at least {LEAST_SECRET_BYTES} random bytes")
+        for field in ("root_keys", "peppers"):
+            try:
+                self._keyring(field)
+            except ConfigurationError as error:
+                problems.append(str(error))
+        if self.debug and not self.loopback_only:
+            problems.append(f"{variable_of('debug')}: only with loopback names in {variable_of('allowed_hosts')}")
+        if problems:
+            raise ConfigurationError("; ".join(problems))
+
+    def root_keyring(self) -> Mapping[int, Secret]:
+        """Version → 32-byte key, newest first."""
+        return self._keyring("root_keys", exactly=LEAST_SECRET_BYTES)
+
+    def pepper_keyring(self) -> Mapping[int, Secret]:
+        """Version → pepper, newest first."""
+        return self._keyring("peppers")
+
+    def _keyring(self, field: str, exactly: int = 0) -> Mapping[int, Secret]:
+        return parse_keyring(getattr(self, field).get_secret_value(), name=variable_of(field), exactly=exactly)
+
+    def mail(self) -> dict[str, Any]:
+        """Django's settings of the mail server, by their names."""
+        return mail_settings(self.smtp_url.get_secret_value())
+
+    def database(self) -> dict[str, Any]:
+        """Django's settings of the one database."""
+        url = self.database_url.get_secret_value()
+        if not url:
+            return _sqlite(self.var_dir / "aigateway.sqlite3")
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise ConfigurationError("DATABASE_URL: not a URL") from None
+        if parts.scheme == "sqlite":
+            if parts.netloc or len(parts.path) < 2:
+                raise ConfigurationError(
+                    "DATABASE_URL: a SQLite URL is sqlite:///relative/path or sqlite:////absolute/path"
+                )
+            return _sqlite(Path(unquote(parts.path[1:])))
+        if parts.scheme in ("postgres", "postgresql"):
+            return _postgresql(url, pool=self.database_pool, statement_timeout_ms=self.statement_timeout_ms)
+        raise ConfigurationError("DATABASE_URL: the scheme must be postgresql or sqlite")
+
+
+def parse_keyring(text: str, *, name: str, exactly: int = 0) -> Mapping[int, Secret]:
+    """`version:base64[,…]` → version → Secret in the order given. Raises ConfigurationError; never shows a value."""
+    keys: dict[int, Secret] = {}
+    for position, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), start=1):
+        version, _, encoded = entry.partition(":")
+        if not version.isascii() or not version.isdigit() or not 0 < int(version) < 2**31:
+            raise ConfigurationError(f"{name}: entry {position} must be version:base64 with a positive whole version")
+        try:
+            value = base64.b64decode(encoded, validate=True)
+        except binascii.Error as error:
+            raise ConfigurationError(f"{name}: entry {position} is not base64") from error
+        if len(value) < LEAST_SECRET_BYTES or (exactly and len(value) != exactly):
+            wanted = f"exactly {exactly}" if exactly else f"at least {LEAST_SECRET_BYTES}"
+            raise ConfigurationError(f"{name}: entry {position} must decode to {wanted} bytes")
+        if len(set(value)) < LEAST_DISTINCT:
+            raise ConfigurationError(f"{name}: entry {position} is not random")
+        if int(version) in keys:
+            raise ConfigurationError(f"{name}: version {int(version)} is given twice")
+        keys[int(version)] = Secret(value)
+    if not keys:
+        raise ConfigurationError(
+            f"{name}: missing; give version:base64 with at least {LEAST_SECRET_BYTES} random bytes"
+        )
+    return MappingProxyType(keys)
+
+
+SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+MAIL_TIMEOUT_S = 10
+
+
+def mail_settings(url: str) -> dict[str, Any]:
+    """Raises ConfigurationError; never shows a value. A password does not leave this machine in the clear."""
+    if not url:
+        return {"EMAIL_BACKEND": "django.core.mail.backends.dummy.EmailBackend"}
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise ConfigurationError(f"{variable_of('smtp_url')}: not a URL") from None
+    if parts.scheme not in SMTP_PORTS or not host or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ConfigurationError(
+            f"{variable_of('smtp_url')}: is smtps://user:password@host:port, smtp+starttls://… or smtp://…"
+        )
+    if parts.scheme == "smtp" and parts.password and not _is_loopback(host):
+        raise ConfigurationError(f"{variable_of('smtp_url')}: a password needs smtps:// or smtp+starttls://")
+    return {
+        "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "EMAIL_HOST": host,
+        "EMAIL_PORT": port or SMTP_PORTS[parts.scheme],
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_SSL": parts.scheme == "smtps",
+        "EMAIL_USE_TLS": parts.scheme == "smtp+starttls",
+        "EMAIL_TIMEOUT": MAIL_TIMEOUT_S,
+    }
+
+
+class _VariableOrFile(PydanticBaseSettingsSource):
+    """Reads NAME, or the file that NAME_FILE names."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        name = variable_of(field_name)
+        value, path = os.environ.get(name), os.environ.get(f"{name}_FILE")
+        if path is None:
+            return value, field_name, False
+        if value is not None:
+            raise ConfigurationError(f"{name} and {name}_FILE are both set; keep one")
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{name}_FILE: {path} cannot be read ({type(error).__name__})") from error
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _sqlite(path: Path) -> dict[str, Any]:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # SQLite makes the file, not its directory
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(path),
+        # A file for tests too: threads share it the way processes do.
+        "TEST": {"NAME": f"{path}.test"},
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
+        },
+    }
+
+
+def _postgresql(url: str, *, pool: int, statement_timeout_ms: int) -> dict[str, Any]:
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        given = conninfo_to_dict(url)
+    except ProgrammingError:
+        raise ConfigurationError("DATABASE_URL: not a PostgreSQL connection URL") from None
+    parts = {name: str(value) for name, value in given.items() if value is not None}
+    settings = {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.pop("dbname", ""),
+        "USER": parts.pop("user", ""),
+        "PASSWORD": parts.pop("password", ""),
+        "HOST": parts.pop("host", ""),
+        "PORT": parts.pop("port", ""),
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            **parts,
+            "pool": {"min_size": 0, "max_size": pool, "timeout": 10},
+            "options": f"-c statement_timeout={statement_timeout_ms} -c idle_in_transaction_session_timeout=60000 "
+            + parts.get("options", ""),
+        },
+    }
+    if not settings["NAME"]:
+        raise ConfigurationError("DATABASE_URL: names no database")
+    return settings
+
+
+@cache
+def environment() -> Environment:
+    """The process's environment, read once. Raises ConfigurationError."""
+    try:
+        return Environment()
+    except ValidationError as error:
+        raise ConfigurationError(
+            "; ".join(f"{variable_of(str(item['loc'][0]))}: {item['msg']}" for item in error.errors())
+        ) from None
+
+
+def render_table() -> str:
+    """The documentation's table of variables, in Markdown."""
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Environment.model_fields.items():
+        default = field.default
+        if isinstance(default, SecretStr):
+            default = default.get_secret_value()
+        if isinstance(default, tuple):
+            default = ",".join(default)
+        if isinstance(default, Path):
+            default = default.relative_to(REPOSITORY)
+        shown = str(default).lower() if isinstance(default, bool) else "" if default is None else str(default)
+        lines.append(f"| `{variable_of(name)}` | {f'`{shown}`' if shown else 'none'} | {field.description} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,104 @@
+"""The one writer of the books in this process: what pods say while one transaction commits is the next one.
+
+Locking five accounts and writing them costs the same for one ask as for fifty, and the organization's account is in
+all of them: one transaction at a time, with everything that has come meanwhile, is faster than many at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from django.db import Error as DatabaseProblem
+
+from controlplane.budgets import desk
+from controlplane.budgets.desk import Answer, Letter
+from controlplane.fleet.database import in_database
+from controlplane.fleet.replica import Unavailable
+from dataplane.core.holds import AccountRef, Return
+
+log = logging.getLogger(__name__)
+
+MOST_LETTERS = 400  # in one transaction
+MOST_WAITING = 20_000
+PATIENCE_S = 4.0  # of the database, before a letter is given up; pods wait for 5
+RETRY_S = 0.1
+
+
+class Writer:
+    """`run()` writes; `answer` waits for its letter's turn, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[Letter, asyncio.Future[Answer], float]] = deque()
+        self._bell = asyncio.Event()
+        self._returned: dict[AccountRef, asyncio.Event] = {}
+
+    async def answer(self, letter: Letter) -> Answer:
+        """Raises Unavailable when the database does not take it."""
+        if len(self._waiting) >= MOST_WAITING:
+            raise Unavailable("more is asked than can be answered")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+        self._waiting.append((letter, answer, loop.time() + PATIENCE_S))
+        self._bell.set()
+        return await answer
+
+    async def given_back(self, refs: Iterable[AccountRef], timeout: float) -> None:
+        """Until something has come back to one of the accounts, at most so many seconds."""
+        events = [self._returned.setdefault(ref, asyncio.Event()) for ref in refs]
+        waits = [asyncio.ensure_future(event.wait()) for event in events]
+        if not waits:
+            await asyncio.sleep(timeout)
+            return
+        try:
+            await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def run(self) -> None:
+        while True:
+            await self._bell.wait()
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_LETTERS))]
+            if not self._waiting:
+                self._bell.clear()
+            batch = [each for each in batch if not each[1].done()]  # nobody waits for what was cancelled
+            if batch:
+                await self._write(batch)
+
+    async def _write(self, batch: Sequence[tuple[Letter, asyncio.Future[Answer], float]]) -> None:
+        try:
+            answers = await in_database(desk.answer, [letter for letter, _, _ in batch], trusting=True)
+        except DatabaseProblem as problem:
+            log.warning("budget_books_not_written letters=%s %s: %s", len(batch), type(problem).__name__, problem)
+            await asyncio.sleep(RETRY_S)
+            self._again(batch)
+            return
+        except Exception:
+            log.exception("budget_letters_not_understood letters=%s", len(batch))
+            for _, answer, _ in batch:
+                _fail(answer, "the books could not be written")
+            return
+        for (letter, waiting, _), said in zip(batch, answers, strict=True):
+            if not waiting.done():
+                waiting.set_result(said)
+            if isinstance(letter.message, Return):
+                came = self._returned.pop(letter.message.account, None)
+                if came is not None:
+                    came.set()
+
+    def _again(self, batch: Sequence[tuple[Letter, asyncio.Future[Answer], float]]) -> None:
+        now = asyncio.get_running_loop().time()
+        for letter, answer, until in reversed(batch):
+            if now < until:
+                self._waiting.appendleft((letter, answer, until))
+            else:
+                _fail(answer, "the database is unavailable")
+        self._bell.set()
+
+
+def _fail(answer: asyncio.Future[Answer], why: str) -> None:
+    if not answer.done():
+        answer.set_exception(Unavailable(why))

@@ -1,0 +1,232 @@
+"""Verbs on providers: permission, validation, mutation and audit in one transaction.
+
+Each takes `by`, the actor, and raises Forbidden, NoSuchObject or django's ValidationError (field → what is right).
+Providers are disabled, not deleted: usage, keys and aliases name them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+
+from controlplane.celery import ring
+from controlplane.changes.actor import Actor
+from controlplane.changes.change_set import change_set
+from controlplane.environment import environment
+from controlplane.providers import credentials, ssrf
+from controlplane.providers.kinds import KINDS
+from controlplane.providers.models import Provider
+from controlplane.providers.probe import Outcome, probe
+from controlplane.providers.tasks import compile_price_lists
+from controlplane.tenancy.models import Organization
+from controlplane.tenancy.permissions import Verb, require
+from controlplane.tenancy.scope import Place
+from dataplane.core.secret import Secret
+from dataplane.core.snapshot import ProviderKind, Unpriced
+
+CHANGEABLE = frozenset(
+    {
+        "name",
+        "base_url",
+        "enabled",
+        "priority",
+        "models",
+        "api_version",
+        "deployments",
+        "unpriced",
+        "price_provider",
+    }
+)
+SHORTEST_CREDENTIAL, LONGEST_CREDENTIAL = 1, 4096  # bytes
+MOST_MODELS = 500
+LONGEST_NAME = 200  # characters of a model or deployment
+_MODEL = re.compile(r"[^\s\x00-\x1f\x7f]{1,200}")
+_API_VERSION = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}(-preview)?|preview|latest|v1)?")
+_DEPLOYMENT = re.compile(r"[A-Za-z0-9._-]{1,200}")
+
+
+def create_provider(
+    *,
+    by: Actor,
+    organization: Organization,
+    name: str,
+    kind: ProviderKind,
+    credential: Secret,
+    base_url: str = "",
+    enabled: bool = True,
+    priority: int = 100,
+    models: Iterable[str] = (),
+    api_version: str = "",
+    deployments: Mapping[str, str] | None = None,
+    unpriced: Unpriced = Unpriced.DEAREST_IN_FAMILY,
+    price_provider: str = "",
+) -> Provider:
+    """`base_url` empty: the kind's own. The credential is sealed and cannot be read again."""
+    require(by, Verb.PROVIDER_CHANGE, Place(organization.pk))
+    row = Provider(organization=organization, kind=ProviderKind(kind).value)
+    _fill(
+        row,
+        {
+            "name": name,
+            "base_url": base_url or KINDS[ProviderKind(kind)].base_url,
+            "enabled": enabled,
+            "priority": priority,
+            "models": models,
+            "api_version": api_version,
+            "deployments": deployments or {},
+            "unpriced": unpriced,
+            "price_provider": price_provider,
+        },
+    )
+    credentials.put(row, _credential(credential))
+    with change_set(by) as change:
+        row.full_clean()
+        row.save(force_insert=True)
+        change.say("provider.created", row)
+    transaction.on_commit(lambda: ring(compile_price_lists))
+    return row
+
+
+def update_provider(provider: Provider, *, by: Actor, credential: Secret | None = None, **fields: Any) -> Provider:
+    """Fields: see CHANGEABLE. The kind stays what it was: what was booked under it depends on it.
+
+    Another host or port takes a credential along: who may change an address must not learn the stored one by it.
+    """
+    unknown = sorted(set(fields) - CHANGEABLE)
+    if unknown:
+        raise ValidationError({name: f"cannot be set; fields are {', '.join(sorted(CHANGEABLE))}" for name in unknown})
+    require(by, Verb.PROVIDER_CHANGE, provider)
+    columns = [*fields, *(() if credential is None else credentials.COLUMNS)]
+    if not columns:
+        return provider
+    if credential is not None:
+        credential = _credential(credential)
+    with change_set(by) as change:
+        provider.refresh_from_db()
+        before = provider.base_url
+        _fill(provider, fields)
+        if credential is not None:
+            credentials.put(provider, credential)
+        elif _origin(provider.base_url) != _origin(before):
+            raise ValidationError(
+                {"credential": f"the stored one is for {before}; enter the credential of the new address with it"}
+            )
+        provider.full_clean()
+        provider.save(update_fields=[*columns, "updated_at"])
+        if fields:
+            change.say("provider.updated", provider)
+        if credential is not None:
+            change.say("provider.credential_replaced", provider)
+    return provider
+
+
+def set_credential(provider: Provider, *, by: Actor, credential: Secret) -> Provider:
+    """Replace the credential; the old one is gone."""
+    return update_provider(provider, by=by, credential=credential)
+
+
+def test_provider(provider: Provider, *, by: Actor) -> Outcome:
+    """Call the provider now, and keep what came of it."""
+    require(by, Verb.PROVIDER_TEST, provider)
+    outcome = probe(provider)
+    provider.last_test_at = timezone.now()
+    provider.last_test_ok = outcome.ok
+    provider.last_test_message = outcome.message[:500]
+    provider.last_test_ms = outcome.elapsed_ms
+    provider.save(update_fields=["last_test_at", "last_test_ok", "last_test_message", "last_test_ms"])
+    with change_set(by) as change:
+        change.say("provider.tested", provider, ok=outcome.ok, message=outcome.message)
+    return outcome
+
+
+def rewrap_credentials(*, by: Actor) -> int:
+    """Bring every credential under the newest root key. How many were not."""
+    newest = next(iter(environment().root_keyring()))
+    with change_set(by) as change:
+        rows = list(Provider.objects.exclude(credential_root_version=newest))
+        for row in rows:
+            credentials.rewrap(row)
+            row.save(update_fields=["credential_sealed", "credential_root_version", "updated_at"])
+            change.say("provider.credential_rewrapped", row, root_version=newest)
+    return len(rows)
+
+
+def has_credential(provider: Provider, credential: Secret) -> bool:
+    """Whether this is the stored credential."""
+    return credentials.credential_of(provider) == credential
+
+
+def _fill(row: Provider, fields: Mapping[str, Any]) -> None:
+    for name, value in fields.items():
+        setattr(row, name, _CLEAN[name](value) if name in _CLEAN else value)
+    if row.kind == ProviderKind.AZURE_OPENAI.value:
+        if not row.deployments:
+            raise ValidationError({"deployments": "Azure OpenAI needs at least one model and its deployment"})
+    elif row.deployments or row.api_version:
+        raise ValidationError({"deployments": "deployments and API version are for Azure OpenAI"})
+
+
+def _origin(base_url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(base_url)
+    return parts.scheme, parts.hostname, parts.port
+
+
+def _base_url(text: str) -> str:
+    try:
+        return str(ssrf.parse(text, private_allowed=environment().allow_private_providers))
+    except ssrf.UnsafeUrl as error:
+        raise ValidationError({"base_url": str(error)}) from error
+
+
+def _models(given: Iterable[str]) -> list[str]:
+    cleaned = list(dict.fromkeys(model.strip() for model in given if model.strip()))
+    if len(cleaned) > MOST_MODELS or any(_MODEL.fullmatch(model) is None for model in cleaned):
+        raise ValidationError(
+            {"models": f"at most {MOST_MODELS} model names, with * where anything may stand, without blanks"}
+        )
+    return cleaned
+
+
+def _deployments(given: Mapping[str, str]) -> dict[str, str]:
+    for model, deployment in given.items():
+        if (
+            not isinstance(deployment, str)
+            or _MODEL.fullmatch(model) is None
+            or _DEPLOYMENT.fullmatch(deployment) is None
+        ):
+            raise ValidationError(
+                {"deployments": "maps model names to deployments (letters, digits, dot, dash, underscore)"}
+            )
+    if len(given) > MOST_MODELS:
+        raise ValidationError({"deployments": f"at most {MOST_MODELS}"})
+    return dict(given)
+
+
+def _api_version(text: str) -> str:
+    if _API_VERSION.fullmatch(text) is None:
+        raise ValidationError({"api_version": "is a date such as 2024-10-21, perhaps followed by -preview"})
+    return text
+
+
+def _credential(credential: Secret) -> Secret:
+    """As it goes into a header: visible ASCII, without the blanks that copying adds."""
+    value = credential.reveal().strip()
+    if not SHORTEST_CREDENTIAL <= len(value) <= LONGEST_CREDENTIAL or not all(0x21 <= byte <= 0x7E for byte in value):
+        raise ValidationError({"credential": f"is 1 to {LONGEST_CREDENTIAL} visible ASCII characters without blanks"})
+    if value.startswith((b"lw_vk_", b"lw_at_")):
+        raise ValidationError({"credential": "is one of this gateway's own keys; enter the provider's"})
+    return Secret(value)
+
+
+_CLEAN: Mapping[str, Callable[[Any], Any]] = {
+    "base_url": _base_url,
+    "models": _models,
+    "deployments": _deployments,
+    "api_version": _api_version,
+}

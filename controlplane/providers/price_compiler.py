@@ -1,0 +1,323 @@
+"""Makes the price list that pods multiply with out of the price library and an organization's own prices.
+
+The library is `genai-prices`: its bundled data only, never its updater. Every rate is an integer of pico-dollars; what
+a model does not price on its own (cached input, reasoning) is filled in from what it belongs to, as the library does
+it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from importlib.metadata import version as installed_version
+from typing import TYPE_CHECKING, Final
+
+from controlplane.providers.model_match import Unclear, compact, patterns_of
+from dataplane.core.globs import Glob, is_glob
+from dataplane.core.pricing import ModelPrice, PriceList, RateCard, RateTier
+from dataplane.core.usage import UsageClass
+
+if TYPE_CHECKING:
+    from genai_prices import types as library
+
+# The families that our kinds of providers belong to.
+FAMILIES: Final = ("anthropic", "openai", "google", "azure")
+
+PICO_PER_DOLLAR: Final = 10**12
+MILLION: Final = 10**6
+# A dearer token than the dearest model ever sold ($600 for o1-pro's output) is a slip of the pen; so is a call at a
+# dollar.
+DEAREST_TOKEN: Final = Decimal(500)  # dollars per million
+DEAREST_CALL: Final = Decimal(1_000_000)  # dollars per million
+CALLS: Final = frozenset({UsageClass.WEB_SEARCH, UsageClass.TOOL_CALL})
+
+# Our classes → the library's price keys, nearest first: a class that has no price is part of the next.
+PRICE_KEYS: Final[Mapping[UsageClass, tuple[str, ...]]] = {
+    UsageClass.INPUT: ("input_mtok",),
+    UsageClass.CACHE_READ: ("cache_read_mtok", "input_mtok"),
+    UsageClass.CACHE_WRITE_5M: ("cache_write_5m_mtok", "cache_write_mtok", "input_mtok"),
+    UsageClass.CACHE_WRITE_1H: ("cache_write_1h_mtok", "cache_write_mtok", "input_mtok"),
+    UsageClass.CACHE_WRITE: ("cache_write_mtok", "input_mtok"),
+    UsageClass.INPUT_AUDIO: ("input_audio_mtok", "input_mtok"),
+    UsageClass.INPUT_IMAGE: ("input_image_mtok", "input_mtok"),
+    UsageClass.OUTPUT: ("output_mtok",),
+    UsageClass.OUTPUT_REASONING: ("output_reasoning_mtok", "output_mtok"),
+    UsageClass.OUTPUT_AUDIO: ("output_audio_mtok", "output_mtok"),
+    UsageClass.OUTPUT_IMAGE: ("output_image_mtok", "output_mtok"),
+    UsageClass.WEB_SEARCH: ("web_searches_kcount",),
+    UsageClass.TOOL_CALL: ("storage_searches_kcount",),
+}
+# Dimensions of the library's price variants that an answer of a provider tells; `processing: batch` never comes this
+# way.
+TOLD: Final = frozenset({"service_tier", "speed"})
+
+
+class OverrideError(ValueError):
+    """An override that cannot be meant. The text says what to correct."""
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """An organization's own price: rates, or a discount on the library's.
+
+    `provider`: a price family, or `@` and a provider's name. With rates: `model` is a name, `match` the globs that mean
+    it (none: the name itself), rates are dollars per million units (tokens or calls); input and output must be there,
+    the other classes follow from them. With a discount: `model` is a glob on the names of the family's models, and
+    `family` is the family that a `@` provider's prices are taken from.
+    """
+
+    provider: str
+    model: str
+    match: tuple[str, ...] = ()
+    rates: Mapping[UsageClass, Decimal] = field(default_factory=dict)
+    discount_percent: Decimal = Decimal(0)
+    family: str = ""
+
+    def check(self) -> None:
+        """Raises OverrideError."""
+        if not self.provider.lstrip("@") or not self.model:
+            raise OverrideError("an override names a provider and a model")
+        if bool(self.rates) == bool(self.discount_percent):
+            raise OverrideError("an override has either rates or a discount")
+        if not self.rates:
+            if not 0 < self.discount_percent < 100:
+                raise OverrideError("a discount lies between 0 and 100 percent")
+            if self.provider.startswith("@") and not self.family:
+                raise OverrideError("a discount for one provider names the family of its prices")
+        elif not {UsageClass.INPUT, UsageClass.OUTPUT} <= set(self.rates):
+            raise OverrideError("rates for input and output are needed; the other classes follow from them")
+        for unit, rate in self.rates.items():
+            dearest = DEAREST_CALL if unit in CALLS else DEAREST_TOKEN
+            if not rate.is_finite() or not 0 < rate <= dearest:
+                raise OverrideError(
+                    f"the rate for {unit.value} lies above 0 and is at most {dearest} dollars per million"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A model of the library that has no price here, and why: requests for it are unpriced, never free."""
+
+    family: str
+    model: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    prices: PriceList
+    left_out: tuple[LeftOut, ...]
+
+
+def compile_prices(
+    id: str, at: date, overrides: Sequence[Override] = (), families: Iterable[str] = FAMILIES
+) -> Compiled:
+    """The price list of the library's `families` and these overrides.
+
+    `at` names the list (the clock is the caller's); prices that changed in the past or will in the future are in it
+    with their dates. The same arguments give the same version. Raises OverrideError, and Unclear when a new version of
+    the library recognises names in a way that globs cannot say.
+    """
+    for override in overrides:
+        override.check()
+    bases = {override.family for override in overrides if override.family}
+    priced: dict[str, list[ModelPrice]] = {}
+    left_out: list[LeftOut] = []
+    for family in sorted({*families, *bases}):
+        priced[family], missing = _family(family)
+        left_out += missing
+    for override in overrides:
+        if override.discount_percent:
+            _discount(priced, override)
+    for provider, own in itertools.groupby(_by_provider(overrides), key=lambda override: override.provider):
+        prices = [_own_price(override) for override in own]
+        priced[provider] = [*prices, *priced.get(provider, [])]
+    entries = tuple(price for prices in priced.values() for price in prices)
+    digest = hashlib.sha256(repr(entries).encode()).hexdigest()[:8]
+    version = f"genai-prices {installed_version('genai-prices')} {at.isoformat()} {digest}"
+    return Compiled(PriceList(id, version, entries), tuple(left_out))
+
+
+# ---- the library ----------------------------------------------------------------------------------------------
+
+
+def _family(family: str) -> tuple[list[ModelPrice], list[LeftOut]]:
+    """The prices of one of the library's providers, in its order: the first that recognises a name decides.
+
+    One without a price stays in its place, so that its names are not taken for another's.
+    """
+    from genai_prices.data import providers  # 1.6 MB of code, and only this function wants it
+
+    by_id = {provider.id: provider for provider in providers}
+    if family not in by_id:
+        raise OverrideError(f"no such price family: {family}")
+    provider = by_id[family]
+    # Models of other providers that this one sells too: recognised after its own, at their plain price.
+    lent = [by_id[id] for id in provider.fallback_model_providers or () if id in by_id]
+    models = [(model, True) for model in provider.models]
+    models += [(model, False) for other in lent for model in other.models]
+    found: list[ModelPrice] = []
+    dated: list[ModelPrice] = []
+    left_out: list[LeftOut] = []
+    for model, own in models:
+        ways = patterns_of(model.match)
+        cards: tuple[RateCard, ...] = ()
+        try:
+            cards = tuple(_cards(model, own))
+        except Unclear as unclear:
+            left_out.append(LeftOut(family, model.id, str(unclear)))
+        for way in ways:
+            found.append(ModelPrice(family, model.id, way.match(), cards))
+            if compacted := compact(way):
+                dated.append(ModelPrice(family, model.id, compacted.match(), cards))
+    return found + dated, left_out
+
+
+def _cards(model: library.ModelInfo, own: bool) -> Iterator[RateCard]:
+    """Special conditions first, then the plain price; for each, its periods in order. Raises Unclear."""
+    _check_clear(model)
+    starts = [0, *_period_starts(model)]
+    plain = _periods(model, {}, starts)
+    for condition in _conditions(model) if own else ():
+        periods = _periods(model, condition, starts)
+        if periods != plain:
+            yield from _as_cards(periods, condition.get("service_tier", ""), condition.get("speed", ""))
+    yield from _as_cards(plain, "", "")
+
+
+def _check_clear(model: library.ModelInfo) -> None:
+    periods = model.prices if isinstance(model.prices, list) else []
+    constraints = [period.constraint for period in periods]
+    constraints += [variant.constraint for variant in model.price_variants or ()]
+    if any(constraint is not None and not hasattr(constraint, "start_date") for constraint in constraints):
+        raise Unclear("its price depends on the time of day")
+    prices = [period.prices for period in periods] if isinstance(model.prices, list) else [model.prices]
+    if not any(key.endswith("_mtok") and value is not None for price in prices for key, value in vars(price).items()):
+        raise Unclear("it has no price per token")
+
+
+def _conditions(model: library.ModelInfo) -> Iterator[dict[str, str]]:
+    """Every combination of service tier and speed that some variant asks for, the narrow ones first."""
+    variants = [variant.when for variant in model.price_variants or () if set(variant.when) <= TOLD]
+    tiers = list(dict.fromkeys(when["service_tier"] for when in variants if "service_tier" in when))
+    speeds = list(dict.fromkeys(when["speed"] for when in variants if "speed" in when))
+    for tier, speed in (
+        *itertools.product(tiers, speeds),
+        *((tier, "") for tier in tiers),
+        *(("", speed) for speed in speeds),
+    ):
+        yield {name: value for name, value in (("service_tier", tier), ("speed", speed)) if value}
+
+
+def _period_starts(model: library.ModelInfo) -> list[int]:
+    constraints = [period.constraint for period in model.prices] if isinstance(model.prices, list) else []
+    constraints += [variant.constraint for variant in model.price_variants or ()]
+    dates = {constraint.start_date for constraint in constraints if constraint is not None}  # type: ignore[union-attr]
+    return sorted(_midnight_ms(day) for day in dates)
+
+
+def _midnight_ms(day: date) -> int:
+    return (datetime(day.year, day.month, day.day, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(
+        milliseconds=1
+    )
+
+
+def _periods(
+    model: library.ModelInfo, condition: Mapping[str, str], starts: Sequence[int]
+) -> list[tuple[int, tuple[RateTier, ...]]]:
+    """(start, tiers), equal neighbours merged."""
+    periods: list[tuple[int, tuple[RateTier, ...]]] = []
+    for start in starts:
+        tiers = _tiers(model.get_prices(datetime.fromtimestamp(start / 1000, tz=UTC), condition))
+        if not periods or periods[-1][1] != tiers:
+            periods.append((start, tiers))
+    return periods
+
+
+def _as_cards(periods: Sequence[tuple[int, tuple[RateTier, ...]]], service_tier: str, speed: str) -> Iterator[RateCard]:
+    """Each period ends where the next begins."""
+    for (start, tiers), following in zip(periods, [*periods[1:], (0, ())], strict=True):
+        yield RateCard(service_tier, speed, start, following[0], tiers)
+
+
+def _tiers(price: library.ModelPrice) -> tuple[RateTier, ...]:
+    thresholds = {tier.start for value in vars(price).values() for tier in getattr(value, "tiers", ())}
+    return tuple(RateTier(above, _rates(price, above)) for above in (0, *sorted(thresholds - {0})))
+
+
+def _rates(price: library.ModelPrice, above: int) -> dict[UsageClass, int]:
+    rates: dict[UsageClass, int] = {}
+    for unit, keys in PRICE_KEYS.items():
+        for key in keys:
+            value = getattr(price, key)
+            if value is not None:
+                per = 1000 if key.endswith("_kcount") else MILLION
+                rates[unit] = _pico(_beyond(value, above), per)
+                break
+    return rates
+
+
+def _beyond(value: Decimal | library.TieredPrices, above: int) -> Decimal:
+    """The price once the input is larger than `above`."""
+    if isinstance(value, Decimal):
+        return value
+    chosen = value.base
+    for tier in value.tiers:
+        if tier.start <= above:
+            chosen = tier.price
+    return chosen
+
+
+def _pico(dollars: Decimal, per: int) -> int:
+    return int((dollars * PICO_PER_DOLLAR / per).to_integral_value(ROUND_HALF_UP))
+
+
+# ---- overrides ------------------------------------------------------------------------------------------------
+
+
+def _by_provider(overrides: Sequence[Override]) -> list[Override]:
+    """Those with rates; names before globs, longer globs before shorter ones."""
+
+    def specific(override: Override) -> tuple[str, bool, int]:
+        match = override.match or (override.model,)
+        return override.provider, any(map(is_glob, match)), -max(map(len, match))
+
+    return sorted((override for override in overrides if override.rates), key=specific)
+
+
+def _own_price(override: Override) -> ModelPrice:
+    rates: dict[UsageClass, int] = {}
+    for unit, keys in PRICE_KEYS.items():
+        rate = override.rates.get(unit)
+        if rate is None and unit not in CALLS:
+            rate = override.rates[UsageClass.INPUT if keys[-1] == "input_mtok" else UsageClass.OUTPUT]
+        if rate is not None:
+            rates[unit] = _pico(rate, MILLION)
+    match = tuple(pattern.lower() for pattern in override.match or (override.model,))
+    return ModelPrice(override.provider, override.model, match, (RateCard("", "", 0, 0, (RateTier(0, rates),)),))
+
+
+def _discount(priced: dict[str, list[ModelPrice]], override: Override) -> None:
+    prices = priced.get(override.provider)
+    if prices is None:
+        if override.provider.startswith("@"):
+            prices = [replace(price, provider=override.provider) for price in priced[override.family]]
+        else:
+            raise OverrideError(f"no such price family: {override.provider}")
+    chosen = Glob(override.model)
+    keep = (100 - override.discount_percent) / 100
+    priced[override.provider] = [_times(price, keep) if chosen.matches(price.model) else price for price in prices]
+
+
+def _times(price: ModelPrice, factor: Decimal) -> ModelPrice:
+    def scaled(tier: RateTier) -> RateTier:
+        rates = {unit: int((rate * factor).to_integral_value(ROUND_HALF_UP)) for unit, rate in tier.rates_pico.items()}
+        return RateTier(tier.above_input_tokens, rates)
+
+    return replace(
+        price, cards=tuple(replace(card, tiers=tuple(scaled(tier) for tier in card.tiers)) for card in price.cards)
+    )

@@ -1,0 +1,132 @@
+"""Compiled price lists as rows: what each is made from, and bringing the stale ones up to date.
+
+Compiling takes half a second, so it happens before the change set that stores the result, never inside one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from decimal import Decimal
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from django.utils import timezone
+
+from controlplane.changes.actor import Actor
+from controlplane.changes.change_set import change_set
+from controlplane.providers import model_match, price_compiler
+from controlplane.providers.models import PriceList, PriceOverride, Provider, price_list_id
+from controlplane.providers.price_compiler import Override, compile_prices
+from dataplane.core.pricing import PRICES_OF_KIND, ModelPrice
+from dataplane.core.usage import UsageClass
+
+
+def entries_of(prices: Iterable[ModelPrice]) -> list[dict[str, Any]]:
+    """As JSON, with the names of ModelPrice in protos/fleet.proto."""
+    return [
+        {
+            "provider": price.provider,
+            "model": price.model,
+            "match": list(price.match),
+            "cards": [
+                {
+                    "service_tier": card.service_tier,
+                    "speed": card.speed,
+                    "valid_from_ms": card.valid_from_ms,
+                    "valid_until_ms": card.valid_until_ms,
+                    "tiers": [
+                        {
+                            "above_input_tokens": tier.above_input_tokens,
+                            "rates_pico": {unit.value: rate for unit, rate in tier.rates_pico.items()},
+                        }
+                        for tier in card.tiers
+                    ],
+                }
+                for card in price.cards
+            ],
+        }
+        for price in prices
+    ]
+
+
+def as_override(row: PriceOverride) -> Override:
+    """Raises ValueError for a class or an amount that there is not."""
+    return Override(
+        provider=row.provider,
+        model=row.model,
+        match=tuple(row.match),
+        rates={UsageClass(unit): _decimal(rate) for unit, rate in row.rates.items()},
+        discount_percent=_decimal(row.discount_percent),
+        family=_family(row) if row.provider.startswith("@") else "",
+    )
+
+
+def _decimal(value: object) -> Decimal:
+    try:
+        return Decimal(str(value).strip())
+    except ArithmeticError:
+        raise ValueError(f"not an amount: {value}") from None
+
+
+def _family(row: PriceOverride) -> str:
+    """Whose list prices a discount of one provider starts from."""
+    provider = Provider.objects.filter(organization=row.organization_id, name=row.provider[1:]).first()
+    if provider is None:
+        return ""
+    return provider.price_provider or PRICES_OF_KIND.get(provider.kind, "")
+
+
+def _overrides(organization_id: str | None) -> list[Override]:
+    if organization_id is None:
+        return []
+    return [as_override(row) for row in PriceOverride.objects.filter(organization=organization_id).order_by("pk")]
+
+
+def _source(overrides: list[Override]) -> str:
+    """Changes with the library, the compiler and the overrides."""
+    compiler = Path(price_compiler.__file__).read_bytes() + Path(model_match.__file__).read_bytes()
+    said = [version("genai-prices"), hashlib.sha256(compiler).hexdigest(), [repr(item) for item in overrides]]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+
+def bring_up_to_date(*, by: Actor) -> int:
+    """Compile what is missing or stale: the installation's list, and one for each organization with own prices.
+
+    An organization whose overrides are gone falls back to the installation's list. How many lists changed.
+    """
+    own = set(PriceOverride.objects.values_list("organization_id", flat=True).distinct())
+    changed = sum(_refresh(organization_id, by=by) for organization_id in (None, *sorted(own)))
+    for row in PriceList.objects.exclude(organization=None).exclude(organization__in=own):
+        with change_set(by) as change:
+            if PriceOverride.objects.filter(organization=row.organization_id).exists():
+                continue
+            PriceList.objects.filter(pk=row.pk).delete()
+            change.say("price_list.dropped", row)
+        changed += 1
+    return changed
+
+
+def _refresh(organization_id: str | None, *, by: Actor) -> bool:
+    overrides = _overrides(organization_id)
+    source = _source(overrides)
+    row = PriceList.objects.filter(organization=organization_id).first()
+    if row is not None and row.source == source:
+        return False
+    compiled = compile_prices(row.pk if row is not None else price_list_id(), timezone.now().date(), overrides).prices
+    entries = entries_of(compiled.prices)
+    with change_set(by) as change:
+        if _source(_overrides(organization_id)) != source:
+            return False  # changed meanwhile: whoever did that rang again
+        row = PriceList.objects.filter(organization=organization_id).first()
+        if row is None:
+            row = PriceList(id=compiled.id, organization_id=organization_id)
+        if row.prices == entries:
+            PriceList.objects.filter(pk=row.pk).update(source=source)
+            return False
+        row.version, row.prices, row.source = compiled.version, entries, source
+        row.save()
+        change.say("price_list.compiled", row, models=len(entries))
+    return True

@@ -1,0 +1,62 @@
+"""Who asks: a program with an API token, or a person who is logged in to the admin."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from controlplane.changes.actor import Actor
+from controlplane.tenancy import tokens
+
+SCHEME = "bearer"
+
+
+class Program:
+    """The user of a request that carries a token: nobody of Django's."""
+
+    is_authenticated = True
+    is_active = True
+    pk = None
+
+
+class TokenAuthentication(BaseAuthentication):
+    """`Authorization: Bearer lw_at_…`"""
+
+    def authenticate(self, request: Request) -> tuple[Program, Actor] | None:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != SCHEME:
+            return None
+        actor = tokens.authenticate(token.strip(), str(request.META.get("REMOTE_ADDR", "")))
+        if actor is None:
+            raise AuthenticationFailed("The API token is malformed, unknown, expired or revoked.")
+        return Program(), actor
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class LoginAuthentication(SessionAuthentication):
+    """The admin's session; everything but reading needs its CSRF token."""
+
+    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
+        found = super().authenticate(request)
+        if found is None:
+            return None
+        user = cast(AbstractBaseUser, found[0])
+        return user, Actor.of_user(user, str(request.META.get("REMOTE_ADDR", "")))
+
+
+class Known(BasePermission):
+    """Some actor asks. What it may do is decided by actions and by the filter on rows."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return isinstance(request.auth, Actor)
+
+
+def actor_of(request: Request) -> Actor:
+    return cast(Actor, request.auth)

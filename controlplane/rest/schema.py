@@ -1,0 +1,98 @@
+"""How the API describes itself: OpenAPI 3.1, made from what resources declare."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import build_basic_type
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter
+
+from controlplane.rest.idempotency import HEADER
+from controlplane.rest.problems import CONTENT_TYPE
+
+
+class Schema(AutoSchema):
+    """Bodies and answers per action, filters as parameters, the idempotency header on every POST."""
+
+    view: Any
+
+    def get_request_serializer(self) -> Any:
+        chosen = self.view.input_class(self.view.action)
+        return chosen() if chosen is not None else None
+
+    def get_response_serializers(self) -> Any:
+        chosen = self.view.output_class(self.view.action)
+        created = self.view.action in ("create", *getattr(self.view, "creating", ()))
+        return {201 if created else 200: chosen} if self.method == "POST" else super().get_response_serializers()
+
+    def get_override_parameters(self) -> list[Any]:
+        parameters: list[Any] = []
+        if self.method == "POST":
+            parameters.append(
+                OpenApiParameter(
+                    HEADER,
+                    OpenApiTypes.STR,
+                    OpenApiParameter.HEADER,
+                    description="8 to 255 characters: within a day the request does its work once.",
+                )
+            )
+        if self.view.action in getattr(self.view, "filtered_actions", ("list",)):
+            parameters += [
+                OpenApiParameter(name, OpenApiTypes.STR, OpenApiParameter.QUERY) for name in self.view.filters
+            ]
+        for name, meaning in self.view.parameters.items():
+            action, _, parameter = name.partition(".")
+            if action == self.view.action:
+                parameters.append(
+                    OpenApiParameter(parameter, OpenApiTypes.STR, OpenApiParameter.QUERY, description=meaning)
+                )
+        return parameters
+
+    def get_tags(self) -> list[str]:
+        return [self.path.split("/")[3]]
+
+
+class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "controlplane.rest.authentication.TokenAuthentication"
+    name = "apiToken"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "lw_at_…"}
+
+
+class LoginScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "controlplane.rest.authentication.LoginAuthentication"
+    name = "session"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "cookie", "name": "aigateway_session"}
+
+
+def add_problems(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """Every operation may answer with a problem."""
+    field = {
+        "type": "object",
+        "required": ["field", "message"],
+        "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+    }
+    text = build_basic_type(OpenApiTypes.STR)
+    names = ("type", "title", "code", "detail", "who_can_help")
+    result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = {
+        "type": "object",
+        "description": "What was wrong, what would be right, who can change it (RFC 9457).",
+        "required": ["type", "title", "status", "code", "detail", "who_can_help", "errors"],
+        "properties": {
+            **dict.fromkeys(names, text),
+            "status": {"type": "integer"},
+            "errors": {"type": "array", "items": field},
+        },
+    }
+    content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for path in result["paths"].values():
+        for operation in path.values():
+            if isinstance(operation, dict) and "responses" in operation:
+                operation["responses"]["default"] = {"description": "It did not work.", "content": content}
+    return result

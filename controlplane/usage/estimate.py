@@ -1,0 +1,109 @@
+"""What an attempt is booked as when its end was never reported: what was held for it on its budgets, or else the price
+of its input, as far as it was known at admission.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from controlplane.providers import models
+from controlplane.providers.models import Provider
+from controlplane.providers.queries import price_list_id_of
+from controlplane.usage.models import RecordState, UsageRecord
+from controlplane.usage.records import set_units
+from dataplane.core.pricing import (
+    ModelPrice,
+    Priced,
+    PriceList,
+    RateCard,
+    RateTier,
+    cost,
+    cost_with,
+    dearest_in_family,
+)
+from dataplane.core.snapshot import Unpriced
+from dataplane.core.usage import Outcome, Usage, UsageClass, UsageSource
+
+
+@dataclass(frozen=True, slots=True)
+class _DeletedProvider:
+    """Pricing's view of a provider that is not there any more."""
+
+    kind: str
+    name: str = ""
+    price_provider: str = ""
+    unpriced: str = Unpriced.DEAREST_IN_FAMILY.value
+
+
+class Estimator:
+    """For some rows of one transaction; reads providers and price lists once."""
+
+    def __init__(self, rows: Iterable[UsageRecord]) -> None:
+        rows = list(rows)
+        self._providers: Mapping[str, Provider] = Provider.objects.in_bulk({row.provider_id for row in rows})
+        self._lists: dict[str, PriceList | None] = {}
+
+    def estimate(self, row: UsageRecord) -> dict[str, Any]:
+        """The columns that change."""
+        units = {UsageClass.INPUT.value: row.estimated_input_tokens} if row.estimated_input_tokens else {}
+        estimated = UsageRecord(state=RecordState.ESTIMATED, outcome=Outcome.FAILED.value)
+        set_units(estimated, units)
+        estimated.source = UsageSource.ESTIMATED.value
+        priced = self._priced(row)
+        if priced is not None:
+            estimated.cost_nano, estimated.priced, estimated.price_version = priced.nano, True, priced.version
+        # What was set aside for it is what its budgets are charged: the ledger says the same.
+        estimated.cost_nano = row.reserved_nano or estimated.cost_nano
+        changed = (
+            "state", "outcome", "units", "input_tokens", "cached_tokens", "output_tokens", "source", "cost_nano",
+            "priced", "price_version",
+        )  # fmt: skip
+        return {name: getattr(estimated, name) for name in changed}
+
+    def priced(self, row: UsageRecord) -> Priced | None:
+        """What the row's units cost by the list in force, found as pods find it; None without a price."""
+        units = {unit: row.units[unit.value] for unit in UsageClass if unit.value in row.units}
+        usage = Usage(units, UsageSource(row.source), row.service_tier, row.speed, row.geo)
+        return self._price(row, usage)
+
+    def _priced(self, row: UsageRecord) -> Priced | None:
+        return self._price(row, Usage({UsageClass.INPUT: row.estimated_input_tokens}, UsageSource.ESTIMATED))
+
+    def _price(self, row: UsageRecord, usage: Usage) -> Priced | None:
+        if row.organization_id not in self._lists:
+            self._lists[row.organization_id] = _price_list_of(row.organization_id)
+        prices = self._lists[row.organization_id]
+        if prices is None:
+            return None
+        provider = self._providers.get(row.provider_id) or _DeletedProvider(row.provider_kind)
+        at_ms = int(row.started_at.timestamp() * 1000)
+        for model in dict.fromkeys((row.model, row.model_reported)):
+            priced = cost(usage, prices, provider, model, at_ms) if model else None
+            if priced is not None:
+                return priced
+        if provider.unpriced == Unpriced.DEAREST_IN_FAMILY.value:
+            relative = dearest_in_family(prices, provider, row.model, at_ms)
+            return None if relative is None else cost_with(usage, relative, prices.version, at_ms)
+        return None
+
+
+def _price_list_of(organization_id: str) -> PriceList | None:
+    """The list that applies to an organization, as pods have it; None before the first one was compiled."""
+    row = models.PriceList.objects.filter(pk=price_list_id_of(organization_id)).first()
+    if row is None:
+        return None
+    return PriceList(row.pk, row.version, tuple(_model_price(price) for price in row.prices))
+
+
+def _model_price(price: Mapping[str, Any]) -> ModelPrice:
+    return ModelPrice(price["provider"], price["model"], tuple(price["match"]), tuple(map(_card, price["cards"])))
+
+
+def _card(card: Mapping[str, Any]) -> RateCard:
+    tiers = (
+        RateTier(tier["above_input_tokens"], {UsageClass(unit): rate for unit, rate in tier["rates_pico"].items()})
+        for tier in card["tiers"]
+    )
+    return RateCard(card["service_tier"], card["speed"], card["valid_from_ms"], card["valid_until_ms"], tuple(tiers))

@@ -1,0 +1,201 @@
+"""Reads of the ledger: browse by time, filter, sum by whom or what or day. Ids in, ids out."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Any
+
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import TruncDate, TruncHour
+
+from controlplane.budgets.models import Charge
+from controlplane.budgets.months import month_of, started_between
+from controlplane.changes.actor import Actor
+from controlplane.tenancy.models import Principal
+from controlplane.tenancy.permissions import Verb
+from controlplane.tenancy.queries import within
+from controlplane.tenancy.scope import Scope
+from controlplane.usage.models import UsageRecord
+from dataplane.core.usage import Outcome
+
+LARGEST_PAGE = 500
+
+
+def visible_to(actor: Actor) -> QuerySet[UsageRecord]:
+    """The records that exist for the actor: the organization's, the team's, or the person's own."""
+    login = Principal.objects.filter(pk=OuterRef("principal_id")).values("user_id")[:1]
+    rows = UsageRecord.objects.alias(login=Subquery(login))
+    return within(actor, rows, Verb.USAGE_VIEW, Scope("organization_id", "team_id", "login"))
+
+
+def charged_to(rows: QuerySet[UsageRecord], account_id: int) -> QuerySet[UsageRecord]:
+    """Those that took money from an account of a budget: what its figure is made of."""
+    charges = Charge.objects.filter(
+        account=account_id, request_id=OuterRef("request_id"), month=OuterRef("month"), attempt=OuterRef("attempt")
+    )
+    return rows.filter(Exists(charges))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Empty: not asked for. Times are of the attempt's start, `until` exclusive."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    organization_id: str = ""
+    team_id: str = ""
+    project_id: str = ""
+    principal_id: str = ""
+    key_id: str = ""
+    provider_id: str = ""
+    model: str = ""
+    client: str = ""
+    session: str = ""
+    outcome: str = ""
+    state: str = ""
+    request_id: str = ""
+    trace_id: str = ""
+
+    def apply(self, rows: QuerySet[UsageRecord]) -> QuerySet[UsageRecord]:
+        exact = {
+            field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("since", "until")
+        }
+        rows = rows.filter(
+            started_between(self.since, self.until), **{name: value for name, value in exact.items() if value}
+        )
+        if self.request_id:
+            rows = rows.filter(month=month_of(self.request_id))
+        if self.since is not None:
+            rows = rows.filter(started_at__gte=self.since)
+        if self.until is not None:
+            rows = rows.filter(started_at__lt=self.until)
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The last row of a page; opaque text outside."""
+
+    started_at: datetime
+    id: str
+
+    def __str__(self) -> str:
+        told = json.dumps([self.started_at.isoformat(), self.id]).encode()
+        return base64.urlsafe_b64encode(told).decode().rstrip("=")
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """Raises ValueError."""
+        try:
+            told = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+            started_at, id = told
+            cursor = cls(datetime.fromisoformat(started_at), str(id))
+        except (binascii.Error, ValueError, TypeError, UnicodeError) as problem:
+            raise ValueError("not a cursor") from problem
+        if cursor.started_at.tzinfo is None:
+            raise ValueError("not a cursor")
+        return cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`next` is None on the last page."""
+
+    rows: tuple[UsageRecord, ...]
+    next: Cursor | None
+
+
+def page(rows: QuerySet[UsageRecord], *, after: Cursor | None = None, size: int = 50) -> Page:
+    """Newest first. Rows that arrive meanwhile move nothing that was not read yet."""
+    size = max(1, min(size, LARGEST_PAGE))
+    if after is not None:
+        rows = rows.filter(Q(started_at__lt=after.started_at) | Q(started_at=after.started_at, id__lt=after.id))
+    found = list(rows.order_by("-started_at", "-id")[: size + 1])
+    more = len(found) > size
+    last = found[size - 1] if more else None
+    return Page(tuple(found[:size]), None if last is None else Cursor(last.started_at, last.id))
+
+
+class By(StrEnum):
+    """What is summed by."""
+
+    ORGANIZATION = "organization_id"
+    TEAM = "team_id"
+    PROJECT = "project_id"
+    PERSON = "principal_id"
+    KEY = "key_id"
+    PROVIDER = "provider_id"
+    MODEL = "model"
+    CLIENT = "client"
+    DAY = "day"  # of UTC
+    HOUR = "hour"
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """Sums of one group. `attempts` counts each once, `refused` those that we refused; money in nano-dollars."""
+
+    of: str
+    attempts: int
+    refused: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    cost_nano: int
+
+
+_SUMS = {
+    "attempts": Count("pk", filter=Q(correction=False)),
+    "refused": Count("pk", filter=Q(correction=False, outcome=Outcome.REFUSED.value)),
+    "input": Sum("input_tokens", default=0),
+    "cached": Sum("cached_tokens", default=0),
+    "output": Sum("output_tokens", default=0),
+    "cost": Sum("cost_nano", default=0),
+}
+
+
+def totals(rows: QuerySet[UsageRecord], by: By, *, most: int = LARGEST_PAGE) -> list[Total]:
+    """The groups with the greatest cost first; days and hours in order, those without any record left out."""
+    if by in (By.DAY, By.HOUR):
+        trunc = TruncDate if by is By.DAY else TruncHour
+        groups = rows.order_by().annotate(of=trunc("started_at", tzinfo=UTC)).values("of").annotate(**_SUMS)
+        return _totals(groups.order_by("of")[:most])
+    groups = rows.order_by().values(by.value).annotate(**_SUMS)
+    return _totals(groups.order_by("-cost", "-attempts", by.value)[:most], by.value)
+
+
+def total(rows: QuerySet[UsageRecord]) -> Total:
+    """Of all of them."""
+    return _total("", rows.order_by().aggregate(**_SUMS))
+
+
+def people(rows: QuerySet[UsageRecord]) -> int:
+    """How many have at least one record."""
+    return rows.order_by().exclude(principal_id="").values("principal_id").distinct().count()
+
+
+def _totals(groups: Iterable[Any], column: str = "of") -> list[Total]:
+    return [_total(_text(group[column]), group) for group in groups]
+
+
+def _total(of: str, sums: dict[str, object]) -> Total:
+    numbers = {name: int(str(sums[name] or 0)) for name in _SUMS}
+    return Total(
+        of,
+        numbers["attempts"],
+        numbers["refused"],
+        numbers["input"],
+        numbers["cached"],
+        numbers["output"],
+        numbers["cost"],
+    )
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)

@@ -1,0 +1,159 @@
+"""A record from the wire → a row of the ledger, or `Unfit` with the reason why it can be none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import models
+
+from controlplane.budgets.messages import account_ref
+from controlplane.changes.ids import new_id
+from controlplane.usage.models import RecordState, UsageRecord
+from dataplane.core.usage import INPUT_CLASSES, UsageSource
+from protos import fleet_pb2 as wire
+
+MOST_UNITS = 64
+LARGEST_COUNT = 2**53 - 1  # exact in JSON, whoever reads it
+LARGEST = 2**63 - 1
+LONGEST_TEXT = 64 * 1024
+EARLIEST_MS, LATEST_MS = 1_577_836_800_000, 4_102_444_800_000  # 2020, 2100: outside, a clock is broken
+
+_SOURCES = {
+    wire.USAGE_SOURCE_UNSPECIFIED: UsageSource.NONE,
+    wire.USAGE_SOURCE_PROVIDER: UsageSource.PROVIDER,
+    wire.USAGE_SOURCE_METERED: UsageSource.METERED,
+    wire.USAGE_SOURCE_ESTIMATED: UsageSource.ESTIMATED,
+    wire.USAGE_SOURCE_NONE: UsageSource.NONE,
+}
+_STATES = {wire.RECORD_STATUS_ADMITTED: RecordState.ADMITTED, wire.RECORD_STATUS_FINAL: RecordState.FINAL}
+_ON_WIRE = {field.name for field in wire.UsageRecord.DESCRIPTOR.fields}
+# What joins rows must be whole; what only describes is cut to what its column takes.
+_IDS = {
+    "request_id": 64,
+    "organization_id": 40,
+    "team_id": 40,
+    "project_id": 40,
+    "principal_id": 40,
+    "key_id": 40,
+    "provider_id": 40,
+}
+_TEXTS = {
+    field.name: field.max_length or LONGEST_TEXT
+    for field in UsageRecord._meta.get_fields()
+    if isinstance(field, models.CharField | models.TextField)
+    and field.name in _ON_WIRE
+    and field.name not in (*_IDS, "source", "raw_usage", "metadata")
+}
+_NUMBERS = tuple(
+    field.name
+    for field in UsageRecord._meta.get_fields()
+    if isinstance(field, models.BigIntegerField) and field.name in _ON_WIRE
+)
+
+
+class Unfit(ValueError):
+    """The record cannot be booked; the message says why, without content."""
+
+
+def row_from(record: wire.UsageRecord, session_id: str, now: datetime) -> UsageRecord:
+    """Raises Unfit."""
+    if record.status not in _STATES:
+        raise Unfit("its status is unknown")
+    if not record.request_id:
+        raise Unfit("it names no request")
+    if not 0 <= record.attempt <= 1000:
+        raise Unfit("its attempt number is out of range")
+    state = _STATES[record.status]
+    row = UsageRecord(
+        id=new_id("use"),
+        attempt=record.attempt,
+        state=state,
+        received_at=now,
+        started_at=_moment("started_at_ms", record.started_at_ms),
+        ended_at=_moment("ended_at_ms", record.ended_at_ms) if record.ended_at_ms else None,
+        session_id=session_id,
+        streaming=record.streaming,
+        http_status=record.http_status,
+        priced=record.priced,
+        source=_SOURCES.get(record.source, UsageSource.NONE).value,
+        raw_usage=_json(record.raw_usage),
+        metadata=_json(record.metadata),
+        tags=[_clean(tag)[:128] for tag in record.tags[:32]],
+        accounts=_accounts(record.accounts),
+    )
+    for name in _IDS:
+        setattr(row, name, _id(name, getattr(record, name)))
+    for name, limit in _TEXTS.items():
+        setattr(row, name, _clean(getattr(record, name))[:limit])
+    for name in _NUMBERS:
+        setattr(row, name, _number(name, getattr(record, name)))
+    if state is RecordState.ADMITTED:
+        row.outcome = ""
+    set_units(row, _units(record.units))
+    return row
+
+
+def set_units(row: UsageRecord, units: Mapping[str, int]) -> None:
+    """The counts, and the sums that totals are made of."""
+    row.units = dict(units)
+    row.input_tokens = sum(count for unit, count in units.items() if unit in INPUT_CLASSES)
+    row.cached_tokens = units.get("cache_read", 0)
+    row.output_tokens = sum(count for unit, count in units.items() if unit.startswith("output"))
+
+
+def _accounts(refs: Iterable[wire.AccountRef]) -> list[list[str]]:
+    try:
+        return [list(ref) for ref in sorted({account_ref(ref) for ref in refs})]
+    except ValueError as problem:
+        raise Unfit(str(problem)) from problem
+
+
+def _units(units: Mapping[str, int]) -> dict[str, int]:
+    if len(units) > MOST_UNITS:
+        raise Unfit("it counts too many classes")
+    for unit, count in units.items():
+        if not 0 <= count <= LARGEST_COUNT or not 0 < len(unit) <= 64 or not unit.isprintable():
+            raise Unfit("a count is out of range")
+    return {unit: units[unit] for unit in sorted(units) if units[unit]}
+
+
+def _id(name: str, value: str) -> str:
+    if len(value) > _IDS[name] or not value.isprintable():
+        raise Unfit(f"{name} is not an id")
+    return value
+
+
+def _number(name: str, value: int) -> int:
+    if not 0 <= value <= LARGEST:
+        raise Unfit(f"{name} is negative")
+    return value
+
+
+def _moment(name: str, ms: int) -> datetime:
+    if not EARLIEST_MS <= ms < LATEST_MS:
+        raise Unfit(f"{name} is not a time of this century")
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def _clean(text: str) -> str:
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
+
+
+def _json(text: str) -> str:
+    """Kept as it came when it is JSON of a sane size; nothing otherwise."""
+    if not text or len(text) > LONGEST_TEXT:
+        return ""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    return text if "\0" not in text else ""
+
+
+def content_of(row: UsageRecord) -> dict[str, Any]:
+    """What a FINAL row says, by column: everything but the row's own identity."""
+    own = ("id", "request_id", "month", "attempt", "correction", "resettled", "received_at")
+    return {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields if field.name not in own}

@@ -1,0 +1,21 @@
+"""From usage rows to charges on budgets."""
+
+from __future__ import annotations
+
+from controlplane.budgets.charges import Cost
+from controlplane.usage.models import UsageRecord
+from dataplane.core.holds import AccountRef
+
+
+def cost_of(row: UsageRecord, *, correction: int = 0, estimated: bool = False) -> Cost:
+    """What the row says was spent, on the accounts that it drew on."""
+    return Cost(
+        request_id=row.request_id,
+        attempt=row.attempt,
+        session_id=row.hold_session,
+        accounts=tuple(AccountRef(*names) for names in row.accounts),
+        amount_nano=row.cost_nano,
+        started_ms=int(row.started_at.timestamp() * 1000),
+        correction=correction,
+        estimated=estimated,
+    )
