@@ -1,0 +1,88 @@
+"""Our pod with everything on: keys, prices, usage records on disk and reported, metrics, logs, traces to a collector.
+
+The control plane around it is the real one (`House`), on the generator's core at low priority; the mock is provider and
+collector.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from deploy.demo.__main__ import Demo
+from tests.bench.accounting import Tree
+from tests.bench.processes import await_answer, prefer, process
+from tests.bench.systems.system import Site, System, bearer
+from tests.contract.house import House, free_port, open_house
+
+YIELDING = 19  # the control plane's niceness: it works when the generator leaves it the core
+
+
+class Estate:
+    """A control plane and the means to start pods that belong to it."""
+
+    def __init__(self, house: House, site: Site) -> None:
+        self.house = house
+        self.site = site
+
+    def environment(self, port: int, settings: Mapping[str, str]) -> dict[str, str]:
+        """A pod's own, without the link that the house can break."""
+        spool = self.site.scratch / f"spool-{port}"
+        return Demo.pod_environment(self.house, 0) | {
+            "AIGATEWAY_LISTEN": f"127.0.0.1:{port}",
+            "AIGATEWAY_SPOOL_DIR": str(spool),
+            "AIGATEWAY_DRAIN_S": "1",
+            "AIGATEWAY_FLUSH_S": "2",
+            "AIGATEWAY_SPOOL_BYTES": str(2**30),
+            "AIGATEWAY_EXCHANGES": "12000",
+            "AIGATEWAY_CONNECTIONS": "12000",
+            "AIGATEWAY_UPSTREAM_PER_HOST": "12000",
+            "AIGATEWAY_OTLP_ENDPOINT": f"http://127.0.0.1:{self.site.mock_port}",
+            **settings,
+        }
+
+    @contextlib.contextmanager
+    def pod(
+        self,
+        *arguments: str,
+        cores: tuple[int, ...] | None = None,
+        settings: Mapping[str, str] | None = None,
+        program: tuple[str, ...] = ("-m", "dataplane"),
+    ) -> Iterator[System]:
+        port = free_port()
+        log = self.site.scratch / f"pod-{port}.log"
+        environment = self.environment(port, settings or {})
+        command = [sys.executable, *program, *arguments]
+        with process(command, cores=cores or self.site.cores, log=log, environment=environment) as child:
+            start_s = await_answer(child, port, "/readyz", log, ready=True, tls="AIGATEWAY_LISTEN_CERT" in environment)
+            yield System("pod", port, Tree(child.pid), bearer(self.house.report.get("virtual_key", "")), start_s)
+
+
+@contextlib.contextmanager
+def estate(site: Site, provider: str = "") -> Iterator[Estate]:
+    """`provider`: where pods send requests; default, the mock itself."""
+    mock = provider or f"http://127.0.0.1:{site.mock_port}"
+    upstream = {"DEMO_OPENAI_BASE_URL": f"{mock}/v1", "DEMO_ANTHROPIC_BASE_URL": mock}
+    house = open_house(Path(site.scratch) / "house", settings=upstream)
+    try:
+        house.kill(house.pods[0].name)  # the pods here are started by `Estate.pod`
+        house.kill("simprovider")
+        _set_niceness(house, YIELDING)
+        yield Estate(house, site)
+    finally:
+        _set_niceness(house, 0)
+        house.close()
+
+
+def _set_niceness(house: House, niceness: int) -> None:
+    for child in house.supervisor.children:
+        if child.process is not None and child.alive:
+            prefer(child.process.pid, niceness)
+
+
+@contextlib.contextmanager
+def pod(site: Site) -> Iterator[System]:
+    with estate(site) as grounds, grounds.pod() as system:
+        yield system

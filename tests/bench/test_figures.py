@@ -1,0 +1,114 @@
+"""What the bench makes of its measurements: ratios of the same round, added times, verdicts."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from tests.bench import guard, report, soak
+from tests.bench.generator import Load
+from tests.bench.loads import SATURATION
+from tests.bench.turns import Slice, Taken
+
+
+def slice_(cpu_us: float, *, whole: dict[int, int] | None = None, harness: float = 0.5, failed: int = 0) -> Slice:
+    load = Load(2.0, 100, failed, 0, 0, 0, 0, 0, {"200": 100}, whole=Counter(whole or {}))
+    return Slice(load, 100, cpu_us * 100 / 1e6, settled=True, system_share=0.5, harness_share=harness)
+
+
+def taken(**slices: list[Slice]) -> Taken:
+    return Taken(SATURATION[0], dict(slices))
+
+
+def test_a_ratio_compares_what_was_measured_in_the_same_round() -> None:
+    # The machine was three times slower in the second round, for both.
+    row = taken(nginx=[slice_(10), slice_(30), slice_(10)], pod=[slice_(40), slice_(120), slice_(50)])
+    assert row.ratio("pod") == pytest.approx(4.0)
+
+
+def test_without_the_anchor_there_is_no_ratio() -> None:
+    assert taken(pod=[slice_(40)]).ratio("pod") is None
+
+
+def test_a_rate_that_the_harness_limited_is_shown_as_at_least() -> None:
+    row = taken(nginx=[slice_(10, harness=0.99)], pod=[slice_(40)])
+    bound = {each["system"]: each["harness_bound"] for each in report.cost_rows([row])}
+    assert bound == {"nginx": True, "pod": False}
+    assert "≥ 50" in report.cost_table([row])
+
+
+def test_added_times_are_those_above_direct() -> None:
+    row = taken(
+        direct=[slice_(1, whole={100: 500}), slice_(1, whole={200: 500})],
+        nginx=[slice_(10, whole={300: 1_000})],
+        pod=[slice_(10, whole={500: 950, 9_100: 50})],
+    )
+    rows = {each["system"]: each for each in report.added_rows([row], "whole")}
+    assert rows["nginx"]["p50"] == 200
+    assert rows["pod"]["p50"] == 400
+    assert rows["pod"]["p99.9"] == 8_900
+
+
+def test_a_percentile_of_too_few_is_not_shown() -> None:
+    row = taken(direct=[slice_(1, whole={100: 80})])
+    [floor] = report.added_rows([row], "whole")
+    assert floor["p50"] == 100
+    assert math.isnan(floor["p99"])
+
+
+def test_failed_answers_are_summed_over_the_rounds() -> None:
+    assert taken(pod=[slice_(1, failed=2), slice_(1, failed=3)]).failed("pod") == 5
+
+
+COMMITTED = {"2kb": 4.0, "100kb": 3.0, "burst": 2.0, "paced": 1.5}
+
+
+def test_the_guard_lets_noise_pass_and_stops_what_became_dearer() -> None:
+    measured = {"2kb": 5.1, "100kb": 3.0, "burst": 2.0, "paced": 2.0}
+    dearer = {each.load: each.dearer for each in guard.judge(measured, COMMITTED)}
+    assert dearer == {"2kb": False, "100kb": False, "burst": False, "paced": True}
+
+
+class Measured:
+    """A machine on which each measurement finds the next of these ratios, and so many wrong answers."""
+
+    def __init__(self, *found: dict[str, float], failed: tuple[int, ...] = ()) -> None:
+        self.found = list(found)
+        self.failed = list(failed)
+        self.asked: list[tuple[list[str], int]] = []
+
+    def __call__(self, loads: Sequence[str], rounds: int) -> tuple[dict[str, float], int]:
+        self.asked.append((list(loads), rounds))
+        found = self.found.pop(0)
+        return {load: found[load] for load in loads}, self.failed.pop(0) if self.failed else 0
+
+
+def test_what_looks_dearer_is_measured_once_more_alone_and_longer() -> None:
+    machine = Measured(COMMITTED | {"burst": 3.0}, {"burst": 2.1})
+    ratios, failed = guard.measured_ratios(machine, COMMITTED)
+    assert (ratios, failed) == (COMMITTED | {"burst": 2.1}, 0)
+    assert machine.asked == [(list(guard.GUARDED), guard.ROUNDS), (["burst"], guard.AGAIN_ROUNDS)]
+
+
+def test_what_is_dearer_twice_is_dearer() -> None:
+    machine = Measured(COMMITTED | {"2kb": 9.0}, {"2kb": 8.0})
+    ratios, _ = guard.measured_ratios(machine, COMMITTED)
+    assert [each.load for each in guard.judge(ratios, COMMITTED) if each.dearer] == ["2kb"]
+
+
+def test_wrong_answers_are_asked_for_once_more_and_then_count() -> None:
+    assert guard.measured_ratios(Measured(COMMITTED, COMMITTED, failed=(3, 0)), COMMITTED)[1] == 0
+    assert guard.measured_ratios(Measured(COMMITTED, COMMITTED, failed=(3, 2)), COMMITTED)[1] == 2
+
+
+def test_a_machine_without_committed_ratios_is_measured_once_and_not_judged() -> None:
+    machine = Measured(COMMITTED)
+    assert guard.measured_ratios(machine, None) == (COMMITTED, 0)
+
+
+def test_a_slope_is_of_all_points() -> None:
+    assert soak.slope([(0, 10), (1, 12), (2, 14)]) == pytest.approx(2.0)
+    assert soak.slope([(1, 5)]) == 0.0

@@ -1,0 +1,43 @@
+"""One browser for all of these tests; none on this machine is a loud skip, in CI a failure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from selenium.webdriver import Chrome
+
+from controlplane.environment import environment
+from tests.browser.chromium import NoBrowser, chromium, complaints
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Chrome]:
+    opened = chromium()
+    try:
+        chrome = opened.__enter__()
+    except NoBrowser as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no browser: {missing}")
+        pytest.skip(f"no browser: {missing}")
+    yield chrome
+    opened.__exit__(None, None, None)
+
+
+@pytest.fixture
+def chrome(browser: Chrome) -> Iterator[Chrome]:
+    """The browser without cookies, whose console must stay empty: a policy violation or script error fails the test."""
+    browser.delete_all_cookies()
+    complaints(browser)
+    yield browser
+    assert complaints(browser) == []
+
+
+@pytest.fixture
+def private_providers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The operator lets providers live on this machine."""
+    monkeypatch.setenv("AIGATEWAY_ALLOW_PRIVATE_PROVIDERS", "true")
+    environment.cache_clear()
+    yield
+    environment.cache_clear()

@@ -1,0 +1,161 @@
+"""From no channel to a page that rings: one form for the rule, a test button that sends, a delivery sent again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+
+from controlplane.alerts import budget_watch, tasks
+from controlplane.alerts.models import About, Alert, AlertRule, Channel, Delivery
+from controlplane.budgets.models import Account
+from tests.browser.chromium import complaints
+from tests.browser.person import Person
+from tests.browser.test_first_request import UNLABELLED
+from tests.controlplane import factories as make
+from tests.controlplane.alerts.sinks import ROUTING_KEY, Sink, serving
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+DOLLAR = 10**9
+
+
+@pytest.fixture
+def pagerduty(private_providers: None) -> Iterator[Sink]:
+    with serving(Sink()) as sink:
+        yield sink
+
+
+@pytest.fixture
+def ada(chrome: Chrome, live_server) -> Person:
+    get_user_model().objects.create_superuser("ada", "ada@example.com", "correct horse battery")
+    make.organization(name="Acme Robotics")
+    person = Person(chrome, live_server.url)
+    person.log_in("ada", "correct horse battery")
+    return person
+
+
+def picture(ada: Person, name: str) -> None:
+    """For whoever wants to look: set AIGATEWAY_TEST_PICTURES to a directory."""
+    directory = os.environ.get("AIGATEWAY_TEST_PICTURES")
+    if directory:
+        ada.chrome.save_screenshot(str(Path(directory) / f"{name}.png"))
+
+
+def test_page_on_call_if_any_engineer_crosses_80_percent_of_their_monthly_personal_cap(ada: Person, pagerduty: Sink):
+    add_and_test_the_channel(ada, pagerduty)
+    write_the_rule(ada)
+    somebody_crosses()
+    assert [page["payload"]["summary"] for page in pagerduty.bodies("pagerduty")[2:]] == [
+        "Grace Hopper is at 83 % of $100.00 per month"
+    ]
+    look_at_it(ada)
+    send_it_again(ada, pagerduty)
+
+
+def add_and_test_the_channel(ada: Person, pagerduty: Sink) -> None:
+    ada.open("/admin/alerts/channel/add/")
+    ada.choose("kind", "Slack")
+    assert not ada.chrome.find_element(By.NAME, "address").is_displayed()
+    assert ada.sees("Webhook URL")
+    ada.choose("kind", "PagerDuty")
+    assert ada.sees("Integration key")
+    ada.choose("organization", "Acme Robotics")
+    ada.fill("name", "On-call")
+    ada.fill("address", pagerduty.url)
+    ada.fill("secret", ROUTING_KEY)
+    picture(ada, "channel-add")
+    ada.press("Save")
+    ada.expect("Test it now")
+    assert ROUTING_KEY not in ada.chrome.page_source
+    ada.press("Test")
+    picture(ada, "channel-ask")
+    ada.press("Send the test")
+    ada.expect("Accepted (200)")
+    picture(ada, "channel-tested")
+    assert [page["event_action"] for page in pagerduty.bodies("pagerduty")] == ["trigger", "resolve"]
+    pagerduty.down = 503
+    ada.press("Test")
+    ada.press("Send the test")
+    ada.expect("Refused (503)")
+    picture(ada, "channel-failed")
+    pagerduty.down = 0
+
+
+def write_the_rule(ada: Person) -> None:
+    """One page, one form."""
+    ada.open("/admin/alerts/alertrule/add/")
+    ada.choose("kind", "Somebody spends much faster than usual")
+    assert not ada.chrome.find_element(By.NAME, "threshold").is_displayed()
+    ada.choose("kind", "A budget reaches a part of its limit")
+    assert not ada.chrome.find_element(By.NAME, "factor").is_displayed()
+    ada.fill("name", "Page on-call at 80 % of a personal cap")
+    ada.tick("channels", Channel.objects.get().pk)
+    ada.choose("severity", "Critical")
+    ada.choose("about", "A person's own")
+    ada.choose("window", "Month")
+    ada.fill("threshold", "80")
+    picture(ada, "rule-add")
+    ada.press("Save")
+    ada.expect("Any person's own budget per month reaches 80 %")
+    picture(ada, "rules")
+    rule = AlertRule.objects.get()
+    assert (rule.about, rule.window, rule.threshold, len(rule.channels)) == (About.PERSON, "month", 80, 1)
+    ada.open(f"/admin/alerts/alertrule/{rule.pk}/change/")
+    picture(ada, "rule")
+    assert ada.chrome.execute_script(UNLABELLED) == []
+
+
+def somebody_crosses() -> None:
+    rule = AlertRule.objects.get()
+    grace = make.principal(rule.organization, display_name="Grace Hopper")
+    budget = make.budget(grace, limit_nano=100 * DOLLAR, name="Grace's cap", contact="#ai-platform")
+    Account.objects.create(
+        organization_id=budget.organization_id,
+        budget_id=budget.pk,
+        window_key="month:2026-11-01@UTC",
+        limit_nano=budget.limit_nano,
+        settled_nano=83 * DOLLAR,
+    )
+    assert budget_watch.look(timezone.now()) == 1
+    assert tasks.deliver(Delivery.objects.get().pk)
+
+
+def look_at_it(ada: Person) -> None:
+    ada.open("/admin/alerts/alert/")
+    ada.expect("Grace Hopper is at 83 % of $100.00 per month")
+    picture(ada, "alerts")
+    ada.open(f"/admin/alerts/alert/{Alert.objects.get().pk}/change/")
+    for words in ("Grace's cap", "#ai-platform", "$83.00 of $100.00", "Delivered", "On-call"):
+        assert ada.sees(words), words
+    picture(ada, "alert")
+
+
+def send_it_again(ada: Person, pagerduty: Sink) -> None:
+    ada.press("On-call")
+    picture(ada, "delivery")
+    ada.press("Send again")
+    ada.press("Send again")
+    ada.expect("on its way again")
+    assert tasks.deliver(Delivery.objects.get().pk)
+    assert [page["event_action"] for page in pagerduty.bodies("pagerduty")][2:] == ["trigger", "trigger"]
+    ada.open("/admin/alerts/delivery/")
+    picture(ada, "deliveries")
+
+
+PAGES = (
+    "/admin/alerts/alert/", "/admin/alerts/alertrule/", "/admin/alerts/alertrule/add/", "/admin/alerts/channel/",
+    "/admin/alerts/channel/add/", "/admin/alerts/delivery/",
+)  # fmt: skip
+
+
+def test_every_page_keeps_to_its_policy_and_labels_its_fields(ada: Person):
+    for path in PAGES:
+        ada.open(path)
+        assert complaints(ada.chrome) == [], path
+        assert ada.chrome.execute_script(UNLABELLED) == [], path

@@ -1,0 +1,329 @@
+"""What the pages say and do, beyond who may open them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from controlplane.changes import queries
+from controlplane.changes.models import AuditEvent, ConfigChange
+from controlplane.fleet.models import Eviction, PodAck
+from controlplane.providers.models import Provider
+from controlplane.tenancy.models import Organization, Principal
+from tests.controlplane import factories as make
+from tests.controlplane.console.world import pod, record, tenant, world
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def admin() -> Client:
+    client = Client()
+    client.force_login(make.user(is_superuser=True, username="ada"))
+    return client
+
+
+def text(answer: Any) -> str:
+    return str(answer.content.decode())
+
+
+def context(answer: Any) -> dict[str, Any]:
+    """What the page was made of."""
+    return dict(answer.context_data)
+
+
+# ---- the browser's rules ----
+
+
+def test_the_admin_runs_no_inline_script_and_everything_else_no_eval_either(admin: Client):
+    policy = admin.get(reverse("admin:index")).headers["Content-Security-Policy"]
+    assert "script-src 'self' 'unsafe-eval'" in policy
+    assert "unsafe-inline" not in policy.partition("script-src")[2].partition(";")[0]
+    outside = admin.get("/healthz").headers["Content-Security-Policy"]
+    assert "unsafe-eval" not in outside
+    assert "script-src 'self'" in outside
+
+
+def test_the_login_page_has_the_policy_too():
+    assert "'unsafe-eval'" in Client().get(reverse("admin:login")).headers["Content-Security-Policy"]
+
+
+def test_too_many_wrong_passwords_make_everybody_wait():
+    user = make.user(is_superuser=True)
+    user.set_password("right")
+    user.save()
+    client = Client(REMOTE_ADDR="192.0.2.77")
+    page = reverse("admin:login")
+    for _ in range(10):
+        client.post(page, {"username": user.username, "password": "wrong"})
+    answer = client.post(page, {"username": user.username, "password": "right"})
+    assert answer.status_code == 200
+    assert "Too many wrong attempts" in text(answer)
+
+
+# ---- first run ----
+
+
+def test_an_empty_installation_leads_to_its_first_request_step_by_step(admin: Client):
+    def next_step() -> Any:
+        answer = admin.get(reverse("admin:index"))
+        return context(answer)["checklist"].next.url
+
+    assert next_step().startswith(reverse("admin:tenancy_organization_add"))
+    organization = make.organization()
+    assert f"organization={organization.pk}" in next_step()
+    team = make.team(organization)
+    assert f"team={team.pk}" in next_step()
+    project = make.project(team)
+    assert next_step().startswith(reverse("admin:tenancy_principal_add"))
+    principal = make.principal(organization)
+    assert next_step().startswith(reverse("admin:providers_provider_add"))
+    provider = make.provider(organization)
+    assert next_step() == reverse("admin:providers_provider_test", args=[provider.pk])
+    Provider.objects.filter(pk=provider.pk).update(last_test_ok=True)
+    assert f"principal={principal.pk}" in next_step()
+    key = make.key(project, principal=principal)
+    assert next_step() == reverse("admin:keys_virtualkey_setup", args=[key.pk])
+    made = tenant()
+    record(made, organization_id=organization.pk)
+    assert context(admin.get(reverse("admin:index")))["checklist"].finished
+
+
+def test_a_form_that_the_checklist_opened_leads_back_to_it(admin: Client):
+    page = reverse("admin:tenancy_organization_add") + "?first=1"
+    answer = admin.post(page, {"name": "Acme", "slug": "acme", "freshness_bound_s": "0"})
+    assert answer.status_code == 302
+    assert answer.headers["Location"] == reverse("admin:index")
+
+
+# ---- writes go through actions ----
+
+
+def test_every_form_leaves_its_mark_in_the_audit(admin: Client):
+    admin.post(
+        reverse("admin:tenancy_organization_add"),
+        {"name": "Acme", "slug": "acme", "contact": "#ai", "freshness_bound_s": "0"},
+    )
+    organization = Organization.objects.get()
+    admin.post(reverse("admin:tenancy_team_add"), {"organization": organization.pk, "name": "Core", "slug": "core"})
+    team = organization.teams.get()
+    admin.post(reverse("admin:tenancy_project_add"), {"team": team.pk, "name": "Tools", "slug": "tools"})
+    admin.post(
+        reverse("admin:tenancy_principal_add"),
+        {"organization": organization.pk, "kind": "person", "display_name": "Grace"},
+    )
+    principal = Principal.objects.get()
+    admin.post(
+        reverse("admin:tenancy_principal_change", args=[principal.pk]), {"kind": "person", "display_name": "Grace H."}
+    )
+    done = list(AuditEvent.objects.order_by("pk").values_list("action", "actor_label"))
+    assert done == [
+        ("organization.created", "ada"),
+        ("team.created", "ada"),
+        ("project.created", "ada"),
+        ("principal.created", "ada"),
+        ("principal.updated", "ada"),
+    ]
+
+
+def test_a_deleted_alias_is_deleted_by_its_action(admin: Client):
+    made = tenant()
+    alias = made.rows["keys.modelalias"]
+    admin.post(reverse("admin:keys_modelalias_delete", args=[alias.pk]), {"post": "yes"})
+    last = AuditEvent.objects.order_by("-pk").first()
+    assert last is not None
+    assert (last.action, last.target_id) == ("model_alias.deleted", alias.pk)
+
+
+# ---- providers ----
+
+
+def provider_form(**values: str) -> dict[str, str]:
+    return {
+        "kind": "anthropic",
+        "name": "claude",
+        "credential": "sk-ant-api03-very-secret-1234",
+        "priority": "100",
+        "unpriced": "refuse",
+    } | values
+
+
+def test_a_credential_goes_in_and_only_its_end_comes_back(admin: Client):
+    organization = make.organization()
+    answer = admin.post(reverse("admin:providers_provider_add"), provider_form(organization=organization.pk))
+    row = Provider.objects.get()
+    page = reverse("admin:providers_provider_change", args=[row.pk])
+    assert answer.headers["Location"] == page
+    shown = text(admin.get(page))
+    assert "••••1234" in shown
+    assert "very-secret" not in shown
+
+
+def test_a_credential_is_not_rendered_back_with_an_error(admin: Client):
+    organization = make.organization()
+    answer = admin.post(
+        reverse("admin:providers_provider_add"), provider_form(organization=organization.pk, base_url="ftp://nowhere")
+    )
+    assert "base_url" in context(answer)["adminform"].form.errors
+    assert "very-secret" not in text(answer)
+
+
+def test_a_kind_without_an_address_asks_for_one(admin: Client):
+    organization = make.organization()
+    answer = admin.post(
+        reverse("admin:providers_provider_add"), provider_form(organization=organization.pk, kind="openai_compatible")
+    )
+    assert "has no address of its own" in text(answer)
+
+
+def test_saving_without_a_new_credential_keeps_the_stored_one(admin: Client):
+    row = make.provider()
+    page = reverse("admin:providers_provider_change", args=[row.pk])
+    fields = {"name": "other", "base_url": row.base_url, "enabled": "on", "priority": "5", "unpriced": row.unpriced}
+    assert admin.post(page, fields).status_code == 302
+    fresh = Provider.objects.get(pk=row.pk)
+    assert (fresh.name, fresh.priority, fresh.credential_version) == ("other", 5, row.credential_version)
+    admin.post(page, fields | {"credential": "sk-ant-api03-another-9999"})
+    fresh.refresh_from_db()
+    assert (fresh.credential_last4, fresh.credential_version) == ("9999", row.credential_version + 1)
+
+
+# ---- fleet ----
+
+
+def test_convergence_counts_pods_and_says_what_becomes_of_the_others(admin: Client):
+    key = make.key()
+    first, second = pod(name="one"), pod(name="two")
+    admin.post(reverse("admin:keys_virtualkey_revoke", args=[key.pk]), {"streams": "cut"})
+    head = queries.head()
+    for row in (first, second):
+        row.epoch, row.last_heartbeat_at = head.epoch, timezone.now()
+        row.first_seen_at = head.committed_at - timedelta(minutes=1)
+        row.save()
+    address = reverse("admin:keys_virtualkey_live_json", args=[key.pk])
+    waiting = admin.get(address)
+    assert "no-store" in waiting.headers["Cache-Control"]
+    assert waiting.json()["done"] is False
+    assert {line["state"] for line in waiting.json()["pods"]} == {"waiting"}
+    for row, after in ((first, 0.1), (second, 0.2)):
+        row.applied_revision = head.revision
+        row.save()
+        PodAck.objects.create(
+            pod_id=row.pod_id, revision=head.revision, at=head.committed_at + timedelta(seconds=after)
+        )
+    done = admin.get(address).json()
+    assert done["done"] is True
+    assert done["summary"] == "Live on 2 of 2 pods, slowest 0.2 s"
+
+
+def test_the_page_of_a_key_and_the_api_tell_the_same_of_a_change(admin: Client):
+    patient = make.organization(freshness_bound_s=900)
+    key = make.key(make.project(make.team(patient)))
+    admin.post(reverse("admin:keys_virtualkey_revoke", args=[key.pk]), {"streams": "cut"})
+    ConfigChange.objects.update(committed_at=timezone.now() - timedelta(minutes=2))
+    silent = pod(name="silent", first_seen_at=timezone.now() - timedelta(hours=1))
+    silent.last_heartbeat_at = timezone.now() - timedelta(minutes=2)
+    silent.save()
+    page = admin.get(reverse("admin:keys_virtualkey_live_json", args=[key.pk])).json()
+    told = admin.get(f"/api/v1/fleet/pods/convergence/{page['revision']}").json()
+    assert (page["done"], told["settled"]) == (False, False)
+    assert [line["state"] for line in page["pods"]] == [line["reach"] for line in told["pods"]] == ["unreachable"]
+
+
+def test_what_a_pod_cannot_apply_stands_out(admin: Client):
+    pod(name="broken", nack_revision=7, nack_problem="route r1 names no provider")
+    shown = text(admin.get(reverse("admin:fleet_pod_changelist")))
+    assert 'class="gw-bad">Refuses revision 7: route r1 names no provider' in shown
+
+
+# ---- usage ----
+
+
+def test_the_ledger_is_filtered_and_summed(admin: Client):
+    made, other = tenant(), tenant()
+    record(made, model="gpt-5.5", client="codex", cost_nano=2_000_000_000)
+    page = reverse("admin:usage_usagerecord_changelist")
+    everything = admin.get(page)
+    assert context(everything)["cl"].result_count == 3
+    narrowed = admin.get(page, {"model": "gpt-5.5", "days": "1"})
+    assert context(narrowed)["cl"].result_count == 1
+    assert "$2.00" in text(narrowed)
+    assert context(admin.get(page, {"principal_id": other.principal.pk}))["cl"].result_count == 1
+    record(made, started_at=timezone.now() - timedelta(days=20))
+    assert context(admin.get(page, {"days": "7"}))["cl"].result_count == 3
+    assert context(admin.get(page, {"days": "30"}))["cl"].result_count == 4
+
+
+def test_one_request_has_a_page_with_all_its_figures(admin: Client):
+    made = tenant()
+    row = record(made, trace_id="a" * 32, raw_usage='{"input_tokens": 1000}')
+    shown = text(admin.get(reverse("admin:usage_usagerecord_change", args=[row.pk])))
+    for expected in ("a" * 32, "$0.004500000", "Claude Code", made.key.name, "input_tokens"):
+        assert expected in shown, expected
+
+
+def test_an_export_is_safe_to_open_in_a_spreadsheet(admin: Client):
+    made = tenant()
+    record(made, model='=HYPERLINK("http://evil")', client="@sum", end_user_id="-1+1")
+    answer = admin.get(reverse("admin:usage_usagerecord_export"), {"days": "7"})
+    assert answer.headers["Content-Type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(text(answer))))
+    assert len(rows) == 2
+    assert rows[0]["model"] == '\'=HYPERLINK("http://evil")'
+    assert rows[0]["client"] == "'@sum"
+    assert rows[0]["end_user_id"] == "'-1+1"
+    assert rows[0]["cost_usd"] == "0.004500000"
+
+
+def test_charts_come_with_the_same_figures_as_a_table(admin: Client):
+    tenant()
+    shown = text(admin.get(reverse("admin:index"), {"days": "7"}))
+    assert "<svg" in shown
+    assert '<table class="visually-hidden">' in shown
+    assert "Spend per day" in shown
+    for days in ("1", "7", "30"):
+        spend, requests = context(admin.get(reverse("admin:index"), {"days": days}))["charts"]
+        assert (spend.total, requests.total) == ("$0.0045", "1")
+
+
+def test_a_pod_that_was_restarted_is_replaced_and_not_missed(admin: Client):
+    head = queries.head()
+    before = timezone.now() - timedelta(minutes=2)
+    pod(name="one", connected=False, first_seen_at=before, last_heartbeat_at=before)
+    pod(name="one", epoch=head.epoch)
+    pod(name="two", connected=False, last_heartbeat_at=before)
+    shown = context(admin.get(reverse("admin:index")))
+    assert [(line.name, line.state) for line in shown["pods"]] == [("one", "Ready"), ("two", "Unreachable")]
+    assert shown["pods_summary"] == "1 of 2 ready"
+    assert "Replaced" in text(admin.get(reverse("admin:fleet_pod_changelist")))
+
+
+def test_the_operator_evicts_a_pod_after_a_question_that_names_who_shares_its_certificate(admin: Client):
+    row = pod(name="one", identity="pod-1", certificate="c" * 64)
+    pod(name="two", identity="pod-1", certificate="c" * 64)
+    page = reverse("admin:fleet_pod_change", args=[row.pk])
+    assert "Evict…" in text(admin.get(page))
+    url = reverse("admin:fleet_pod_evict", args=[row.pk])
+    assert "1 other connected pod shows the same one" in text(admin.get(url))
+    assert not Eviction.objects.exists()
+    assert admin.post(url).headers["Location"] == page
+    assert Eviction.objects.get().pod_id == row.pk
+    shown = text(admin.get(page))
+    assert "Evicted" in shown
+    assert "Evict…" not in shown
+
+
+def test_nobody_else_is_offered_to_evict_a_pod_or_can():
+    client = Client()
+    client.force_login(world().callers()["owner"])
+    row = pod(certificate="c" * 64)
+    assert "Evict…" not in text(client.get(reverse("admin:fleet_pod_change", args=[row.pk])))
+    assert client.post(reverse("admin:fleet_pod_evict", args=[row.pk])).status_code == 403
+    assert not Eviction.objects.exists()

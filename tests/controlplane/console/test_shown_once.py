@@ -1,0 +1,199 @@
+"""A key's text is in the answer to the POST that made it, and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.test import Client
+from django.urls import reverse
+
+from controlplane.changes.models import AuditEvent
+from controlplane.console.recipes import RECIPES
+from controlplane.keys.models import KeyState, VirtualKey
+from controlplane.keys.queries import working_secrets
+from controlplane.tenancy.models import ApiToken
+from tests.controlplane import factories as make
+
+pytestmark = pytest.mark.django_db
+TOKEN = re.compile(r"lw_vk_live_[0-9A-Z]{42}")
+
+
+@pytest.fixture
+def admin() -> Client:
+    client = Client()
+    client.force_login(make.user(is_superuser=True))
+    return client
+
+
+@pytest.fixture
+def key(db: None) -> VirtualKey:
+    return make.key()
+
+
+def form(**values: str) -> dict[str, str]:
+    return {"name": "laptop", "owner_scope": "project", "key_environment": "live"} | values
+
+
+def page(name: str, key: VirtualKey) -> str:
+    return reverse(f"admin:keys_virtualkey_{name}", args=[key.pk])
+
+
+def mint(admin: Client, **values: str) -> tuple[Any, str]:
+    project = make.project()
+    answer = admin.post(reverse("admin:keys_virtualkey_add"), form(project=project.pk, **values))
+    assert answer.status_code == 200, answer
+    tokens = set(TOKEN.findall(answer.content.decode()))
+    assert len(tokens) == 1, answer
+    return answer, tokens.pop()
+
+
+def test_minting_answers_with_the_key_itself_and_forbids_storing_it(admin: Client):
+    answer, token = mint(admin)
+    assert "no-store" in answer.headers["Cache-Control"]
+    assert VirtualKey.objects.get().public_id in token
+
+
+def test_the_page_sets_up_every_cli_with_the_key_filled_in(admin: Client):
+    answer, token = mint(admin)
+    text = answer.content.decode()
+    for recipe in RECIPES:
+        assert f'data-tab="{recipe.name}"' in text
+    assert f"ANTHROPIC_AUTH_TOKEN={token}" in text
+    assert "CLAUDE_CODE_MAX_RETRIES=2" in text
+    assert "request_max_retries = 0" in text
+
+
+def test_the_key_is_in_no_session_message_audit_or_later_page(admin: Client):
+    _, token = mint(admin)
+    secret = token.removeprefix("lw_vk_live_")[10:]
+    key = VirtualKey.objects.get()
+    later = [page(name, key) for name in ("change", "setup", "live", "rotate", "revoke")]
+    later += [
+        reverse("admin:index"),
+        reverse("admin:keys_virtualkey_changelist"),
+        reverse("admin:changes_auditevent_changelist"),
+    ]
+    for address in later:
+        assert secret not in admin.get(address).content.decode(), address
+    for session in Session.objects.all():
+        assert secret not in str(session.get_decoded())
+    for event in AuditEvent.objects.all():
+        assert secret not in str((event.before, event.after, event.details, event.target_label))
+    assert not any(secret in str(morsel) for morsel in admin.cookies.values())
+
+
+def test_the_setup_page_has_a_placeholder_in_place_of_the_key(admin: Client, key: VirtualKey):
+    text = admin.get(page("setup", key)).content.decode()
+    assert "&lt;your virtual key&gt;" in text
+    assert not TOKEN.findall(text)
+
+
+def test_rotating_shows_the_new_secret_the_same_way(admin: Client, key: VirtualKey):
+    before = key.public_id
+    answer = admin.post(page("rotate", key), {"grace": "0"})
+    assert "no-store" in answer.headers["Cache-Control"]
+    (token,) = set(TOKEN.findall(answer.content.decode()))
+    key.refresh_from_db()
+    assert key.public_id in token
+    assert key.public_id != before
+    assert [secret.public_id for secret in working_secrets(key)] == [key.public_id]
+
+
+def test_a_grace_that_the_page_does_not_offer_is_refused_with_words(admin: Client, key: VirtualKey):
+    answer = admin.post(page("rotate", key), {"grace": "1000"})
+    assert "Choose how long" in answer.content.decode()
+    assert not TOKEN.findall(answer.content.decode())
+    assert key.secrets.count() == 1
+
+
+def test_asking_changes_nothing(admin: Client, key: VirtualKey):
+    for name in ("rotate", "disable", "enable", "revoke"):
+        assert admin.get(page(name, key)).status_code == 200
+    key.refresh_from_db()
+    assert key.state == KeyState.ACTIVE
+    assert key.secrets.count() == 1
+
+
+def test_revoking_says_what_will_happen_then_shows_how_far_it_got(admin: Client, key: VirtualKey):
+    question = admin.get(page("revoke", key)).content.decode()
+    assert "cannot be taken back" in question
+    assert "within a minute" in question
+    answer = admin.post(page("revoke", key), {"streams": "cut"})
+    assert answer.status_code == 302
+    assert answer.headers["Location"] == page("live", key)
+    key.refresh_from_db()
+    assert (key.state, key.cut) == (KeyState.REVOKED, True)
+    assert "is revoked" in admin.get(page("live", key)).content.decode()
+
+
+def test_a_longer_freshness_bound_is_said_beside_revoke(admin: Client):
+    organization = make.organization(freshness_bound_s=600)
+    key = make.key(make.project(make.team(organization)))
+    assert "600 s" in admin.get(page("revoke", key)).content.decode()
+
+
+def test_disabling_keeps_the_reason_and_enabling_takes_it_back(admin: Client, key: VirtualKey):
+    admin.post(page("disable", key), {"reason": "on leave"})
+    key.refresh_from_db()
+    assert (key.state, key.disabled_reason) == (KeyState.DISABLED, "on leave")
+    admin.post(page("enable", key))
+    key.refresh_from_db()
+    assert (key.state, key.disabled_reason) == (KeyState.ACTIVE, "")
+
+
+def test_a_revoked_key_offers_nothing_to_press(admin: Client, key: VirtualKey):
+    admin.post(page("revoke", key), {"streams": "cut"})
+    text = admin.get(page("change", key)).content.decode()
+    for name in ("rotate", "disable", "enable", "setup"):
+        assert page(name, key) not in text
+    assert "is now" not in admin.post(page("rotate", key), {"grace": "0"}).content.decode()
+    assert key.secrets.count() == 1
+
+
+def test_what_an_action_refuses_stands_at_its_field(admin: Client):
+    project = make.project()
+    answer: Any = admin.post(
+        reverse("admin:keys_virtualkey_add"),
+        form(project=project.pk, expires_at_0="2020-01-01", expires_at_1="00:00"),
+    )
+    assert not TOKEN.findall(answer.content.decode())
+    assert "must lie in the future" in answer.content.decode()
+    assert "expires_at" in answer.context_data["adminform"].form.errors
+    assert not VirtualKey.objects.exists()
+
+
+def test_limits_are_typed_line_by_line(admin: Client):
+    mint(admin, models_allowed="claude-*\n gpt-5.5 ", tags="red, blue", metadata="cost_centre = 4711")
+    key = VirtualKey.objects.get()
+    assert key.models_allowed == ["claude-*", "gpt-5.5"]
+    assert key.tags == ["red", "blue"]
+    assert key.metadata == {"cost_centre": "4711"}
+
+
+def test_saving_a_key_changes_only_what_was_changed(admin: Client, key: VirtualKey):
+    answer: Any = admin.post(
+        page("change", key), {"name": "desk", "project": key.project_id, "models_allowed": "gpt-*"}
+    )
+    assert answer.status_code == 302, answer.context_data["errors"]
+    event = AuditEvent.objects.order_by("-pk").first()
+    assert event is not None
+    assert event.action == "virtual_key.updated"
+    assert event.after == {"name": "desk", "models_allowed": ["gpt-*"]}
+
+
+def test_an_api_token_is_shown_once_too(admin: Client):
+    organization = make.organization()
+    answer = admin.post(
+        reverse("admin:tenancy_apitoken_add"), {"organization": organization.pk, "name": "ci", "role": "viewer"}
+    )
+    (token,) = set(re.findall(r"lw_at_[0-9A-Z]{42}", answer.content.decode()))
+    assert "no-store" in answer.headers["Cache-Control"]
+    row = ApiToken.objects.get()
+    change = reverse("admin:tenancy_apitoken_change", args=[row.pk])
+    assert token not in admin.get(change).content.decode()
+    admin.post(reverse("admin:tenancy_apitoken_revoke", args=[row.pk]))
+    row.refresh_from_db()
+    assert row.revoked_at is not None

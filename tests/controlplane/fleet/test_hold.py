@@ -1,0 +1,220 @@
+"""The Hold call over gRPC: asks of many at once, recalls between pods, answers that outlive a connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+from django.db import connection
+
+from controlplane.budgets.models import Account, AskReply, Budget, Lease, LeaseSession
+from controlplane.fleet import recalls
+from controlplane.fleet.hold_writer import Writer
+from controlplane.fleet.replica import Unavailable
+from dataplane.core.holds import AccountRef, LiveHold
+from protos import fleet_pb2 as wire
+from protos import fleet_pb2_grpc
+from tests.controlplane import factories
+from tests.controlplane.budgets.test_desk import ref_of
+from tests.controlplane.fleet.pods import PATIENCE_S, do, fleet
+
+pytestmark = pytest.mark.django_db(transaction=True)
+DOLLAR = 10**9
+
+
+def account(ref: AccountRef) -> wire.AccountRef:
+    return wire.AccountRef(budget_id=ref[0], member_id=ref[1], window_key=ref[2])
+
+
+class Holder:
+    """A pod that speaks the raw protocol."""
+
+    def __init__(self, call: Any, name: str) -> None:
+        self.call = call
+        self.name = name
+        self.heard: list[Any] = []
+
+    async def say(self, **message: Any) -> None:
+        await self.call.write(wire.HoldUp(**message))
+
+    async def hear(self) -> Any:
+        while not self.heard:
+            async with asyncio.timeout(PATIENCE_S):
+                message = await self.call.read()
+            assert isinstance(message, wire.HoldDown), "the call ended"
+            self.heard += [message.welcome] if message.HasField("welcome") else []
+            self.heard += [*message.grants, *message.denies, *message.recalls, *message.report_acks]
+        return self.heard.pop(0)
+
+    async def ask(self, ref: AccountRef, id: int = 1, need: int = DOLLAR) -> None:
+        item = wire.AskItem(account=account(ref), need_nano=need, minimum_nano=need)
+        await self.say(asks=[wire.Ask(ask_id=id, kind=wire.ASK_KIND_ADMIT, request_id=f"r{id}", items=[item])])
+
+
+@asynccontextmanager
+async def holder(port: int, name: str) -> AsyncIterator[Holder]:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub: Any = fleet_pb2_grpc.FleetStub(channel)
+        pod = Holder(stub.Hold(), name)
+        await pod.say(hello=wire.HoldHello(pod_id=name, session_id=f"session-{name}"))
+        assert (await pod.hear()).ttl_ms > 0
+        yield pod
+        pod.call.cancel()
+
+
+def budget_and_ref(**fields: Any) -> tuple[Budget, AccountRef]:
+    budget = factories.budget(**fields)
+    return budget, ref_of(budget)
+
+
+def test_many_at_once_get_what_there_is_and_nobody_more() -> None:
+    async def scenario() -> None:
+        _, ref = await do(budget_and_ref, limit_nano=10 * DOLLAR)
+        async with fleet() as server, holder(server.port, "a") as one, holder(server.port, "b") as other:
+            for id in range(1, 11):
+                await one.ask(ref, id)
+                await other.ask(ref, id)
+            answers = [await pod.hear() for pod in (one, other) for _ in range(10)]
+        granted = [answer for answer in answers if isinstance(answer, wire.Grant)]
+        assert len(granted) == 10
+        assert (await do(lambda: Account.objects.get().held_nano)) == 10 * DOLLAR
+
+    asyncio.run(scenario())
+
+
+async def rich_is_asked(rich: Holder, poor: Holder, ref: AccountRef) -> None:
+    """One has all the money, idle; the other wants it; the first is asked to give it back."""
+    await rich.ask(ref)
+    assert isinstance(await rich.hear(), wire.Grant)
+    said = wire.AccountReport(account=account(ref), free_nano=DOLLAR, granted_cum=DOLLAR)
+    await rich.say(reports=[wire.HoldReport(seq=1, accounts=[said])])
+    assert (await rich.hear()).seq == 1
+    await poor.ask(ref)
+    recalled = await rich.hear()
+    assert list(recalled.accounts) == [account(ref)]
+
+
+def test_a_pod_is_asked_to_give_back_what_idles_before_another_is_refused() -> None:
+    async def scenario() -> None:
+        _, ref = await do(budget_and_ref, limit_nano=DOLLAR)
+        async with fleet() as server, holder(server.port, "a") as rich, holder(server.port, "b") as poor:
+            await rich_is_asked(rich, poor, ref)
+            await rich.say(returned=[wire.Return(account=account(ref), returned_cum=DOLLAR)])
+            await poor.hear()  # a refusal only where this machine took longer than a recall may
+            await poor.ask(ref, 2)
+            await poor.hear()
+            assert await do(lambda: Account.objects.get().held_nano) == DOLLAR
+            leases = await do(lambda: dict(Lease.objects.values_list("session_id", "granted_nano")))
+            assert leases["session-b"] == DOLLAR
+
+    asyncio.run(scenario())
+
+
+def test_a_pod_of_another_fleet_server_is_asked_to_give_back_too() -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one fleet server")
+
+    async def scenario() -> None:
+        _, ref = await do(budget_and_ref, limit_nano=DOLLAR)
+        async with (
+            fleet() as here,
+            fleet() as there,
+            holder(here.port, "a") as rich,
+            holder(there.port, "b") as poor,
+        ):
+            await rich_is_asked(rich, poor, ref)
+
+    asyncio.run(scenario())
+
+
+def test_a_recall_for_many_accounts_travels_in_pieces_that_a_notification_holds() -> None:
+    refs = tuple(AccountRef("b" * 40, "m" * 40, "w" * 60 + str(number)) for number in range(50))
+    pieces = list(recalls._payloads({"session": refs}))
+    assert all(len(piece) < 8_000 for piece in pieces)
+    assert tuple(ref for piece in pieces for ref in recalls.understood(piece)[1]) == refs
+
+
+def test_an_answer_outlives_the_connection_that_it_was_asked_over() -> None:
+    async def scenario() -> None:
+        _, ref = await do(budget_and_ref)
+        async with fleet() as server:
+            async with holder(server.port, "a") as pod:
+                await pod.ask(ref)
+                first = await pod.hear()
+            async with holder(server.port, "a") as pod:
+                await pod.ask(ref)
+                assert await pod.hear() == first
+        assert await do(AskReply.objects.count) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_closed_session_is_told_so_and_its_call_ends() -> None:
+    async def scenario() -> None:
+        async with fleet() as server, holder(server.port, "a") as pod:
+            await do(lambda: LeaseSession.objects.update(state="closed"))
+            await pod.say(reports=[wire.HoldReport(seq=1)])
+            async with asyncio.timeout(PATIENCE_S):
+                assert await pod.call.read() is grpc.aio.EOF  # type: ignore[attr-defined]
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+                stub: Any = fleet_pb2_grpc.FleetStub(channel)
+                again = Holder(stub.Hold(), "a")
+                await again.say(hello=wire.HoldHello(pod_id="a", session_id="session-a"))
+                assert (await again.hear()).closed
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "up",
+    [
+        wire.HoldUp(),
+        wire.HoldUp(hello=wire.HoldHello(pod_id="a", session_id="s")),
+        wire.HoldUp(asks=[wire.Ask(ask_id=1, kind=wire.ASK_KIND_ADMIT, request_id="r")]),
+        wire.HoldUp(returned=[wire.Return(returned_cum=1)]),
+        wire.HoldUp(reports=[wire.HoldReport(seq=-1)]),
+    ],
+)
+def test_what_makes_no_sense_ends_the_call_with_a_reason(up: wire.HoldUp) -> None:
+    async def scenario() -> None:
+        async with fleet() as server, holder(server.port, "a") as pod:
+            await pod.call.write(up)
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await pod.call.read()
+            assert ended.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+    asyncio.run(scenario())
+
+
+def test_a_writer_that_is_flooded_says_so() -> None:
+    async def scenario() -> None:
+        writer = Writer()
+        writer._waiting.extend([None] * 20_000)  # type: ignore[list-item]
+        with pytest.raises(Unavailable):
+            await writer.answer(None)  # type: ignore[arg-type]
+
+    asyncio.run(scenario())
+
+
+def test_what_a_stream_holds_beyond_its_record_is_written_when_the_record_has_come() -> None:
+    calls: list[list[LiveHold]] = []
+
+    def grown(holds: Sequence[LiveHold]) -> list[LiveHold]:
+        calls.append(list(holds))
+        return list(holds) if len(calls) == 1 else []
+
+    async def scenario() -> None:
+        async with fleet(grown=grown) as server, holder(server.port, "a") as pod:
+            hold = wire.LiveHold(request_id="r1", reserved_nano=7)
+            seq = 0
+            while len(calls) < 2:
+                seq += 1
+                await pod.say(reports=[wire.HoldReport(seq=seq, grown=[hold] if seq == 1 else [])])
+                assert (await pod.hear()).seq == seq
+        assert calls == [[LiveHold("r1", 0, 7)]] * 2
+
+    asyncio.run(scenario())

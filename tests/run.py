@@ -1,0 +1,56 @@
+"""`make test`: the whole suite in stages, one summary at the end.
+
+Stages differ in what they need: databases, processes, a browser, published clients. A stage that cannot run says why.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    name: str
+    arguments: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+PARALLEL = ("-n", "2", "--dist", "loadfile")
+
+STAGES = (
+    Stage(
+        "pure, pod and control plane on SQLite",
+        ("tests", *PARALLEL, "-m", "not browser and not clients and not processes"),
+    ),
+    Stage(
+        "control plane on PostgreSQL",
+        ("tests/controlplane", *PARALLEL, "--database=postgres", "-m", "not browser and not clients"),
+    ),
+    Stage("real processes", ("tests", *PARALLEL, "-m", "processes and not clients")),
+    Stage("admin in a real browser", ("tests/browser",)),
+    Stage("coding CLIs, the light set", ("tests/clients",), {"AIGATEWAY_TEST_CLIENTS": "light"}),
+)
+
+
+def main() -> int:
+    chosen = [stage for stage in STAGES if not sys.argv[1:] or any(word in stage.name for word in sys.argv[1:])]
+    results: list[tuple[str, int, float]] = []
+    for stage in chosen:
+        print(f"\n=== {stage.name}", flush=True)
+        started = time.monotonic()
+        status = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", *stage.arguments], env=os.environ | stage.environment, check=False
+        ).returncode
+        results.append((stage.name, status, time.monotonic() - started))
+    print("\n=== summary")
+    for name, status, seconds in results:
+        print(f"{'passed' if status == 0 else f'FAILED ({status})':12} {seconds:6.0f} s  {name}")
+    return 1 if any(status for _, status, _ in results) else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
