@@ -120,6 +120,9 @@ class SpanExporter:
             except httpx.HTTPError as error:
                 problem = type(error).__name__
                 continue
+            # In httpx an answer and its stream hold each other, and with them the batch. The garbage collector counts
+            # objects and not bytes: it would come after 490 batches, which are 55 to 340 MB.
+            answer.stream = httpx.ByteStream(b"")
             if answer.is_success:
                 self._metrics.count("spans_total", "sent", by=len(batch))
                 self._failing = False

@@ -2,8 +2,11 @@
 
 import asyncio
 import base64
+import gc
 import json
 import os
+import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -257,7 +260,7 @@ class Collector:
         )
 
 
-def export(collector: Collector, count: int, metrics: Metrics) -> None:
+def export(collector: Callable[[httpx.Request], httpx.Response], count: int, metrics: Metrics) -> None:
     async def story():
         async with httpx.AsyncClient(transport=httpx.MockTransport(collector)) as client:
             headers = parse_headers("authorization=Bearer%20t")
@@ -278,6 +281,21 @@ def test_spans_go_to_the_collector_in_batches_with_the_operators_headers():
     assert str(collector.requests[0].url) == "http://collector:4318/v1/traces"
     assert collector.requests[0].headers["authorization"] == "Bearer t"
     assert f'spans_total{{result="sent"}} {BATCH + 44}.0'.encode() in metrics.exposition()
+
+
+def test_a_batch_is_forgotten_once_it_was_sent_not_when_the_garbage_collector_looks():
+    kept: list[weakref.ref[httpx.Request]] = []
+
+    def collector(request: httpx.Request) -> httpx.Response:
+        kept.append(weakref.ref(request))
+        return httpx.Response(200)
+
+    gc.disable()
+    try:
+        export(collector, BATCH + 44, Metrics("1"))
+        assert [request() for request in kept] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_a_collector_that_is_busy_is_asked_again_and_one_that_refuses_is_not(monkeypatch):
