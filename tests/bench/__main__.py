@@ -109,6 +109,7 @@ def alone(run: Run, made: Generator, options: argparse.Namespace, wanted: Sequen
             ]
             run.add("scale", scenes, report.table(("our pod", "figure", "value"), rows))
         if options.soak:
+            grounds.keep_up()
             figures = soak.soak(made, stack.enter_context(grounds.pod()), options.soak)
             rows = [[name, f"{value:,.2f}"] for name, value in figures.items()]
             run.add("soak", figures, report.table(("soak", "value"), rows))

@@ -73,7 +73,7 @@ class Generator:
     core: int = LOAD_CORE
 
     def load(self, port: int, requests: Sequence[bytes], **options: float) -> Load:
-        """Options: connections, seconds, rate, each, stagger, slow, finish, patience (see native/load.c)."""
+        """Options: connections, seconds, rate, each, stagger, slow, finish, rotate, patience (see native/load.c)."""
         with self.loading(port, requests, **options) as running:
             return running.result()
 

@@ -21,7 +21,7 @@ ANY_STAMP = re.compile(rb"~t(\d{16})~")
 CARRY = 32
 SLOW_EVERY_S = 0.1
 LONGEST_QUEUE = 65536
-NUMBERS = ("connections", "seconds", "rate", "each", "stagger", "slow", "finish", "patience")
+NUMBERS = ("connections", "seconds", "rate", "each", "stagger", "slow", "finish", "rotate", "patience")
 
 
 @dataclass(slots=True)
@@ -135,10 +135,11 @@ class Plan:
         self.connections, self.each = int(numbers["connections"]), int(numbers["each"])
         self.seconds, self.rate, self.patience = numbers["seconds"], numbers["rate"], numbers["patience"]
         self.stagger, self.slow = numbers["stagger"], bool(numbers["slow"])
+        self.rotates = bool(numbers["rotate"])
         self.waits = bool(numbers["finish"] or self.rate or self.each)
         self.counts = Counts()
         self.busy = 0
-        self.idle: list[Client] = []
+        self.idle: deque[Client] = deque()
         self.waiting: deque[float] = deque()
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -182,12 +183,12 @@ class Plan:
             Client(self).ask(max(due, started))
 
     async def open_loop(self, started: float) -> None:
-        self.idle = [Client(self) for _ in range(self.connections)]
+        self.idle.extend(Client(self) for _ in range(self.connections))
         for number in range(int(self.rate * self.seconds)):
             if (due := started + number / self.rate) > time.monotonic():
                 await asyncio.sleep(due - time.monotonic())
             if self.idle:
-                self.idle.pop().ask(due)
+                (self.idle.popleft() if self.rotates else self.idle.pop()).ask(due)
             elif len(self.waiting) < LONGEST_QUEUE:
                 self.waiting.append(due)
                 self.counts.late += 1

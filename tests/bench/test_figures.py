@@ -109,6 +109,35 @@ def test_a_machine_without_committed_ratios_is_measured_once_and_not_judged() ->
     assert guard.measured_ratios(machine, None) == (COMMITTED, 0)
 
 
-def test_a_slope_is_of_all_points() -> None:
-    assert soak.slope([(0, 10), (1, 12), (2, 14)]) == pytest.approx(2.0)
+MEMORY, SOAK_S = 83_000_000, 30 * 60
+HEAP_STEP = 132 * 1024
+
+
+def soaked(bytes_per_request: float, *, rises_at: float = SOAK_S, rises_by: int = 0) -> dict[str, float]:
+    """Figures of half an hour in which a heap grew in its steps and memory went up and down by 80 KB besides."""
+    samples = []
+    for number in range(int(SOAK_S / soak.SAMPLE_S)):
+        at = number * soak.SAMPLE_S
+        grown = int(bytes_per_request * soak.RATE * at) // HEAP_STEP * HEAP_STEP
+        warming = -20_000_000 if at < 60 else 0
+        samples.append((at, MEMORY + warming + grown + 40_000 * (number % 3 - 1) + (rises_by if at >= rises_at else 0)))
+    return soak.growth(samples, SOAK_S)
+
+
+def test_what_a_pod_loads_in_its_warm_up_is_no_slope() -> None:
+    assert soaked(0)["% per hour"] == pytest.approx(0, abs=0.05)
+
+
+def test_a_leak_of_a_kilobyte_per_hundred_requests_shows() -> None:
+    assert soaked(10.24)["% per hour"] == pytest.approx(100 * 10.24 * soak.RATE * 3600 / MEMORY, rel=0.2)
+
+
+def test_another_level_from_some_moment_on_is_no_slope_but_is_seen() -> None:
+    figures = soaked(0, rises_at=SOAK_S * 0.9, rises_by=500_000)
+    assert figures["% per hour"] == pytest.approx(0, abs=0.2)
+    assert figures["MB at most"] == pytest.approx((MEMORY + 540_000) / 1e6)
+
+
+def test_a_slope_is_the_median_of_all_pairs() -> None:
+    assert soak.slope([*((at, 10 + 2 * at) for at in range(9)), (9, 99)]) == 2.0
     assert soak.slope([(1, 5)]) == 0.0

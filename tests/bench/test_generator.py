@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import socketserver
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -105,6 +106,14 @@ def test_what_finds_no_connection_free_waits_from_when_it_was_due(made: Generato
     assert max(load.whole) >= 200_000
 
 
+def test_connections_take_turns_where_they_should(made: Generator) -> None:
+    request = asks.chat(CREDENTIALS, 500, asks.wish(), stream=False)
+    for options, used in (({}, 1), ({"rotate": 1}, 5)):
+        with _counting() as (port, clients):
+            assert made.load(port, [request], connections=5, rate=50, seconds=0.2, **options).done == 10
+        assert len(clients) == used
+
+
 def test_an_answer_without_its_end_is_wrong(made: Generator, mock: Mock, tmp_path: Path) -> None:
     for name, parts in ((name, make()) for name, make in answers.DIALECTS.items()):
         assert answers.END.encode() in parts["whole"], name
@@ -137,6 +146,25 @@ def _server(answer: bytes) -> Iterator[int]:
     finally:
         thread.join()
         listener.close()
+
+
+@contextlib.contextmanager
+def _counting() -> Iterator[tuple[int, set[int]]]:
+    """Answers whatever comes; the ports from which it came."""
+    clients: set[int] = set()
+
+    class Answering(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            clients.add(self.client_address[1])
+            while self.request.recv(65536):
+                self.request.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n" + answers.END.encode())
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answering) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1], clients
+        server.shutdown()
+        thread.join()
 
 
 def test_the_coding_mix_has_the_sizes_of_real_turns() -> None:

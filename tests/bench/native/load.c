@@ -49,6 +49,7 @@ static struct {
     double stagger;       /* seconds over which the connections start */
     unsigned slow;        /* bytes that a connection reads every 100 ms; 0: all there is */
     bool finish;          /* closed loop: what was asked in time is waited for */
+    bool rotate;          /* open loop: connections take turns, as those of many people do */
     double patience;      /* seconds that the last answers may take */
 } options = {.connections = 1, .seconds = 1, .patience = 10};
 
@@ -56,8 +57,8 @@ static int poll_fd, timer_fd;
 static struct connection *connections;
 static struct request *requests;
 static unsigned request_count, turn;
-static struct connection **idle; /* open loop: a stack, the last one used first */
-static unsigned idle_count;
+static struct connection **idle; /* open loop: a ring; the last one used is the next, or the first with `rotate` */
+static unsigned idle_first, idle_count;
 static int64_t *waiting; /* open loop: due, but no connection free; a ring */
 static unsigned waiting_first, waiting_count, waiting_room;
 static unsigned busy;
@@ -209,6 +210,18 @@ static void ask(struct connection *connection, int64_t due_us) {
     }
 }
 
+static void rests(struct connection *connection) {
+    idle[(idle_first + idle_count++) % options.connections] = connection;
+}
+
+static struct connection *take_idle(void) {
+    idle_count--;
+    if (!options.rotate) return idle[(idle_first + idle_count) % options.connections];
+    struct connection *connection = idle[idle_first];
+    idle_first = (idle_first + 1) % options.connections;
+    return connection;
+}
+
 /* What an idle connection does now. */
 static void next(struct connection *connection) {
     if (open_loop()) {
@@ -217,7 +230,7 @@ static void next(struct connection *connection) {
             waiting_first = (waiting_first + 1) % waiting_room;
             waiting_count--;
             ask(connection, due_us);
-        } else idle[idle_count++] = connection;
+        } else rests(connection);
     } else if (!time_is_up() && (!options.each || connection->asked < options.each)) ask(connection, now_us());
     else connection->state = CLOSED;
 }
@@ -264,7 +277,7 @@ static int64_t release_open(int64_t now) {
         if (due_us >= finish_us) return INT64_MAX;
         if (due_us > now) return due_us;
         released++;
-        if (idle_count) ask(idle[--idle_count], due_us);
+        if (idle_count) ask(take_idle(), due_us);
         else if (waiting_count < waiting_room) {
             waiting[(waiting_first + waiting_count++) % waiting_room] = due_us;
             counted.late++;
@@ -343,6 +356,7 @@ static void read_arguments(int count, char **arguments) {
         else if (!strcmp(arguments[at], "stagger")) options.stagger = value;
         else if (!strcmp(arguments[at], "slow")) options.slow = (unsigned)value;
         else if (!strcmp(arguments[at], "finish")) options.finish = value != 0;
+        else if (!strcmp(arguments[at], "rotate")) options.rotate = value != 0;
         else if (!strcmp(arguments[at], "patience")) options.patience = value;
         else break;
     }
@@ -369,7 +383,7 @@ int main(int count, char **arguments) {
     if (!connections || !idle || !waiting) err(1, "connections");
     for (unsigned i = 0; i < options.connections; i++) {
         connections[i].fd = -1;
-        if (open_loop()) idle[idle_count++] = &connections[options.connections - 1 - i];
+        if (open_loop()) rests(&connections[options.connections - 1 - i]);
     }
     started_us = now_us();
     finish_us = started_us + (int64_t)(options.seconds * 1e6);
