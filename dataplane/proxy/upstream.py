@@ -114,6 +114,9 @@ class Response:
         self._failure = failure
 
 
+_NOBODY_WAITS = cast("asyncio.Future[Response]", None)
+
+
 class UpstreamConnection(asyncio.Protocol):
     """One connection, one exchange at a time."""
 
@@ -128,7 +131,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._heads = HeadBuffer(limits.upstream_head_bytes)
         self._method = ""
-        self._waiter: asyncio.Future[Response] = cast("asyncio.Future[Response]", None)
+        self._waiter = _NOBODY_WAITS
         self._response: Response = cast(Response, None)
         self._paused = False
 
@@ -146,6 +149,10 @@ class UpstreamConnection(asyncio.Protocol):
         except asyncio.CancelledError:
             self.close()
             raise
+        finally:
+            # It holds the answer, or the failure and with that the request; both know us, and would wait together for
+            # the garbage collector.
+            self._waiter = _NOBODY_WAITS
 
     @property
     def alive(self) -> bool:

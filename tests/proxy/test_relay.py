@@ -14,6 +14,7 @@ from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.http1 import RequestHead
 from dataplane.proxy.relay import Relay
 from dataplane.proxy.server import Waiting
+from dataplane.proxy.upstream import Response, UpstreamConnection
 from tests.proxy.floods import stuck, write_on
 from tests.proxy.stage import (
     ANSWER,
@@ -382,10 +383,13 @@ def test_one_conversation_after_a_failed_one_starts_afresh():
     )
 
 
-@pytest.mark.parametrize("end", ["whole", "hung up", "cut", "refused"])
+@pytest.mark.parametrize("end", ["whole", "hung up", "cut", "broken off", "unanswered", "refused"])
 def test_an_exchange_leaves_nothing_for_the_garbage_collector(end: str):
     def alive() -> list[object]:
-        return [thing for thing in gc.get_objects() if isinstance(thing, (Exchange, Relay))]
+        things = gc.get_objects()
+        return [thing for thing in things if isinstance(thing, (Exchange, Relay, Response))] + [
+            thing for thing in things if isinstance(thing, UpstreamConnection) and not thing.alive
+        ]
 
     def remembered() -> list[object]:
         return [thing for thing in gc.get_objects() if isinstance(thing, RequestHead) and thing is not NOBODY.head]
@@ -399,6 +403,10 @@ def test_an_exchange_leaves_nothing_for_the_garbage_collector(end: str):
                     client = await stage.client()
                     await client.send(post("/v1/messages", MESSAGE, token="lw_vk_live_WRONG"))
                     await client.response()
+                elif end == "unanswered":
+                    client = await stage.client()
+                    (await stage.asked(client, post("/v1/messages", MESSAGE))).close()
+                    await client.response()
                 else:
                     client, provider = await streaming(stage)
                     if end == "whole":
@@ -406,6 +414,8 @@ def test_an_exchange_leaves_nothing_for_the_garbage_collector(end: str):
                         await client.until(b"0\r\n\r\n")
                     elif end == "cut":
                         stage.configuration.stop("vk_1")
+                    elif end == "broken off":
+                        provider.abort()
                     else:
                         client.close()
                 await stage.settled()
