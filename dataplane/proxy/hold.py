@@ -41,7 +41,7 @@ async def hold(
     if not accounts:
         return
     session = (key.id, exchange.client.session)
-    pod.repeats.check(session, request.body, snapshot.revision)
+    pod.repeats.check(session, request.body, accounts)
     price = _price(view, candidate, accounts, exchange.started_at_ms)
     if price is None:
         return
@@ -60,7 +60,8 @@ async def hold(
     exchange.our_turn()
     if isinstance(held, Denied):
         refusal = _refusal(view, held, pod.holds.at_ms())
-        pod.repeats.told(session, request.body, snapshot.revision, refusal.message)
+        if held.reason is Reason.EXHAUSTED:
+            pod.repeats.told(session, request.body, accounts, refusal.message)
         raise refusal
     made.append(Reservation(held, pod.holds, pod.estimates, view, exchange, output_pico, asker))
     exchange.holds(made[0])

@@ -1,6 +1,7 @@
 """Loops of clients that do not take no for an answer: the same request again and again is answered from memory.
 
-Only what was refused or cut for its budget is remembered, so that ordinary requests pay one look at an empty dict.
+Only what was refused for a spent budget is remembered, so that ordinary requests pay one look at an empty dict. Where
+nobody could be asked the next time may be different, and whoever tries again is right.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
 
+from dataplane.core.budgets import Accounts
 from dataplane.core.errors import Code, Refusal
 
 MOST: Final = 5  # the same request so often …
@@ -26,6 +28,7 @@ class _Told:
     """What a session was told last, for which request, and when it asked."""
 
     request: bytes
+    accounts: Accounts
     words: str
     times: deque[float] = field(default_factory=lambda: deque(maxlen=MOST))
 
@@ -35,27 +38,28 @@ class Repeats:
         self._clock = clock
         self._told: dict[Session, _Told] = {}
 
-    def check(self, session: Session, body: bytes, revision: int) -> None:
-        """Raises Refusal(RATE_LIMITED) for the sixth time within ten seconds. A new configuration forgives."""
+    def check(self, session: Session, body: bytes, accounts: Accounts) -> None:
+        """Raises Refusal(RATE_LIMITED) for the sixth time within ten seconds. A changed budget and a new window, which
+        make other accounts, forgive."""
         told = self._told.get(session) if self._told else None
         if told is None or len(told.times) < MOST:
             return
         now = self._clock()
-        if now - told.times[0] <= WITHIN_S and told.request == _fingerprint(body, revision):
+        if now - told.times[0] <= WITHIN_S and (told.request, told.accounts) == (_fingerprint(body), accounts):
             told.times.append(now)
             raise Refusal(Code.RATE_LIMITED, told.words, meta={"repeated": True}, retry_after=WAIT_S)
 
-    def told(self, session: Session, body: bytes, revision: int, words: str) -> None:
-        """This request was refused, or cut, in these words."""
-        request = _fingerprint(body, revision)
+    def told(self, session: Session, body: bytes, accounts: Accounts, words: str) -> None:
+        """This request was refused in these words."""
+        request = _fingerprint(body)
         told = self._told.pop(session, None)
-        if told is None or told.request != request:
-            told = _Told(request, words)
+        if told is None or (told.request, told.accounts) != (request, accounts):
+            told = _Told(request, accounts, words)
         told.times.append(self._clock())
         self._told[session] = told
         if len(self._told) > REMEMBERED:
             del self._told[next(iter(self._told))]
 
 
-def _fingerprint(body: bytes, revision: int) -> bytes:
-    return blake2b(body, digest_size=16, salt=revision.to_bytes(8, "big")).digest()
+def _fingerprint(body: bytes) -> bytes:
+    return blake2b(body, digest_size=16).digest()

@@ -133,9 +133,7 @@ class Outcome:
     def good(self) -> bool:
         """What a killed pod had not reported is booked later."""
         exact = self.fault == "pod" or self.exact
-        return (
-            self.spent <= self.bound and exact and not self.alarms and set(self.statuses) <= {200, 402, 429, 502, 503}
-        )
+        return self.spent <= self.bound and exact and not self.alarms and set(self.statuses) <= {200, 402, 502, 503}
 
     def __str__(self) -> str:
         cut = sum(each.cut for each in self.watched)
@@ -236,12 +234,11 @@ class Storms:
         speed: Speed,
         leaving: float,
     ) -> list[Watched]:
-        request = _request(token, f"{marker} tell me a long story", speed)
         watched = [Watched() for _ in range(STREAMS)]
         patience = [chance.uniform(0.1, 3.0) if chance.random() < leaving else 120.0 for _ in watched]
         urls = [urlsplit(url) for url in self.house.layout.gateway_urls]
         streams = [
-            _stream(str(url.hostname), url.port or 80, request, each, wait)
+            _stream(str(url.hostname), url.port or 80, _request(token, f"{marker} story {number}", speed), each, wait)
             for number, (each, wait) in enumerate(zip(watched, patience, strict=True))
             for url in (urls[number % len(urls)],)
         ]

@@ -53,7 +53,8 @@ def budget(id: str = "bud_1", **fields: object) -> Budget:
 
 
 class Purse:
-    """Implements the proxy's Holds. `left`: nano-dollars by budget id; `answers`: cleared, questions wait."""
+    """Implements the proxy's Holds. `left`: nano-dollars by budget id; `answers`: cleared, questions wait;
+    `unreachable`: nobody answers."""
 
     def __init__(self, wall_ms: Callable[[], int]) -> None:
         self.book = LeaseBook("lse_scene", 0)
@@ -66,6 +67,7 @@ class Purse:
         self.looked: list[str] = []
         self.answers = asyncio.Event()
         self.answers.set()
+        self.unreachable = False
         self.cuts: dict[Hold, Callable[[Cut], None]] = {}
         self.settled: list[tuple[str, int]] = []
         self.at_ms = wall_ms
@@ -129,6 +131,8 @@ class Purse:
 
     def _answer(self, ask: Ask) -> Hold | Ask | Denied | Cut | None:
         self.asks.append(ask)
+        if self.unreachable:
+            return self.book.unanswered(ask.ask_id, 0)
         for item in ask.items:
             if self.left.get(item.account.budget_id, 0) < item.minimum_nano:
                 deny = Deny(ask.ask_id, DenyReason.EXHAUSTED, item.account, self._state(item.account), 0)

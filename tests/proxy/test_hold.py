@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from dataplane.core.holds import AccountState
-from dataplane.core.rows import OnBreach, ScopeKind, Unpriced
+from dataplane.core.rows import OnBreach, OutageRule, ScopeKind, Unpriced
 from dataplane.core.usage import UsageClass
+from dataplane.core.windows import WindowKind
 from tests.proxy.purse import DOLLAR, budget
 from tests.proxy.stage import (
     ANSWER,
@@ -379,6 +380,40 @@ def test_the_sixth_time_within_ten_seconds_is_answered_from_memory_and_asks_nobo
             stage.now += 11
             await client.send(post("/v1/messages", MESSAGE, headers={"X-Session-Id": "ses_1"}))
             assert (await client.response()).status == 402  # no loop any more
+
+    play(scene())
+
+
+def test_who_repeats_because_nobody_could_be_asked_is_no_loop_and_goes_on_once_somebody_can():
+    async def scene() -> None:
+        async with Stage(rows=(budget(outage=OutageRule.STRICT),)) as stage:
+            stage.purse.left["bud_1"] = DOLLAR
+            stage.purse.unreachable = True
+            client = await stage.client()
+            for _ in range(8):
+                await client.send(post("/v1/messages", MESSAGE))
+                response = await client.response()
+                assert (response.status, response.headers["retry-after"]) == (503, "5")
+            stage.purse.unreachable = False
+            provider = await stage.asked(client, post("/v1/messages", MESSAGE))
+            await provider.send(answer(ANSWER))
+            assert (await client.response()).status == 200
+
+    play(scene())
+
+
+def test_a_new_window_ends_a_loop():
+    async def scene() -> None:
+        async with Stage(rows=(budget(window=WindowKind.MINUTE),)) as stage:
+            client = await stage.client()
+            for status in [402] * 5 + [429]:
+                await client.send(post("/v1/messages", MESSAGE))
+                assert (await client.response()).status == status
+            stage.wall_ms += 60_000
+            stage.purse.left["bud_1"] = DOLLAR
+            provider = await stage.asked(client, post("/v1/messages", MESSAGE))
+            await provider.send(answer(ANSWER))
+            assert (await client.response()).status == 200
 
     play(scene())
 
