@@ -310,6 +310,7 @@ class Holds:
             more = min(outgoing.qsize(), MOST_AT_ONCE)
             for _ in range(more):
                 message.MergeFrom(message_up(self._pod_id, outgoing.get_nowait()))
+            self._metrics.count("budget_messages_total")
             await call.write(message)
             for _ in range(1 + more):
                 outgoing.task_done()

@@ -100,6 +100,7 @@ CATALOGUE: Final = (
         "budget_asks_total", Kind.COUNTER, "Questions to the control plane about money, repeated ones too.",
         {"kind": ("admit", "extend")},
     ),
+    Metric("budget_messages_total", Kind.COUNTER, "Messages that carried such questions, reports or returned money."),
     Metric(
         "budget_answers_total", Kind.COUNTER, "Their answers; none: nobody answered in time.",
         {"answer": ("granted", "exhausted", "unknown", "closed", "none")},

@@ -65,6 +65,7 @@ def test_a_question_names_what_is_needed_and_its_grant_lets_the_request_go(on_lo
             assert isinstance(hold, Hold)
             assert (hold.charged, hold.session) == (NEED, "lse_1")
             assert banked.counted('budget_asks_total{kind="admit"}') == 1
+            assert banked.counted("budget_messages_total") == 2
             assert banked.counted('budget_answers_total{answer="granted"}') == 1
             assert banked.counted("budget_holds") == 1
 
