@@ -149,10 +149,6 @@ class UpstreamConnection(asyncio.Protocol):
         except asyncio.CancelledError:
             self.close()
             raise
-        finally:
-            # It holds the answer, or the failure and with that the request; both know us, and would wait together for
-            # the garbage collector.
-            self._waiter = _NOBODY_WAITS
 
     @property
     def alive(self) -> bool:
@@ -210,12 +206,22 @@ class UpstreamConnection(asyncio.Protocol):
         )
         self._response = Response(self, head, framing)
         self.state = _BODY
-        if not self._waiter.done():
-            self._waiter.set_result(self._response)
+        waiter = self._waits_no_more()
+        if not waiter.done():
+            waiter.set_result(self._response)
         if rest:
             self.data_received(rest)
         elif framing.done:
             self._complete(self._response, b"", clean=True)
+
+    def _waits_no_more(self) -> asyncio.Future[Response]:
+        """Whoever asked, forgotten before he is told.
+
+        The future will keep the answer, or the failure and with that the request. Both know us, and all would wait
+        together for the garbage collector.
+        """
+        waiter, self._waiter = self._waiter, _NOBODY_WAITS
+        return waiter
 
     def _complete(self, response: Response, body: bytes, *, clean: bool) -> None:
         """`body` ends the answer; `clean`: nothing came behind it."""
@@ -236,8 +242,10 @@ class UpstreamConnection(asyncio.Protocol):
     def _fail(self, failure: UpstreamFailure) -> None:
         state, self.state = self.state, _CLOSED
         self._transport.abort()
-        if state is _WAITING and not self._waiter.done():
-            self._waiter.set_exception(failure)
+        if state is _WAITING:
+            waiter = self._waits_no_more()
+            if not waiter.done():
+                waiter.set_exception(failure)
         elif state is _BODY:
             response, self._response = self._response, cast(Response, None)
             response.broken(failure)

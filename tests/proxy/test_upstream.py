@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterable
 
 import pytest
 
-from tests.proxy.stage import ANSWER, MESSAGE, Peer, Stage, answer, chunk, play, post
+from dataplane.proxy.gate import Destination
+from dataplane.proxy.limits import Limits
+from dataplane.proxy.upstream import UpstreamConnection
+from tests.proxy.stage import ANSWER, MESSAGE, PATIENCE_S, Peer, Stage, answer, chunk, play, post
 
 REQUEST = post("/v1/messages", MESSAGE)
 
@@ -29,6 +33,40 @@ def test_the_connection_used_last_is_used_next():
             await clients[1].send(REQUEST)
             await providers[1].request()
             assert stage.nobody_called()
+
+    play(scene())
+
+
+class Wire(asyncio.Transport):
+    """Takes what is written."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None: ...
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None: ...
+    def abort(self) -> None: ...
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+def connected() -> UpstreamConnection:
+    connection = UpstreamConnection(Destination("http", "provider.test", 80, True), Limits(), lambda ended: None)
+    connection.connection_made(Wire())
+    return connection
+
+
+def test_a_connection_that_is_asked_again_before_the_first_one_has_noticed_its_answer_serves_both():
+    async def scene() -> None:
+        connection, loop = connected(), asyncio.get_running_loop()
+        first = asyncio.ensure_future(connection.ask("POST", b"1", b""))
+        await asyncio.sleep(0)
+        connection.data_received(answer(b"{}", status="201 Created"))
+        loop.call_soon(connection.data_received, answer(b"{}", status="202 Accepted"))
+        async with asyncio.timeout(PATIENCE_S):
+            second = await connection.ask("POST", b"2", b"")  # `first` has had no turn since it was answered
+        assert ((await first).head.status, second.head.status) == (201, 202)
 
     play(scene())
 
