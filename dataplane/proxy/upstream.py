@@ -137,7 +137,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     async def ask(self, method: str, head: bytes, body: bytes) -> Response:
         """Send the request, wait for the head of the answer. Raises UpstreamFailure; `Stale` if another try is safe."""
-        self._waiter = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._waiter = waiter
         self._method = method
         self.state = _WAITING
         if len(body) < _JOIN_BELOW:
@@ -145,10 +146,15 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self._transport.writelines((head, body))
         try:
-            return await self._waiter
+            return await waiter
         except asyncio.CancelledError:
-            self.close()
+            if waiter.cancelled():
+                self.close()
+            elif waiter.exception() is None:
+                waiter.result().abort()  # no more than that: if it is complete, somebody else may be asking by now
             raise
+        finally:
+            del waiter  # it keeps the failure, which knows this frame
 
     @property
     def alive(self) -> bool:
@@ -204,11 +210,13 @@ class UpstreamConnection(asyncio.Protocol):
         framing = head.framing(
             self._method, extension_bytes=self._limits.chunk_extension_bytes, trailer_bytes=self._limits.trailer_bytes
         )
+        waiter = self._waits_no_more()
+        if waiter.done():  # whoever asked was stopped a moment ago
+            self.close()
+            return
         self._response = Response(self, head, framing)
         self.state = _BODY
-        waiter = self._waits_no_more()
-        if not waiter.done():
-            waiter.set_result(self._response)
+        waiter.set_result(self._response)
         if rest:
             self.data_received(rest)
         elif framing.done:

@@ -2,8 +2,9 @@
 
 Each of many connections takes its turn, as those of many people do, and /metrics is scraped all along. In the warm-up,
 a quarter of the time, a pod loads what its first batch of spans needs (10 MB), and its caches and heaps fill; the slope
-is that of the rest. Heaps grow in steps of 132 KB and a rare event may leave another level behind, so the slope is the
-median of all pairs of samples (Theil and Sen): a step hardly moves it, a leak does, be it 10 bytes per request.
+is that of the rest. Heaps grow in steps of 132 KB, so the slope is the median of all pairs of samples (Theil and Sen):
+one step hardly moves it, a leak does, be it 10 bytes per request. A pod that was starved for a while by the machine's
+other work holds more requests at once and keeps a higher level afterwards: then some fail, and the run says nothing.
 """
 
 from __future__ import annotations

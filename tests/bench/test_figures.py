@@ -132,7 +132,7 @@ def test_a_leak_of_a_kilobyte_per_hundred_requests_shows() -> None:
     assert soaked(10.24)["% per hour"] == pytest.approx(100 * 10.24 * soak.RATE * 3600 / MEMORY, rel=0.2)
 
 
-def test_another_level_from_some_moment_on_is_no_slope_but_is_seen() -> None:
+def test_another_level_late_in_the_run_is_no_slope_but_is_seen() -> None:
     figures = soaked(0, rises_at=SOAK_S * 0.9, rises_by=500_000)
     assert figures["% per hour"] == pytest.approx(0, abs=0.2)
     assert figures["MB at most"] == pytest.approx((MEMORY + 540_000) / 1e6)

@@ -10,7 +10,7 @@ import pytest
 
 from dataplane.proxy.gate import Destination
 from dataplane.proxy.limits import Limits
-from dataplane.proxy.upstream import UpstreamConnection
+from dataplane.proxy.upstream import State, UpstreamConnection
 from tests.proxy.stage import ANSWER, MESSAGE, PATIENCE_S, Peer, Stage, answer, chunk, play, post
 
 REQUEST = post("/v1/messages", MESSAGE)
@@ -67,6 +67,41 @@ def test_a_connection_that_is_asked_again_before_the_first_one_has_noticed_its_a
         async with asyncio.timeout(PATIENCE_S):
             second = await connection.ask("POST", b"2", b"")  # `first` has had no turn since it was answered
         assert ((await first).head.status, second.head.status) == (201, 202)
+
+    play(scene())
+
+
+@pytest.mark.parametrize("stopped_first", [True, False])
+def test_who_is_stopped_in_the_turn_of_the_answer_takes_nobody_elses_connection_away(stopped_first: bool):
+    async def scene() -> None:
+        connection = connected()
+        first = asyncio.ensure_future(connection.ask("POST", b"1", b""))
+        await asyncio.sleep(0)
+        if stopped_first:
+            first.cancel()
+        connection.data_received(answer(b"{}"))
+        first.cancel()
+        assert connection.alive is not stopped_first  # an answer that nobody waits for: what follows it may be anything
+        if connection.alive:
+            asyncio.get_running_loop().call_soon(connection.data_received, answer(b"{}"))
+            async with asyncio.timeout(PATIENCE_S):
+                assert (await connection.ask("POST", b"2", b"")).head.status == 200
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+    play(scene())
+
+
+def test_an_answer_that_had_begun_when_its_asker_was_stopped_is_given_up():
+    async def scene() -> None:
+        connection = connected()
+        first = asyncio.ensure_future(connection.ask("POST", b"1", b""))
+        await asyncio.sleep(0)
+        connection.data_received(answer(b"{}")[:-1])
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert connection.state is State.CLOSED
 
     play(scene())
 
