@@ -220,6 +220,7 @@ class Hello(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    WATCH_FIELD_NUMBER: _builtins.int
     pod_id: _builtins.str
     """stable over reconnects of one process, new for each process"""
     session_id: _builtins.str
@@ -237,6 +238,8 @@ class Hello(_message.Message):
     """applied; 0 for none"""
     digest: _builtins.bytes
     """of the configuration it holds (see Update.digest)"""
+    watch: _builtins.int
+    """the how-many-eth Watch of this process: the higher one is the newer, whoever serves it"""
     def __init__(
         self,
         *,
@@ -249,10 +252,11 @@ class Hello(_message.Message):
         epoch: _builtins.str = ...,
         revision: _builtins.int = ...,
         digest: _builtins.bytes = ...,
+        watch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "digest", b"digest", "epoch", b"epoch", "name", b"name", "pod_id", b"pod_id", "revision", b"revision", "session_id", b"session_id", "started_at_ms", b"started_at_ms", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "digest", b"digest", "epoch", b"epoch", "name", b"name", "pod_id", b"pod_id", "revision", b"revision", "session_id", b"session_id", "started_at_ms", b"started_at_ms", "version", b"version", "watch", b"watch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,6 +25,7 @@ class Pod(models.Model):
     )
     session_id = models.CharField(max_length=64, blank=True, help_text="Names the spool that it reports from.")
     stream_id = models.CharField(max_length=32, help_text="The Watch that may write this row: the newest one.")
+    watch = models.BigIntegerField(default=0, help_text="Which of its process's Watches that is; older ones are stale.")
     name = models.CharField(max_length=128)
     version = models.CharField(max_length=64)
     address = models.CharField(max_length=256, blank=True)

@@ -67,6 +67,7 @@ class Roster:
             certificate=certificate,
             session_id=hello.session_id,
             stream_id=entry.stream_id,
+            watch=hello.watch,
             name=hello.name,
             version=hello.version,
             address=hello.address,

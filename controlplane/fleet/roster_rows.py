@@ -21,8 +21,8 @@ SAID = (
     "nack_problem", "open_exchanges", "spool_records", "requests_total", "refusals_total",
 )  # fmt: skip
 _FROM_HELLO = [
-    "identity", "certificate", "session_id", "stream_id", "name", "version", "address", "started_at", "connected",
-    "epoch", "applied_revision", "last_heartbeat_at", "nack_revision", "nack_problem",
+    "identity", "certificate", "session_id", "stream_id", "watch", "name", "version", "address", "started_at",
+    "connected", "epoch", "applied_revision", "last_heartbeat_at", "nack_revision", "nack_problem",
 ]  # fmt: skip
 _ACK = ("pod_id", "revision", "at", "apply_ms")
 _MOST_ROWS = 500  # in one statement
@@ -46,14 +46,26 @@ def write(said: Sequence[Said], acks: Sequence[AckRow]) -> None:
     """All of it, or nothing. Raises database errors."""
     ordered = sorted(said, key=lambda one: one.pod_id)  # every replica locks rows in the same order
     with transaction.atomic():
-        Pod.objects.bulk_create(
-            [one.hello for one in ordered if one.hello is not None],
-            update_conflicts=True,
-            unique_fields=["pod_id"],
-            update_fields=_FROM_HELLO,
-        )
+        _introduce([one.hello for one in ordered if one.hello is not None])
         _update([one for one in ordered if one.changes])
         _insert(acks)
+
+
+def _introduce(hellos: Sequence[Pod]) -> None:
+    """A Hello that waited for its turn while the pod said a newer one to another replica changes nothing."""
+    table = connection.ops.quote_name(Pod._meta.db_table)
+    fields = Pod._meta.concrete_fields
+    taken = ", ".join(f"{name} = EXCLUDED.{name}" for name in _FROM_HELLO)
+    rows = [[field.get_db_prep_save(getattr(hello, field.attname), connection) for field in fields] for hello in hellos]
+    with connection.cursor() as cursor:
+        for some in _cut(rows, len(fields)):
+            values, parameters = _values(some)
+            # Put together of names and placeholders only.
+            upsert = (
+                f"INSERT INTO {table} ({', '.join(str(field.column) for field in fields)}) VALUES {values} "  # noqa: S608
+                f"ON CONFLICT (pod_id) DO UPDATE SET {taken} WHERE EXCLUDED.watch >= {table}.watch"
+            )
+            cursor.execute(upsert, parameters)
 
 
 def _update(said: Sequence[Said]) -> None:

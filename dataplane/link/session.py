@@ -115,6 +115,7 @@ class Session:
     _heartbeat_ms: int = HEARTBEAT_MS
     _next_heartbeat: int = 0
     _seq: int = 0
+    _watches: int = 0  # opened so far
     _sent: dict[int, int] = field(default_factory=dict)  # seq → time of sending, of this stream
     _answers: list[_Answer] = field(default_factory=list)  # whose head is not applied yet
 
@@ -130,6 +131,7 @@ class Session:
         self._opened_at = now
         self.welcomed = False
         self._sent.clear()
+        self._watches += 1
         facts = self.introduction
         hello = pb.Hello(
             pod_id=facts.pod_id,
@@ -141,6 +143,7 @@ class Session:
             epoch=self.replica.epoch,
             revision=self.replica.revision,
             digest=self.replica.digest.to_bytes(16, "big"),
+            watch=self._watches,
         )
         return [Send(pb.PodMessage(hello=hello))]
 

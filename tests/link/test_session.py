@@ -89,11 +89,12 @@ def test_hello_goes_first_and_says_what_the_pod_holds(database):
         "pod one",
         "127.0.0.1:5563",
     )
-    assert (hello.epoch, hello.revision, hello.digest) == ("", 0, bytes(16))
+    assert (hello.epoch, hello.revision, hello.digest, hello.watch) == ("", 0, bytes(16), 1)
     pod.hear(fleet.welcome("epoch-1"), *fleet.full(database))
     pod.session.closed()
     hello = pod.open().said[-1].hello
     assert (hello.epoch, hello.revision, hello.digest) == ("epoch-1", 2, fleet.digest(database.rows.values()))
+    assert hello.watch == 2
 
 
 def test_an_update_is_acknowledged_and_welcome_is_followed_by_a_heartbeat_at_once(database):

@@ -98,7 +98,7 @@ def test_one_moment_does_not_see_what_commits_meanwhile() -> None:
 def test_two_replicas_on_one_database_hold_the_same_and_a_pod_moves_between_them_without_a_resync() -> None:
     async def scenario() -> None:
         organization = await do(factories.organization)
-        async with fleet() as first, fleet() as second, pod(first.port) as one:
+        async with fleet() as first, fleet() as second, pod(first.port, watch=1) as one:
             await one.connect()
             await one.until(await do(head))
             for number in range(5):
@@ -106,7 +106,7 @@ def test_two_replicas_on_one_database_hold_the_same_and_a_pod_moves_between_them
             await one.until(await do(head))
             await second.replica.caught_up()
             assert first.replica.catalogue.digest == second.replica.catalogue.digest
-            async with pod(second.port) as moved:
+            async with pod(second.port, watch=2) as moved:
                 moved.held, moved.epoch, moved.revision = one.held, one.epoch, one.revision
                 await moved.connect()
                 assert (await moved.beat(1)).fresh

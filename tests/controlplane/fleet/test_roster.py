@@ -104,6 +104,22 @@ def test_only_the_newest_watch_of_a_pod_writes_whichever_replica_serves_it() -> 
     asyncio.run(scenario())
 
 
+def test_a_hello_that_waits_while_its_pod_moves_to_another_replica_comes_too_late() -> None:
+    async def scenario() -> None:
+        here, there = Roster(), Roster()
+        old = here.hello(hello(watch=1), "")
+        here.ack(old, "e", wire.Ack(revision=6))
+        new = there.hello(hello(watch=2), "")
+        there.ack(new, "e", wire.Ack(revision=7))
+        await there.flush()
+        here.left(old)
+        await here.flush()
+        row = await stored()
+        assert (row.stream_id, row.applied_revision, row.connected) == (new.stream_id, 7, True)
+
+    asyncio.run(scenario())
+
+
 def test_a_pod_that_drained_is_gone_and_one_that_was_cut_off_is_not() -> None:
     async def scenario() -> None:
         roster = Roster()

@@ -405,7 +405,7 @@ def test_a_pod_that_reads_nothing_is_let_go_and_others_are_served_meanwhile(monk
         Ref(wire.RESOURCE_KIND_PROJECT, f"proj_{number:06}"): wire.Resource(
             project=wire.Project(id=f"proj_{number:06}", organization_id="o" * 900)
         ).SerializeToString(deterministic=True)
-        for number in range(20_000)
+        for number in range(10_000)
     }
 
     async def scenario() -> None:
