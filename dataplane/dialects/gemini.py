@@ -235,7 +235,7 @@ class Gemini:
         end."""
         if so_far.complete or isinstance(so_far, BodyMeter):
             return b""
-        error = msgspec.json.encode({"error": gemini_error(refusal, refusal.status, request_id)})
+        error = msgspec.json.encode({"error": gemini_error(refusal, refusal.status, {"request_id": request_id})})
         if isinstance(so_far, EventMeter) and isinstance(so_far.splitter, JsonArraySplitter):
             return opening(so_far) + error + b"]"
         boundary = b"\n\n" if so_far.mid_event else b""

@@ -16,6 +16,7 @@ import msgspec
 from dataplane.core.errors import Code, Refusal
 from dataplane.dialects import clients
 from dataplane.dialects.dialect import Client, ErrorResponse
+from dataplane.dialects.finality import takes_ids_for_troubles
 
 _DEFAULT_RETRY_AFTER = 2
 
@@ -70,7 +71,7 @@ def anthropic_refusal(refusal: Refusal, client: Client, request_id: str) -> Erro
     status = 403 if refusal.code in _MODEL_CODES else refusal.status
     if client.name == clients.LITELLM and status in (402, 403):
         status = 400  # Aider, which speaks this dialect through it, tries a 402 or 403 eight times
-    body = {"type": "error", "error": anthropic_error(refusal, status), "request_id": request_id}
+    body = {"type": "error", "error": anthropic_error(refusal, status), **_named(refusal, client, request_id)}
     return ErrorResponse(status, _headers(refusal), msgspec.json.encode(body))
 
 
@@ -92,7 +93,8 @@ def openai_refusal(refusal: Refusal, client: Client, request_id: str) -> ErrorRe
         elif client.name == clients.OPENAI_PYTHON:
             # Aider tries everything again that does not hold these words
             error["message"] = f'{refusal.message} (insufficient credits) {{"code":402}}'
-    return ErrorResponse(status, headers, msgspec.json.encode({"error": error, "request_id": request_id}))
+    body = {"error": error, **_named(refusal, client, request_id)}
+    return ErrorResponse(status, headers, msgspec.json.encode(body))
 
 
 def openai_error(refusal: Refusal, status: int, code: str) -> dict[str, object]:
@@ -106,19 +108,20 @@ def openai_error(refusal: Refusal, status: int, code: str) -> dict[str, object]:
 
 def gemini_refusal(refusal: Refusal, client: Client, request_id: str) -> ErrorResponse:
     status = 404 if refusal.code in _MODEL_CODES else refusal.status
-    body = {"error": gemini_error(refusal, status, request_id)}
+    body = {"error": gemini_error(refusal, status, _named(refusal, client, request_id))}
     return ErrorResponse(status, _headers(refusal), msgspec.json.encode(body))
 
 
-def gemini_error(refusal: Refusal, status: int, request_id: str) -> dict[str, object]:
-    """Google's `Status` with ErrorInfo; RetryInfo too when a retry makes sense (Gemini CLI ignores the HTTP header)."""
+def gemini_error(refusal: Refusal, status: int, named: Mapping[str, str]) -> dict[str, object]:
+    """Google's `Status` with ErrorInfo, which `named` becomes a part of; RetryInfo too when a retry makes sense (Gemini
+    CLI ignores the HTTP header)."""
     metadata = {key: value if isinstance(value, str) else _json(value) for key, value in refusal.meta.items()}
     details: list[dict[str, object]] = [
         {
             "@type": "type.googleapis.com/google.rpc.ErrorInfo",
             "reason": refusal.code.value.upper(),
             "domain": "aigateway",
-            "metadata": {**metadata, "code": refusal.code.value, "request_id": request_id},
+            "metadata": {**metadata, "code": refusal.code.value, **named},
         }
     ]
     delay = retry_after(refusal)
@@ -135,6 +138,10 @@ def retry_after(refusal: Refusal) -> int:
     if refusal.retry_after > 0:
         return refusal.retry_after
     return _DEFAULT_RETRY_AFTER if refusal.status in (429, 503) else 0
+
+
+def _named(refusal: Refusal, client: Client, request_id: str) -> dict[str, str]:
+    return {} if takes_ids_for_troubles(client, refusal) else {"request_id": request_id}
 
 
 def _openai_shape(refusal: Refusal, client: Client) -> tuple[int, str]:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from dataplane.core.errors import Code, Refusal
 from dataplane.core.usage import Outcome, RecordStatus, Usage, UsageRecord
 from dataplane.dialects.dialect import Dialect, Meter
+from dataplane.dialects.finality import heard_by
 from dataplane.dialects.registry import CHAT
 from dataplane.dialects.truncation import truncation
 from dataplane.proxy import http1
@@ -168,7 +169,7 @@ class Exchange:
 
     def refuse(self, refusal: Refusal, outcome: Outcome = Outcome.REFUSED, status: int = 0) -> None:
         """In the client's dialect and shape. `status` overrides what the refusal's code says."""
-        rendered = self.envelope.refusal(refusal, self.client, self.identity.request_id)
+        rendered = self.envelope.refusal(heard_by(self.client, refusal), self.client, self.identity.request_id)
         self._http_status = status or rendered.status
         self.settle(outcome, refusal.code)
         self._respond(
@@ -330,7 +331,8 @@ class Exchange:
     def _last_words(self, refusal: Refusal, so_far: Meter) -> bytes:
         if "budget" in refusal.meta:
             return truncation(self.envelope.name, refusal, self.client, self.identity.request_id, so_far)
-        return self.envelope.stream_refusal(refusal, self.client, self.identity.request_id, so_far)
+        heard = heard_by(self.client, refusal)
+        return self.envelope.stream_refusal(heard, self.client, self.identity.request_id, so_far)
 
     def _enter(self, state: State) -> None:
         if state not in _NEXT[self.state]:

@@ -45,6 +45,7 @@ class Cli:
 
     `tools`: it offers tools to the model; without them it edits files from text (Aider). `exit_on_error` is its exit
     code after a refusal, None: anything but 0. `before`: commands that sign in, where no file or variable does it.
+    `alone`: arguments with which it asks nothing beside its prompt, where it would.
     """
 
     name: str
@@ -59,3 +60,4 @@ class Cli:
     tools: bool = True
     exit_on_error: int | None = None
     before: Callable[[Path, HandOut], list[list[str]]] | None = None
+    alone: Sequence[str] = ()

@@ -43,6 +43,7 @@ OPENCODE = Cli(
     ),
     hand_out=hand_out,
     command=command,
+    alone=("--title", "A title"),
     quiet={
         "OPENCODE_DISABLE_MODELS_FETCH": "1",
         "OPENCODE_DISABLE_AUTOUPDATE": "1",

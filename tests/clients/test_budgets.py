@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,8 @@ def test_a_budget_that_runs_out_in_the_middle_of_an_answer_ends_it_with_our_sent
     key = gateway.key()
     marker, little = STORIES.get(cli.name, STORY)
     prompt = f"Tell me a story. [[sim: {marker}]]"
+    # Or a request for a title is told the story too, and may have the money of both.
+    cli = replace(cli, command=lambda *given, whole=cli.command: [*whole(*given), *cli.alone])
     first = ask(cli, case, installed(cli, case), gateway, key, "Say hello.", tmp_path / "before")
     assert first.exit_code == 0, story(first, gateway)
     before = requests_of(gateway, key)
