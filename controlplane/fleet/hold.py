@@ -102,15 +102,13 @@ class Desk:
 
     async def _recall(self, recalls: Recalls) -> None:
         """The pods connected here, and through their own servers the others."""
-        refs: set[AccountRef] = set()
         for session_id, accounts in recalls.accounts.items():
-            refs.update(accounts)
             self.recalled(session_id, accounts)
         elsewhere = {id: accounts for id, accounts in recalls.accounts.items() if id not in self._calls}
         if elsewhere:
             with suppress(DatabaseProblem):
                 await in_database(send, elsewhere)
-        await self._writer.given_back(refs, RULES.answer_ms / 1000)
+        await self._writer.given_back(recalls.lacking, RULES.answer_ms / 1000)
 
 
 class Over(Exception):

@@ -49,9 +49,6 @@ class Writer:
         """Until something has come back to one of the accounts, at most so many seconds."""
         events = [self._returned.setdefault(ref, asyncio.Event()) for ref in refs]
         waits = [asyncio.ensure_future(event.wait()) for event in events]
-        if not waits:
-            await asyncio.sleep(timeout)
-            return
         try:
             await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:

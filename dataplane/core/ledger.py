@@ -40,9 +40,10 @@ BOUNDLESS: Final = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class Recalls:
-    """Before a refusal: send each session a `Recall`, wait for their returns, then ask the ledger again."""
+    """Before a refusal: send each session a `Recall`, wait for a return to what is lacking, ask the ledger again."""
 
-    accounts: Mapping[str, tuple[AccountRef, ...]]  # session → what it should give back
+    accounts: Mapping[str, tuple[AccountRef, ...]]  # session → what it should give back; empty: all have been asked
+    lacking: tuple[AccountRef, ...]
 
 
 @dataclass(slots=True)
@@ -153,6 +154,7 @@ class Ledger:
         lease = self.leases.get(message.account, {}).get(session_id)
         if lease is not None:
             self._move(lease, returned=max(0, message.returned_cum - lease.returned), free=0)
+            lease.recalled_ms = -abs(lease.recalled_ms)
 
     # ---- what requests have cost -------------------------------------------------------------------------------
 
@@ -242,9 +244,9 @@ class Ledger:
         lacking = {item.account: item.need_nano - self._available(item.account) for item in ask.items if item.need_nano}
         short = [ref for ref, amount in lacking.items() if amount > 0]
         if short and recalls < self.rules.recalls:
-            idle = self._idle_elsewhere(session_id, short, now)
-            if idle is not None:
-                return Recalls(idle)
+            elsewhere = self._perhaps_idle_elsewhere(session_id, short, now)
+            if elsewhere is not None:
+                return Recalls(elsewhere, tuple(short))
         overdraft = ask.kind is AskKind.EXTEND
         over = {
             ref: amount - (self.accounts[ref].overdraft_limit if overdraft else 0) for ref, amount in lacking.items()
@@ -293,22 +295,26 @@ class Ledger:
             self._lately[ref] = now, who
         return len(who) + (session_id not in who)
 
-    def _idle_elsewhere(
+    def _perhaps_idle_elsewhere(
         self, session_id: str, refs: Iterable[AccountRef], now: int
     ) -> Mapping[str, tuple[AccountRef, ...]] | None:
-        """What other pods have lying idle and were not asked for yet. None: nothing, or they do not answer."""
+        """What other pods hold and were not asked for since it last moved: a request that ended a moment ago has left
+        something idle that no report has told of yet. None: nothing, or they do not answer."""
         found: dict[str, tuple[AccountRef, ...]] = {}
         waiting = False
         for ref in refs:
             for lease in self.leases.get(ref, {}).values():
                 session = self.sessions.get(lease.session)
-                if lease.session == session_id or lease.free <= 0 or session is None or now >= session.expires_ms:
+                if lease.session == session_id or session is None or now >= session.expires_ms:
                     continue
-                if now - lease.recalled_ms >= self.rules.recall_again_ms:
+                if self._holds(lease) <= 0:
+                    continue
+                since = now - abs(lease.recalled_ms)
+                if not lease.recalled_ms or since >= self.rules.recall_again_ms:
                     lease.recalled_ms = now
                     self._touch(lease)
                     found[lease.session] = (*found.get(lease.session, ()), ref)
-                elif now - lease.recalled_ms < self.rules.answer_ms:
+                elif lease.recalled_ms > 0 and since < self.rules.answer_ms:
                     waiting = True
         return found if found or waiting else None
 
@@ -342,6 +348,8 @@ class Ledger:
         lease.consumed += consumed
         lease.returned += returned
         lease.free = lease.free if free is None else free
+        if granted or consumed or free:
+            lease.recalled_ms = 0
         self._touch(lease)
         if lease.ref in self._idle:
             self._idle[lease.ref] += self._idles(lease) - idle

@@ -18,9 +18,9 @@ class LedgerRules:
     # A pod that is cut off may have spent its leases without having told us, and its streams may still run: what is not
     # known to be reserved stays held for as long as a stream may last, and only then is free for others.
     suspense_ms: int = 900_000
-    recalls: int = 3  # before a refusal, other pods are asked to give back what idles so often
-    answer_ms: int = 20  # they have that long to answer, …
-    recall_again_ms: int = 1_000  # … and who has not is left alone for so long
+    recalls: int = 8  # before a refusal, other pods are asked to give back what idles, or waited for, so often
+    answer_ms: int = 250  # they have that long to answer: a loaded machine needs it, and a refusal ends somebody's work
+    recall_again_ms: int = 1_000  # who has not answered, or had nothing, is left alone for so long while nothing moves
     plenty: int = 8  # times the need, for each pod that draws on the account: enough to lease more than is needed
     share: int = 4  # at most a quarter of what is left, split over the pods, is leased beyond need
     active_ms: int = 60_000  # a lease used within this counts as a pod that draws on the account
@@ -77,7 +77,7 @@ class LeaseRow:
     free: int = 0
     live: int = 0
     used_ms: int = 0  # when it was last drawn on
-    recalled_ms: int = 0
+    recalled_ms: int = 0  # when it was asked for what idles, below zero once it has answered; 0: something moved since
 
     @property
     def balance(self) -> int:

@@ -141,12 +141,35 @@ def test_before_a_refusal_others_are_asked_for_what_idles():
     books.ask(90 * CENT, pod=2)
     books.report(2, free=90 * CENT)
     recalls = books.ask(50 * CENT)
-    assert recalls == Recalls({"pod_2": (REF,)})
-    assert books.ask(50 * CENT, recalls=1) == Recalls({})  # wait for the answer
+    assert recalls == Recalls({"pod_2": (REF,)}, (REF,))
+    assert books.ask(50 * CENT, recalls=1) == Recalls({}, (REF,))  # wait for the answer
     books.ledger.returned("pod_2", Return(REF, 80 * CENT))
     assert amounts(books.ask(50 * CENT, recalls=2)) == [50 * CENT]
     assert books.account.held == 60 * CENT
     assert books.fine()
+
+
+def test_what_a_request_left_a_moment_ago_is_asked_for_before_any_report_tells_of_it():
+    books = Books(pods=2)
+    books.ask(90 * CENT, pod=2)
+    books.ledger.charge("pod_2", [REF], CENT)
+    assert books.ask(50 * CENT) == Recalls({"pod_2": (REF,)}, (REF,))
+    books.ledger.returned("pod_2", Return(REF, 89 * CENT))
+    assert amounts(books.ask(50 * CENT, recalls=1)) == [50 * CENT]
+    assert books.account.settled + books.account.held == 51 * CENT
+    assert books.fine()
+
+
+def test_who_had_nothing_idle_is_asked_again_once_something_moved():
+    books = Books(pods=2)
+    books.ask(90 * CENT, pod=2)
+    assert isinstance(books.ask(50 * CENT), Recalls)
+    books.ledger.returned("pod_2", Return(REF, 0))
+    books.now += RULES.answer_ms // 2
+    assert isinstance(books.ask(50 * CENT, recalls=1), Deny)
+    assert isinstance(books.ask(50 * CENT), Deny)
+    books.ledger.charge("pod_2", [REF], CENT)
+    assert isinstance(books.ask(50 * CENT), Recalls)
 
 
 def test_a_pod_that_does_not_answer_is_not_waited_for_again_at_once():
