@@ -146,13 +146,13 @@ async def measure(people: Any, pods: int, widths: Sequence[int], seconds: float,
     from controlplane.usage.ingest import book
 
     async with running("127.0.0.1:0", None, book) as server:
-        for width in widths:
+        for many, width in [(1, 1), *((pods, width) for width in widths)]:  # a lone ask first
             started, before = time.process_time(), database_cpu(database)
-            found = await asyncio.to_thread(_in_a_process, server.port, pods, width, seconds, people)
+            found = await asyncio.to_thread(_in_a_process, server.port, many, width, seconds, people)
             cpu = (time.process_time() - started) / found["asks"]
             stored = (database_cpu(database) - before) / found["asks"]
             print(
-                f"{pods} pods × {width:3} under way: {found['per_second']:7.0f} asks/s, p50 {found['p50_ms']:6.2f} ms, "
+                f"{many} pods × {width:3} under way: {found['per_second']:7.0f} asks/s, p50 {found['p50_ms']:6.2f} ms, "
                 f"p99 {found['p99_ms']:7.2f} ms; CPU of each: {cpu * 1e6:5.0f} µs here, "
                 f"{stored * 1e6:5.0f} µs database, {found['cpu_us']:5.0f} µs pods; "
                 f"{found['granted']} of {found['asks']} granted",
