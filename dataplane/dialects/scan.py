@@ -1,8 +1,8 @@
 """One scan of a request body: its top-level fields, where each value stands, and splicing that moves nothing else.
 
-msgspec skips what nobody asks for, so the scan costs as much as finding the model alone would. The walk over the top
-level proves each span by comparing it with the decoded value; it fails exactly when a field comes twice, and then the
-request is refused: gateway and provider could read different values out of such a body.
+msgspec skips what nobody asks for, so the scan costs as much as finding the model alone would. What it found must
+account for every byte of the top level; it does not exactly when a field comes twice, and then the request is refused:
+gateway and provider could read different values out of such a body.
 """
 
 from __future__ import annotations
@@ -58,15 +58,30 @@ class _Large(msgspec.Struct):
 _large = msgspec.json.Decoder(_Large)
 
 
+Span = tuple[int, int]
+
+
 class Scan:
-    """The top level of one JSON object. `spans`: key → (start, end) of its value in `body`."""
+    """The top level of one JSON object. `spans`: as far as they are known already (None: the body is compact)."""
 
-    __slots__ = ("_raw", "body", "spans")
+    __slots__ = ("_raw", "_spans", "body")
 
-    def __init__(self, body: bytes, raw: dict[str, msgspec.Raw], spans: dict[str, tuple[int, int]]) -> None:
+    def __init__(self, body: bytes, raw: dict[str, msgspec.Raw], spans: dict[str, Span] | None) -> None:
         self.body = body
         self._raw = raw
-        self.spans = spans
+        self._spans = spans
+
+    @property
+    def spans(self) -> dict[str, Span]:
+        """Key → (start, end) of its value in `body`."""
+        if self._spans is None:
+            self._spans = {}
+            end = 0
+            for key, value in self._raw.items():
+                start = end + len(key) + 4  # the comma or brace, two quotes, the colon
+                end = start + len(value)
+                self._spans[key] = (start, end)
+        return self._spans
 
     def __contains__(self, key: str) -> bool:
         """Present and not null."""
@@ -101,14 +116,14 @@ class Scan:
         span = self.spans.get(key)
         return None if span is None else self.at(span)
 
-    def at(self, span: tuple[int, int]) -> Scan | None:
+    def at(self, span: Span) -> Scan | None:
         if self.body[span[0]] != 0x7B:
             return None
         inside = scan(self.body[span[0] : span[1]])
         moved = {key: (start + span[0], end + span[0]) for key, (start, end) in inside.spans.items()}
         return Scan(self.body, inside._raw, moved)
 
-    def elements(self, key: str) -> list[tuple[int, int]]:
+    def elements(self, key: str) -> list[Span]:
         """Spans of the elements of an array-valued field."""
         span = self.spans.get(key)
         if span is None or self.body[span[0]] != 0x5B:
@@ -144,7 +159,7 @@ def with_whole_characters(text: bytes) -> bytes:
     return _ESCAPE.sub(lambda found: found.group() if found["lone"] is None else b"\\ufffd", text)
 
 
-def required_model(fields: Scan, key: str = "model") -> tuple[str, tuple[int, int]]:
+def required_model(fields: Scan, key: str = "model") -> tuple[str, Span]:
     """Raises Refusal(MISSING_MODEL | BAD_REQUEST)."""
     if key not in fields:
         raise Refusal(Code.MISSING_MODEL, "the request names no model")
@@ -180,15 +195,26 @@ def _scanned(body: bytes) -> Scan:
     raw = _fields.decode(body)
     if len(raw) > MAX_FIELDS:
         raise Refusal(Code.BAD_REQUEST, f"the request body has more than {MAX_FIELDS} fields")
+    if _compact(body, raw):
+        return Scan(body, raw, None)
     return Scan(body, raw, _plain(body, raw) or _walk(body, raw))
 
 
-def _plain(body: bytes, raw: dict[str, msgspec.Raw]) -> dict[str, tuple[int, int]] | None:
-    """`_walk` for a body as programs write it, with at most one space behind a colon or comma; None for any other.
+def _compact(body: bytes, raw: dict[str, msgspec.Raw]) -> bool:
+    """Whether the body has no byte more than its fields need: no white space between them, and none of them twice.
+
+    A key is at least as long in the body as decoded, a value as long; a comma or brace, two quotes and a colon come to
+    each. What was escaped, is not ASCII or comes twice makes the body longer than that.
+    """
+    return len(body) == 1 + 4 * len(raw) + sum(map(len, raw)) + sum(map(len, raw.values()))
+
+
+def _plain(body: bytes, raw: dict[str, msgspec.Raw]) -> dict[str, Span] | None:
+    """`_walk` for a body with at most one space behind a colon or comma; None for any other.
 
     A third of what the walk takes; every byte of the body is accounted for all the same.
     """
-    spans: dict[str, tuple[int, int]] = {}
+    spans: dict[str, Span] = {}
     position, mark = 0, _OPENING
     try:
         for key, value in raw.items():
@@ -212,8 +238,8 @@ def _plain(body: bytes, raw: dict[str, msgspec.Raw]) -> dict[str, tuple[int, int
     return spans if position + 1 == len(body) and body[position] == _CLOSING else None
 
 
-def _walk(body: bytes, raw: dict[str, msgspec.Raw]) -> dict[str, tuple[int, int]]:
-    spans: dict[str, tuple[int, int]] = {}
+def _walk(body: bytes, raw: dict[str, msgspec.Raw]) -> dict[str, Span]:
+    spans: dict[str, Span] = {}
     opening = _OPEN.match(body)
     position = opening.end() if opening else 0
     separator = b"," if raw else b"}"
@@ -238,7 +264,7 @@ def _same(literal: bytes, key: str) -> bool:
     return literal == key.encode() or (b"\\" in literal and decoded(b'"' + literal + b'"') == key)
 
 
-def _twice(seen: dict[str, tuple[int, int]], name: re.Match[bytes] | None) -> Refusal:
+def _twice(seen: dict[str, Span], name: re.Match[bytes] | None) -> Refusal:
     key = decoded(b'"' + name.group(1) + b'"') if name else None
     known = f" ({key[:64]})" if isinstance(key, str) and key in seen else ""
     return Refusal(Code.BAD_REQUEST, f"the request body has a top-level field twice{known}")

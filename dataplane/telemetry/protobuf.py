@@ -25,16 +25,17 @@ _SIXTY_FOUR_BITS: Final = 0xFFFF_FFFF_FFFF_FFFF
 
 # Tokens, milliseconds, lengths: looked up in 0.05 µs, where making one takes 0.3; 0.2 MB.
 _SMALL: Final = tuple(_made(value) for value in range(4096))
+_MORE: Final = tuple(bytes([value | 0x80]) for value in range(128))  # seven bits, and that others follow
 
 
 def varint(value: int) -> bytes:
     """A number of any int field; a negative one in two's complement. Raises ValueError beyond 64 bits."""
     if 0 <= value < 4096:
         return _SMALL[value]
-    if 0 <= value < 0x4000:
-        return b"%c%c" % (value & 0x7F | 0x80, value >> 7)
-    if 0 <= value < 0x20_0000:
-        return b"%c%c%c" % (value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14)
+    if 0 <= value < 0x8_0000:
+        return _MORE[value & 0x7F] + _SMALL[value >> 7]
+    if 0 <= value < 0x400_0000:
+        return _MORE[value & 0x7F] + _MORE[value >> 7 & 0x7F] + _SMALL[value >> 14]
     if not -(2**63) <= value < 2**63:
         raise ValueError("more than 64 bits")
     return _made(value & _SIXTY_FOUR_BITS)
@@ -96,4 +97,4 @@ class Moments:
             if not 0 < upper < 2**49:
                 return varint(ms)
             self._of, self._upper = upper, _made(upper)
-        return b"%c%c%b" % (ms & 0x7F | 0x80, ms >> 7 & 0x7F | 0x80, self._upper)
+        return _MORE[ms & 0x7F] + _MORE[ms >> 7 & 0x7F] + self._upper
