@@ -107,7 +107,7 @@ class Outcome(StrEnum):
     FAILED = "failed"  # no answer of the provider, or it broke off
 
 
-@dataclass(slots=True)  # and not `kw_only`: that looks 41 defaults up one by one, 8 of 11 µs
+@dataclass(slots=True, kw_only=True)
 class UsageRecord:
     """One attempt of one exchange, as the ledger keeps it. Keyed by (request_id, attempt, status).
 

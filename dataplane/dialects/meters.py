@@ -66,8 +66,7 @@ class Tally:
     def usage(self) -> Usage:
         if self.latest:
             self.reported, self.latest = usage_object(self.latest) or self.reported, NOTHING
-        units = self.units(self.reported) if self.reported else {}
-        units.update(self.extra)
+        units = self.units(self.reported) | self.extra if self.reported else self.extra.copy()
         source = _PROVIDER
         if not (self.final and self.reported):
             if self.failed and not self.reported and not self.output_bytes:

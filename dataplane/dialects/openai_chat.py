@@ -37,7 +37,6 @@ from dataplane.dialects.size import measure
 from dataplane.dialects.sse import SseSplitter
 
 BYTES_PER_TOKEN = 4.0
-_CHAT, _EMBEDDINGS = Operation.CHAT, Operation.EMBEDDINGS  # looked up once: 0.15 µs each
 DONE = b"data: [DONE]\n\n"
 
 
@@ -172,13 +171,13 @@ class OpenAIChat:
     def read_request(self, operation: Operation, path_model: str, body: bytes) -> RequestFacts:
         fields = scan(body)
         model, span = required_model(fields)
-        if operation is _CHAT and "input" in fields and "messages" not in fields:
+        if operation is Operation.CHAT and "input" in fields and "messages" not in fields:
             raise Refusal(
                 Code.BAD_REQUEST,
                 "this is a Responses body on /v1/chat/completions, which is not translated here; "
                 "send it to /v1/responses, or messages to this path (Cursor: Ask mode)",
             )
-        stream = operation is _CHAT and fields.flag("stream")
+        stream = operation is Operation.CHAT and fields.flag("stream")
         asks, usage_splice = _usage_request(fields) if stream else (True, None)
         size = measure(body, image_upper=image_upper(model), bytes_per_token=BYTES_PER_TOKEN, tools="tools" in fields)
         return RequestFacts(
@@ -202,10 +201,10 @@ class OpenAIChat:
         return splice(body, changes) if changes else body
 
     def meter(self, operation: Operation, *, streaming: bool, facts: RequestFacts) -> Meter:
-        if operation is _CHAT or operation is _EMBEDDINGS:
-            tally: Tally = ChatTally(facts, generates=operation is _CHAT)
+        if operation not in (Operation.CHAT, Operation.EMBEDDINGS):
+            tally: Tally = Unbilled(facts)
         else:
-            tally = Unbilled(facts)
+            tally = ChatTally(facts, generates=operation is Operation.CHAT)
         return EventMeter(SseSplitter(), tally) if streaming else BodyMeter(tally)
 
     def refusal(self, refusal: Refusal, client: Client, request_id: str) -> ErrorResponse:

@@ -30,7 +30,7 @@ class SseSplitter:
     def feed(self, data: bytes) -> list[bytes]:
         if self.overflowed:
             return []
-        if self._after_cr or data.find(b"\r") >= 0:  # `in` raises and drops a TypeError first: 0.4 µs
+        if self._after_cr or b"\r" in data:
             if data.startswith(b"data: ") and data.endswith(b"\r\n\r\n") and not (self._after_cr or self._at_start):
                 # nearly every read of Gemini's: one whole event
                 end = len(data) - 4

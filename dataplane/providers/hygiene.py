@@ -93,11 +93,11 @@ def response_fields(fields: Iterable[Field], credential: bytes) -> list[Field]:
         if verdict:
             passing.append(pair)
     text = _lower(passing)
-    if text.find(MARK) >= 0:  # a third of what `in` takes
+    if MARK in text:
         passing = _holding_no(MARK, passing)
     if len(credential) >= _TELLING_LENGTH:
         needle = credential.lower()
-        return _holding_no(needle, passing) if text.find(needle) >= 0 else passing
+        return _holding_no(needle, passing) if needle in text else passing
     return [pair for pair in passing if pair[1] != credential] if credential else passing
 
 

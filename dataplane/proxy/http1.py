@@ -309,7 +309,7 @@ def _lines(made: list[bytes]) -> bytes:
     """The one place where lines are made: CR, LF and NUL cannot pass."""
     text = b"\r\n".join(made) + b"\r\n"
     breaks = len(made)
-    if text.count(b"\n") != breaks or text.count(b"\r") != breaks or text.find(b"\x00") >= 0:
+    if text.count(b"\n") != breaks or text.count(b"\r") != breaks or b"\x00" in text:
         raise ValueError("a line break or NUL in a header")
     return text
 

@@ -42,8 +42,6 @@ _OPERATIONS: Final = {
     "embeddings": "embeddings",
     "embed_content": "embeddings",
 }
-_READ, _WRITE = UsageClass.CACHE_READ, UsageClass.CACHE_WRITE  # looked up once: 0.15 µs each
-_SHORT, _LONG = UsageClass.CACHE_WRITE_5M, UsageClass.CACHE_WRITE_1H
 _BROKEN: Final = (Outcome.PROVIDER_ERROR, Outcome.FAILED, Outcome.CUT)
 
 _CONVERSATION: Final = Text("gen_ai.conversation.id")
@@ -129,7 +127,10 @@ def encode(record: UsageRecord, overhead_us: int) -> bytes:
     own = (int.from_bytes(span) ^ _GOLDEN * (record.attempt + 1)) & 0xFFFF_FFFF_FFFF_FFFF or 1
     incoming, outgoing = record.usage.tokens
     units = record.usage.units.get
-    writes = units(_WRITE, 0) + units(_SHORT, 0) + units(_LONG, 0)
+    reads = units(UsageClass.CACHE_READ, 0)
+    writes = (
+        units(UsageClass.CACHE_WRITE, 0) + units(UsageClass.CACHE_WRITE_5M, 0) + units(UsageClass.CACHE_WRITE_1H, 0)
+    )
     below = b"".join(
         [
             _IDS_BELOW % (trace, own.to_bytes(8), span),
@@ -138,7 +139,7 @@ def encode(record: UsageRecord, overhead_us: int) -> bytes:
             both,
             _INPUT[incoming],
             _OUTPUT[outgoing],
-            _CACHE_READ[units(_READ, 0)],
+            _CACHE_READ[reads],
             _CACHE_WRITE[writes],
             _PROVIDER_REQUEST.encode(record.provider_request_id),
         ]

@@ -15,7 +15,6 @@ from dataplane.telemetry.tasks import spawn
 from dataplane.telemetry.traces import LoopWatch, SpanSink
 
 BATCH_S: Final = 0.05
-_REFUSED: Final = Outcome.REFUSED  # looked up once: 0.15 µs each
 AT_ONCE: Final = 50  # records per turn of the loop: about 1 ms
 
 
@@ -76,7 +75,7 @@ class Telemetry:
         stamp = logs.stamp_of(at_ns)
         self.requests_total += len(finished)
         for record, overhead_us in finished:
-            self.refusals_total += record.outcome is _REFUSED
+            self.refusals_total += record.outcome is Outcome.REFUSED
             self._tallies.add(record, overhead_us)
             clean = spotless(record)
             shown = record if clean else scrubbed(record)

@@ -68,6 +68,8 @@ def test_the_quick_reading_never_says_what_the_careful_one_does_not(members, lay
     raw = scanning._fields.decode(body)
     quick = scanning._plain(body, raw)
     assert quick is None or quick == scanning._walk(body, raw)
+    if scanning._compact(body, raw):
+        assert scanning.Scan(body, raw, None).spans == scanning._walk(body, raw)
 
 
 @pytest.mark.parametrize(
