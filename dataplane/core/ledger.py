@@ -243,11 +243,11 @@ class Ledger:
             self._renew(session, now)
         lacking = {item.account: item.need_nano - self._available(item.account) for item in ask.items if item.need_nano}
         short = [ref for ref, amount in lacking.items() if amount > 0]
-        if short and recalls < self.rules.recalls:
+        overdraft = ask.kind is AskKind.EXTEND
+        if short and recalls < (self.rules.recalls_running if overdraft else self.rules.recalls):
             elsewhere = self._perhaps_idle_elsewhere(session_id, short, now)
             if elsewhere is not None:
                 return Recalls(elsewhere, tuple(short))
-        overdraft = ask.kind is AskKind.EXTEND
         over = {
             ref: amount - (self.accounts[ref].overdraft_limit if overdraft else 0) for ref, amount in lacking.items()
         }

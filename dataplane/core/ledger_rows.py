@@ -18,7 +18,8 @@ class LedgerRules:
     # A pod that is cut off may have spent its leases without having told us, and its streams may still run: what is not
     # known to be reserved stays held for as long as a stream may last, and only then is free for others.
     suspense_ms: int = 900_000
-    recalls: int = 8  # before a refusal, other pods are asked to give back what idles, or waited for, so often
+    recalls: int = 8  # before a refusal, other pods are asked to give back what idles, or waited for, so often, …
+    recalls_running: int = 1  # … for a stream that runs only once: its pod takes 500 ms of silence for a lost contact
     answer_ms: int = 250  # they have that long to answer: a loaded machine needs it, and a refusal ends somebody's work
     recall_again_ms: int = 1_000  # who has not answered, or had nothing, is left alone for so long while nothing moves
     plenty: int = 8  # times the need, for each pod that draws on the account: enough to lease more than is needed

@@ -172,6 +172,13 @@ def test_who_had_nothing_idle_is_asked_again_once_something_moved():
     assert isinstance(books.ask(50 * CENT), Recalls)
 
 
+def test_a_stream_that_runs_is_answered_after_one_recall_whoever_has_not_said_anything():
+    books = Books(pods=2)
+    books.ask(90 * CENT, pod=2)
+    assert isinstance(books.ask(50 * CENT, kind=AskKind.EXTEND), Recalls)
+    assert isinstance(books.ask(50 * CENT, kind=AskKind.EXTEND, recalls=1), Deny)
+
+
 def test_a_pod_that_does_not_answer_is_not_waited_for_again_at_once():
     books = Books(pods=2)
     books.ask(90 * CENT, pod=2)
