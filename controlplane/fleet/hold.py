@@ -33,6 +33,7 @@ HELLO_S = 10.0
 WRITE_S = 20.0  # a peer that takes nothing for so long is let go
 MOST_OUTGOING = 10_000
 FULL_BYTES = 1 << 20  # the peer takes 4 MiB
+RECALLS_S = 1.0  # nobody waits longer for others' money
 MOST_GROWN = 5_000  # of one pod, that wait for their records
 MOST_UNDER_WAY = 2_000  # messages of one pod
 RULES = LedgerRules()
@@ -69,12 +70,14 @@ class Desk:
 
     async def answer(self, letter: Letter) -> bytes:
         """Empty: nothing to say. Raises Unavailable, NotAPod; `Over` when the session is closed."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + RECALLS_S
         while True:
             answer = await self._writer.answer(letter)
             if not isinstance(answer, Recalls):
                 break
             await self._recall(answer)
-            letter = replace(letter, recalls=letter.recalls + 1)
+            letter = replace(letter, recalls=letter.recalls + 1 if loop.time() < until else RULES.recalls)
         if isinstance(answer, NotYours):
             raise NotAPod("this session belongs to another pod")
         if isinstance(answer, Ended):

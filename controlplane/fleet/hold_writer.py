@@ -22,26 +22,33 @@ from dataplane.core.holds import AccountRef, Return
 log = logging.getLogger(__name__)
 
 MOST_LETTERS = 400  # in one transaction
+MOST_AGAIN = 20  # of them decided once more after a recall: money that came back wakes everybody who waits for it
 MOST_WAITING = 20_000
 PATIENCE_S = 4.0  # of the database, before a letter is given up; pods wait for 5
 RETRY_S = 0.1
 
 
 class Writer:
-    """`run()` writes; `answer` waits for its letter's turn, in the order in which they came."""
+    """`run()` writes; `answer` waits for its letter's turn, in the order in which they came.
+
+    Who has waited for a recall comes after who has not: a running stream's question must not wait for two hundred that
+    are decided once more.
+    """
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[Letter, asyncio.Future[Answer], float]] = deque()
+        self._recalling: deque[tuple[Letter, asyncio.Future[Answer], float]] = deque()  # their turn comes after those
         self._bell = asyncio.Event()
         self._returned: dict[AccountRef, asyncio.Event] = {}
 
     async def answer(self, letter: Letter) -> Answer:
         """Raises Unavailable when the database does not take it."""
-        if len(self._waiting) >= MOST_WAITING:
+        if len(self._waiting) + len(self._recalling) >= MOST_WAITING:
             raise Unavailable("more is asked than can be answered")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
-        self._waiting.append((letter, answer, loop.time() + PATIENCE_S))
+        queue = self._recalling if letter.recalls else self._waiting
+        queue.append((letter, answer, loop.time() + PATIENCE_S))
         self._bell.set()
         return await answer
 
@@ -59,7 +66,8 @@ class Writer:
         while True:
             await self._bell.wait()
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_LETTERS))]
-            if not self._waiting:
+            batch += [self._recalling.popleft() for _ in range(min(len(self._recalling), MOST_AGAIN))]
+            if not (self._waiting or self._recalling):
                 self._bell.clear()
             batch = [each for each in batch if not each[1].done()]  # nobody waits for what was cancelled
             if batch:

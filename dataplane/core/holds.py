@@ -38,6 +38,11 @@ class AccountState(NamedTuple):
     idle_nano: int = 0  # the part of held_nano that pods have leased and no request uses
 
     @property
+    def left(self) -> int:
+        """Neither spent nor held by any pod."""
+        return self.limit_nano - self.settled_nano - self.held_nano
+
+    @property
     def percent(self) -> int:
         """Of the limit, spent or set aside for running requests."""
         used = self.settled_nano + self.held_nano - self.idle_nano

@@ -127,6 +127,17 @@ class LeaseBook:
             slice.last_used = now
             slice.unsaid = True
 
+    def surplus(self, hold: Hold) -> tuple[Return, ...]:
+        """What an ended request leaves behind where nothing else runs, given back at once if it is more than others
+        have left to ask for: reports tell of it seconds later, and somebody is refused meanwhile."""
+        given: list[Return] = []
+        for slice in hold.slices:
+            busy = slice.live > 0 or slice.parked > 0
+            if slice.account.blocks and not busy and slice.free > max(0, slice.state.left):
+                slice.give_back(slice.free)
+                given.append(Return(slice.account.ref, slice.returned))
+        return tuple(given)
+
     # ---- answers -----------------------------------------------------------------------------------------------
 
     def granted(self, grant: Grant, now: int) -> Hold | Ask | Denied | Cut | None:

@@ -150,11 +150,10 @@ class Ledger:
         return ReportAck(report.seq, accounts, self.pods)
 
     def returned(self, session_id: str, message: Return) -> None:
-        """The answer to a recall: nothing idles there any more."""
+        """The answer to a recall, or given back unasked: nothing idles there any more."""
         lease = self.leases.get(message.account, {}).get(session_id)
         if lease is not None:
             self._move(lease, returned=max(0, message.returned_cum - lease.returned), free=0)
-            lease.recalled_ms = -abs(lease.recalled_ms)
 
     # ---- what requests have cost -------------------------------------------------------------------------------
 
@@ -245,7 +244,9 @@ class Ledger:
         short = [ref for ref, amount in lacking.items() if amount > 0]
         overdraft = ask.kind is AskKind.EXTEND
         if short and recalls < (self.rules.recalls_running if overdraft else self.rules.recalls):
-            elsewhere = self._perhaps_idle_elsewhere(session_id, short, now)
+            elsewhere = self._idle_elsewhere(session_id, short, now)
+            if elsewhere is None and not (recalls or overdraft) and self._held_elsewhere(session_id, short):
+                elsewhere = {}  # what a request has just left there may be on its way back
             if elsewhere is not None:
                 return Recalls(elsewhere, tuple(short))
         over = {
@@ -295,28 +296,29 @@ class Ledger:
             self._lately[ref] = now, who
         return len(who) + (session_id not in who)
 
-    def _perhaps_idle_elsewhere(
+    def _idle_elsewhere(
         self, session_id: str, refs: Iterable[AccountRef], now: int
     ) -> Mapping[str, tuple[AccountRef, ...]] | None:
-        """What other pods hold and were not asked for since it last moved: a request that ended a moment ago has left
-        something idle that no report has told of yet. None: nothing, or they do not answer."""
+        """What other pods are known to have lying idle and were not asked for since. None: nothing, or they do not
+        answer. What a request leaves where nothing else runs comes back by itself."""
         found: dict[str, tuple[AccountRef, ...]] = {}
         waiting = False
         for ref in refs:
             for lease in self.leases.get(ref, {}).values():
                 session = self.sessions.get(lease.session)
-                if lease.session == session_id or session is None or now >= session.expires_ms:
+                if lease.session == session_id or lease.free <= 0 or session is None or now >= session.expires_ms:
                     continue
-                if self._holds(lease) <= 0:
-                    continue
-                since = now - abs(lease.recalled_ms)
-                if not lease.recalled_ms or since >= self.rules.recall_again_ms:
+                if now - lease.recalled_ms >= self.rules.recall_again_ms:
                     lease.recalled_ms = now
                     self._touch(lease)
                     found[lease.session] = (*found.get(lease.session, ()), ref)
-                elif lease.recalled_ms > 0 and since < self.rules.answer_ms:
+                elif now - lease.recalled_ms < self.rules.answer_ms:
                     waiting = True
         return found if found or waiting else None
+
+    def _held_elsewhere(self, session_id: str, refs: Iterable[AccountRef]) -> bool:
+        leases = (lease for ref in refs for lease in self.leases.get(ref, {}).values())
+        return any(self._holds(lease) > 0 for lease in leases if lease.session != session_id)
 
     def _lease(self, session_id: str, ref: AccountRef) -> LeaseRow:
         leases = self.leases.setdefault(ref, {})
@@ -348,8 +350,6 @@ class Ledger:
         lease.consumed += consumed
         lease.returned += returned
         lease.free = lease.free if free is None else free
-        if granted or consumed or free:
-            lease.recalled_ms = 0
         self._touch(lease)
         if lease.ref in self._idle:
             self._idle[lease.ref] += self._idles(lease) - idle

@@ -20,8 +20,8 @@ class LedgerRules:
     suspense_ms: int = 900_000
     recalls: int = 8  # before a refusal, other pods are asked to give back what idles, or waited for, so often, …
     recalls_running: int = 1  # … for a stream that runs only once: its pod takes 500 ms of silence for a lost contact
-    answer_ms: int = 250  # they have that long to answer: a loaded machine needs it, and a refusal ends somebody's work
-    recall_again_ms: int = 1_000  # who has not answered, or had nothing, is left alone for so long while nothing moves
+    answer_ms: int = 250  # they have that long to answer, for a refusal ends somebody's work, …
+    recall_again_ms: int = 1_000  # … and who has not is left alone for so long
     plenty: int = 8  # times the need, for each pod that draws on the account: enough to lease more than is needed
     share: int = 4  # at most a quarter of what is left, split over the pods, is leased beyond need
     active_ms: int = 60_000  # a lease used within this counts as a pod that draws on the account
@@ -78,7 +78,7 @@ class LeaseRow:
     free: int = 0
     live: int = 0
     used_ms: int = 0  # when it was last drawn on
-    recalled_ms: int = 0  # when it was asked for what idles, below zero once it has answered; 0: something moved since
+    recalled_ms: int = 0  # when it was asked for what idles
 
     @property
     def balance(self) -> int:

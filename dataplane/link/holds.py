@@ -142,6 +142,8 @@ class Holds:
         """The attempt has ended, however. Again: nothing."""
         self._on_cut.pop(hold, None)
         self.book.settle(hold, actual, self._clock())
+        for returned in self.book.surplus(hold) if self._outgoing is not None else ():
+            self._send(returned)
 
     def warning(self, accounts: Accounts) -> tuple[Account, int] | None:
         return self.book.warning(accounts)

@@ -227,6 +227,8 @@ class World:
         pod, hold = request.pod, request.hold
         self._allow(request, max(0, request.real - hold.charged))
         pod.book.settle(hold, request.real, pod.clock(self.now))
+        for returned in pod.book.surplus(hold):
+            self._up(pod, returned)
         pod.spool.append(Record(request.id, hold.session, request.refs, request.real, True))
         if request.state != "cut":
             request.reason = "finished"

@@ -78,6 +78,31 @@ class Talk:
         return self.book.problems() == []
 
 
+def test_what_a_request_leaves_goes_back_at_once_where_little_is_left_for_others():
+    scarce, plenty = AccountState(100 * CENT, 0, 90 * CENT), AccountState(1_000 * CENT, 0, 90 * CENT)
+    talk, one = Talk(), account()
+    hold = talk.grant(talk.hold(one), 90 * CENT, scarce)
+    talk.book.settle(hold, 3 * CENT, talk.now)
+    assert talk.book.surplus(hold) == (Return(one.ref, 87 * CENT),)
+    assert talk.slice(one).free == 0
+    assert talk.fine()
+    rich = Talk()
+    hold = rich.grant(rich.hold(one), 90 * CENT, plenty)
+    rich.book.settle(hold, 3 * CENT, rich.now)
+    assert rich.book.surplus(hold) == ()
+
+
+def test_what_a_request_leaves_stays_where_another_runs_on_it():
+    scarce = AccountState(100 * CENT, 0, 90 * CENT)
+    talk, one = Talk(), account()
+    first = talk.grant(talk.hold(one), 90 * CENT, scarce)
+    second = talk.held(one)
+    talk.book.settle(first, 3 * CENT, talk.now)
+    assert talk.book.surplus(first) == ()
+    talk.book.settle(second, 3 * CENT, talk.now)
+    assert talk.book.surplus(second) == (Return(one.ref, 84 * CENT),)
+
+
 def test_what_is_leased_is_spent_without_a_message():
     talk, one = Talk(), account()
     first = talk.held(one)

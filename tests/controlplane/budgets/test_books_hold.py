@@ -176,6 +176,8 @@ class Lives(RuleBasedStateMachine):
         pod, hold = running[which % len(running)]
         pod.running.remove(hold)
         pod.book.settle(hold, hold.accrued, self.ms)
+        for returned in pod.book.surplus(hold):
+            self.say(pod, returned)
         for _ in range(1 + twice):
             self.end(pod, hold)
 

@@ -11,11 +11,12 @@ import grpc
 import pytest
 from django.db import connection
 
+from controlplane.budgets.desk import Letter
 from controlplane.budgets.models import Account, AskReply, Budget, Lease, LeaseSession
 from controlplane.fleet import recalls
 from controlplane.fleet.hold_writer import Writer
 from controlplane.fleet.replica import Unavailable
-from dataplane.core.holds import AccountRef, LiveHold
+from dataplane.core.holds import AccountRef, LiveHold, Report
 from protos import fleet_pb2 as wire
 from protos import fleet_pb2_grpc
 from tests.controlplane import factories
@@ -186,6 +187,27 @@ def test_what_makes_no_sense_ends_the_call_with_a_reason(up: wire.HoldUp) -> Non
             with pytest.raises(grpc.aio.AioRpcError) as ended:
                 await pod.call.read()
             assert ended.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+    asyncio.run(scenario())
+
+
+def test_who_is_decided_once_more_waits_until_everybody_else_was_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[list[int]] = []
+
+    def decide(letters: Sequence[Letter]) -> list[bytes]:
+        batches.append([letter.recalls for letter in letters])
+        return [b""] * len(letters)
+
+    async def scenario() -> None:
+        monkeypatch.setattr("controlplane.budgets.desk.answer", decide)
+        writer = Writer()
+        letters = [Letter("s", "p", "", Report(1, (), ()), recalls) for recalls in [1] * 50 + [0]]
+        asks = [asyncio.ensure_future(writer.answer(letter)) for letter in letters]
+        await asyncio.sleep(0)
+        writing = asyncio.ensure_future(writer.run())
+        await asyncio.gather(*asks)
+        writing.cancel()
+        assert batches == [[0] + [1] * 20, [1] * 20, [1] * 10]
 
     asyncio.run(scenario())
 
