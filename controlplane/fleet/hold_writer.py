@@ -27,6 +27,8 @@ MOST_WAITING = 20_000
 PATIENCE_S = 4.0  # of the database, before a letter is given up; pods wait for 5
 RETRY_S = 0.1
 
+Waiting = tuple[Letter, asyncio.Future[Answer], float]  # a letter, its answer, and until when it may wait
+
 
 class Writer:
     """`run()` writes; `answer` waits for its letter's turn, in the order in which they came.
@@ -36,8 +38,8 @@ class Writer:
     """
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[Letter, asyncio.Future[Answer], float]] = deque()
-        self._recalling: deque[tuple[Letter, asyncio.Future[Answer], float]] = deque()  # their turn comes after those
+        self._waiting: deque[Waiting] = deque()
+        self._recalling: deque[Waiting] = deque()  # their turn comes after those
         self._bell = asyncio.Event()
         self._returned: dict[AccountRef, asyncio.Event] = {}
 
@@ -73,7 +75,7 @@ class Writer:
             if batch:
                 await self._write(batch)
 
-    async def _write(self, batch: Sequence[tuple[Letter, asyncio.Future[Answer], float]]) -> None:
+    async def _write(self, batch: Sequence[Waiting]) -> None:
         try:
             answers = await in_database(desk.answer, [letter for letter, _, _ in batch], trusting=True)
         except DatabaseProblem as problem:
@@ -94,7 +96,7 @@ class Writer:
                 if came is not None:
                     came.set()
 
-    def _again(self, batch: Sequence[tuple[Letter, asyncio.Future[Answer], float]]) -> None:
+    def _again(self, batch: Sequence[Waiting]) -> None:
         now = asyncio.get_running_loop().time()
         for letter, answer, until in reversed(batch):
             if now < until:

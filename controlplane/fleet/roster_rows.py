@@ -48,24 +48,16 @@ def write(said: Sequence[Said], acks: Sequence[AckRow]) -> None:
     with transaction.atomic():
         _introduce([one.hello for one in ordered if one.hello is not None])
         _update([one for one in ordered if one.changes])
-        _insert(acks)
+        _insert(PodAck, _ACK, acks, "DO NOTHING")
 
 
 def _introduce(hellos: Sequence[Pod]) -> None:
     """A Hello that waited for its turn while the pod said a newer one to another replica changes nothing."""
+    names = [field.attname for field in Pod._meta.concrete_fields]
     table = connection.ops.quote_name(Pod._meta.db_table)
-    fields = Pod._meta.concrete_fields
     taken = ", ".join(f"{name} = EXCLUDED.{name}" for name in _FROM_HELLO)
-    rows = [[field.get_db_prep_save(getattr(hello, field.attname), connection) for field in fields] for hello in hellos]
-    with connection.cursor() as cursor:
-        for some in _cut(rows, len(fields)):
-            values, parameters = _values(some)
-            # Put together of names and placeholders only.
-            upsert = (
-                f"INSERT INTO {table} ({', '.join(str(field.column) for field in fields)}) VALUES {values} "  # noqa: S608
-                f"ON CONFLICT (pod_id) DO UPDATE SET {taken} WHERE EXCLUDED.watch >= {table}.watch"
-            )
-            cursor.execute(upsert, parameters)
+    newer = f"(pod_id) DO UPDATE SET {taken} WHERE EXCLUDED.watch >= {table}.watch"
+    _insert(Pod, names, [[getattr(hello, name) for name in names] for hello in hellos], newer)
 
 
 def _update(said: Sequence[Said]) -> None:
@@ -84,13 +76,15 @@ def _update(said: Sequence[Said]) -> None:
             cursor.execute(update, parameters)
 
 
-def _insert(acks: Sequence[AckRow]) -> None:
-    table = connection.ops.quote_name(PodAck._meta.db_table)
-    rows = [tuple(_stored(PodAck, name, value) for name, value in zip(_ACK, ack, strict=True)) for ack in acks]
+def _insert(model: type[Model], names: Sequence[str], rows: Sequence[Sequence[Any]], conflict: str) -> None:
+    """`conflict`: what follows ON CONFLICT."""
+    table = connection.ops.quote_name(model._meta.db_table)
+    stored = [[_stored(model, name, value) for name, value in zip(names, row, strict=True)] for row in rows]
     with connection.cursor() as cursor:
-        for some in _cut(rows, len(_ACK)):
+        for some in _cut(stored, len(names)):
             values, parameters = _values(some)
-            insert = f"INSERT INTO {table} ({', '.join(_ACK)}) VALUES {values} ON CONFLICT DO NOTHING"  # noqa: S608
+            # Put together of names and placeholders only.
+            insert = f"INSERT INTO {table} ({', '.join(names)}) VALUES {values} ON CONFLICT {conflict}"  # noqa: S608
             cursor.execute(insert, parameters)
 
 

@@ -329,9 +329,9 @@ class Exchange:
         return http1.date(self.pod.clock.wall_ms() // 1000)
 
     def _last_words(self, refusal: Refusal, so_far: Meter) -> bytes:
-        if "budget" in refusal.meta:
-            return truncation(self.envelope.name, refusal, self.client, self.identity.request_id, so_far)
         heard = heard_by(self.client, refusal)
+        if "budget" in refusal.meta:
+            return truncation(self.envelope.name, heard, self.client, self.identity.request_id, so_far)
         return self.envelope.stream_refusal(heard, self.client, self.identity.request_id, so_far)
 
     def _enter(self, state: State) -> None:

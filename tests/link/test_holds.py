@@ -109,6 +109,19 @@ def test_what_was_granted_beyond_the_need_is_spent_without_a_question(on_loop):
     on_loop(story())
 
 
+def test_what_a_request_leaves_goes_back_unasked_where_others_have_less(on_loop):
+    async def story():
+        async with banking() as banked:
+            till = await open_till(banked, report_ms=5_000)
+            hold = await held(banked, till, amount=1_500_000_000)
+            banked.holds.settle(hold, 1_000_000)
+            returned = await till.hears("returned")
+            assert (returned.account.budget_id, returned.returned_cum) == ("bud_1", 1_499_000_000)
+            assert banked.holds.book.problems() == []
+
+    on_loop(story())
+
+
 @pytest.mark.parametrize(
     ("outage", "passes"), [(OutageRule.OPEN, True), (OutageRule.STANDARD, True), (OutageRule.STRICT, False)]
 )

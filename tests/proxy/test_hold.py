@@ -28,6 +28,7 @@ from tests.proxy.stage import (
     post,
 )
 
+OPENCODE = {"User-Agent": "opencode/1.18.33 ai-sdk/provider-utils/4.0.1 runtime/bun/1.3.5"}
 CODEX = {"originator": "codex_exec", "User-Agent": "codex_exec/0.169.0"}
 ON_THE_KEY = budget("bud_key", name="mine", scope_kind=ScopeKind.VIRTUAL_KEY, scope_id="vk_1", scope_name="laptop")
 LONG_TEXT = "words " * 2_000  # 12,000 bytes: some 3,500 tokens, $0.05
@@ -38,11 +39,11 @@ def text(said: str) -> bytes:
     return event("content_block_delta", json.dumps(delta))
 
 
-async def begun(stage: Stage, **left: int) -> tuple[Peer, Peer]:
+async def begun(stage: Stage, headers: dict[str, str] | None = None, **left: int) -> tuple[Peer, Peer]:
     """A stream whose first events have arrived."""
     stage.purse.left.update(left)
     client = await stage.client()
-    provider = await stage.asked(client, post("/v1/messages", STREAMED_MESSAGE))
+    provider = await stage.asked(client, post("/v1/messages", STREAMED_MESSAGE, headers=headers or {}))
     await provider.send(STREAM_HEAD + chunk(EVENTS[0]) + chunk(EVENTS[1]))
     await client.until(b"content_block_start")
     return client, provider
@@ -140,6 +141,35 @@ def test_a_spent_budget_refuses_and_names_itself(path: str, body: bytes, headers
             assert record.cost_nano == 0
             assert stage.journal.admitted == []
             assert stage.purse.in_flight == 0
+
+    play(scene())
+
+
+def test_opencode_finds_no_status_number_in_a_refusal_and_the_request_id_in_its_headers_only():
+    async def scene() -> None:
+        async with Stage(rows=(budget(name="team 500"),)) as stage:
+            client = await stage.client()
+            await client.send(post("/v1/messages", MESSAGE, headers=OPENCODE))
+            response = await client.response()
+            assert response.status == 402
+            assert response.headers["x-langwatch-request-id"].startswith("req_")
+            body = json.loads(response.body)
+            assert body["error"]["message"].startswith("Budget 'team 5\u206000'")
+            assert set(body) == {"type", "error"}
+            assert set(body["error"]) == {"type", "message", "code", "meta"}
+            assert body["error"]["meta"] == {"scope": "organization"}
+
+    play(scene())
+
+
+def test_opencode_finds_none_in_an_answer_that_is_cut_either():
+    async def scene() -> None:
+        async with Stage(rows=(budget(name="team 500", overdraft_nano=1),)) as stage:
+            client, provider = await begun(stage, OPENCODE, bud_1=30_000_000)
+            for _ in range(3):
+                await provider.send(chunk(text("more " * 1_000)))
+            rest = (await client.until(b"0\r\n\r\n")).decode()
+            assert "Budget 'team 5\u206000'" in rest
 
     play(scene())
 

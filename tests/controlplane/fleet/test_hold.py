@@ -14,9 +14,11 @@ from django.db import connection
 from controlplane.budgets.desk import Letter
 from controlplane.budgets.models import Account, AskReply, Budget, Lease, LeaseSession
 from controlplane.fleet import recalls
+from controlplane.fleet.hold import RULES, Desk
 from controlplane.fleet.hold_writer import Writer
 from controlplane.fleet.replica import Unavailable
 from dataplane.core.holds import AccountRef, LiveHold, Report
+from dataplane.core.ledger import Recalls
 from protos import fleet_pb2 as wire
 from protos import fleet_pb2_grpc
 from tests.controlplane import factories
@@ -208,6 +210,27 @@ def test_who_is_decided_once_more_waits_until_everybody_else_was_decided(monkeyp
         await asyncio.gather(*asks)
         writing.cancel()
         assert batches == [[0] + [1] * 20, [1] * 20, [1] * 10]
+
+    asyncio.run(scenario())
+
+
+def test_nobody_waits_long_for_what_others_may_give_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def decide(letters: Sequence[Letter]) -> list[bytes | Recalls]:
+        asked.extend(letter.recalls for letter in letters)
+        return [b"" if letter.recalls >= RULES.recalls else Recalls({}, (ref,)) for letter in letters]
+
+    ref = AccountRef("b", "", "w")
+
+    async def scenario() -> None:
+        monkeypatch.setattr("controlplane.budgets.desk.answer", decide)
+        monkeypatch.setattr("controlplane.fleet.hold.RECALLS_S", 0.0)
+        desk = Desk(lambda holds: ())
+        writing = asyncio.ensure_future(desk.run())
+        await desk.answer(Letter("s", "p", "", Report(1, (), ())))
+        writing.cancel()
+        assert asked == [0, RULES.recalls]
 
     asyncio.run(scenario())
 
