@@ -144,7 +144,9 @@ class Settings(BaseModel):
     )
     idle_s: float = setting(300, "s", "Between two bytes of a provider's answer.", gt=0)
     upstream_per_host: int = setting(1_000, "", "Connections to one provider host.", ge=1)
-    upstream_ca: Path | None = setting(None, "path", "CA certificates (PEM) for providers, beside the system's.")
+    upstream_ca: Path | None = setting(
+        None, "path", "CA certificates (PEM) for providers and the collector, beside the system's."
+    )
 
     # Life and telemetry.
     pre_drain_s: float = setting(

@@ -51,7 +51,7 @@ async def run(settings: Settings, collector_headers: dict[str, str], worker: Wor
     if worker is not None:
         await _end_with_parent(asked_to_stop)
     metrics = Metrics(VERSION)
-    telemetry = Telemetry(metrics, _sink(settings, collector_headers, metrics))
+    telemetry = Telemetry(metrics, _sink(settings, collector_headers, metrics, lambda: _collector(pod)))
     link = Link(settings, VERSION, metrics, lambda: _status(pod, telemetry))
     tls, certificate = http_tls(), _certificate(settings)
     siblings = None if worker is None else Siblings(worker.directory, worker.number, worker.count, telemetry.exposition)
@@ -175,19 +175,25 @@ def _certificate(settings: Settings) -> ServerCertificate | None:
     return None
 
 
-def _sink(settings: Settings, headers: dict[str, str], metrics: Metrics) -> SpanSink:
+def _sink(
+    settings: Settings, headers: dict[str, str], metrics: Metrics, collector: Callable[[], httpx.AsyncClient]
+) -> SpanSink:
     if not settings.otlp_endpoint:
         return NoSpans()
     described = {"service.name": "aigateway", "service.version": VERSION, "service.instance.id": settings.pod_name}
-    exporter = SpanExporter(_collector, settings.otlp_endpoint, headers, described, metrics)
+    exporter = SpanExporter(collector, settings.otlp_endpoint, headers, described, metrics)
     exporter.start()
     return exporter
 
 
-def _collector() -> httpx.AsyncClient:
+def _collector(pod: Pod) -> httpx.AsyncClient:
+    """Reached as providers are; the operator's own, so it may be in a private network."""
     import httpx
 
-    return httpx.AsyncClient(timeout=COLLECTOR_TIMEOUT_S, trust_env=False)
+    from dataplane.proxy.transport import PooledTransport
+
+    transport = PooledTransport(pod.upstreams, private_network=True)
+    return httpx.AsyncClient(transport=transport, timeout=COLLECTOR_TIMEOUT_S, trust_env=False)
 
 
 async def _end_with_parent(asked_to_stop: asyncio.Event) -> None:

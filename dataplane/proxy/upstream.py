@@ -128,6 +128,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._limits = limits
         self._reader = ResponseReader(HeadBounds(limits.upstream_head_bytes, limits.head_fields))
         self._ended = ended
+        self._loop = asyncio.get_running_loop()  # kept: before 3.12, to ask for it is a system call
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._heads = HeadBuffer(limits.upstream_head_bytes)
         self._method = ""
@@ -137,7 +138,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     async def ask(self, method: str, head: bytes, body: bytes) -> Response:
         """Send the request, wait for the head of the answer. Raises UpstreamFailure; `Stale` if another try is safe."""
-        waiter: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Response] = self._loop.create_future()
         self._waiter = waiter
         self._method = method
         self.state = _WAITING

@@ -118,7 +118,7 @@ class SpanExporter:
             try:
                 answer = await self._client.post(self._url, content=body, headers=self._headers)
             except httpx.HTTPError as error:
-                problem = type(error).__name__
+                problem = f"{type(error).__name__}: {error}"
                 continue
             # In httpx an answer and its stream hold each other, and with them the batch. The garbage collector counts
             # objects and not bytes: it would come after 490 batches, which are 55 to 340 MB.

@@ -91,6 +91,7 @@ def compare(run: Run, made: Generator, options: argparse.Namespace, wanted: Sequ
             whole = report.added_table(taken, "whole", "µs added until the last byte")
             first = report.added_table(streams, "first", "µs added until the first byte")
             run.add("latency", figures, whole, first)
+            run.add("rates", report.cost_rows(taken), report.cost_table(taken))
         if "streams" in wanted:
             held = measure_streams(made, systems)
             run.add("streams", [asdict(each) for each in held], report.streams_table(held))

@@ -66,10 +66,17 @@ SATURATION = (
     Ask("mix", "Claude Code and Codex turns", "request", asks.coding_mix, {"connections": 16}, FEW, streams=True),
 )
 
-# Open loops: a rate that every system holds, so that what differs is what the system adds.
-BRISK, CALM = {"rate": 200, "connections": 400}, {"rate": 20, "connections": 100}
+# Open loops: a rate that every system holds, so that what differs is what the system adds, in time and in CPU. At
+# saturation the fastest systems find their peers always awake; at the same rate each pays for waking them.
+STEADY, BRISK, CALM = (
+    {"rate": 2_000, "connections": 400},
+    {"rate": 200, "connections": 400},
+    {"rate": 20, "connections": 100},
+)
 FIRST = stream(100_000, 20, 0)
 LATENCY = (
+    Ask("2kb-2000", "2 KB, 2,000/s", "request", whole(2_000), STEADY, skips_slow=True),
+    Ask("100kb-2000", "100 KB, 2,000/s", "request", whole(100_000), STEADY, skips_slow=True),
     Ask("2kb-200", "2 KB, 200/s", "request", whole(2_000), BRISK, skips_slow=True),
     Ask("100kb-200", "100 KB, 200/s", "request", whole(100_000), BRISK, skips_slow=True),
     Ask("first-200", "SSE after 100 KB, 200/s", "request", FIRST, BRISK, skips_slow=True, streams=True),

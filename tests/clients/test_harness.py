@@ -52,9 +52,12 @@ def test_a_recipe_becomes_variables_and_files() -> None:
 
 def test_what_cannot_be_installed_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "CACHE", tmp_path)
+    monkeypatch.setattr(install, "_failed", set())
     monkeypatch.setattr("shutil.which", lambda name: None)
-    with pytest.raises(CouldNotInstall, match="3 tries failed; last: npm is not on this machine"):
+    with pytest.raises(CouldNotInstall, match="tries that failed: 3; last: npm is not on this machine"):
         install.install("some", Package("npm", "some-cli", "1.0.0"))
+    with pytest.raises(CouldNotInstall, match="tries that failed: 1;"):
+        install.install("other", Package("npm", "other-cli", "1.0.0"))
 
 
 def fake(tmp_path: Path, script: str, sim: SimInThread, timeout: float = 30) -> Finished:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
+import weakref
 
 import httpx
 import pytest
 
+from dataplane.core.usage import UsageRecord
 from dataplane.proxy.transport import PooledTransport
+from dataplane.telemetry.metrics import Metrics
+from dataplane.telemetry.traces import SpanExporter
 from tests.proxy.stage import STREAM_HEAD, Stage, answer, chunk, play
 
 
@@ -126,3 +131,34 @@ def test_failures_are_httpxs_own():
                 await asking
 
     play(scene())
+
+
+def test_spans_go_this_way_and_are_forgotten_with_their_answer():
+    sent: list[weakref.ref[httpx.Request]] = []
+
+    class Watched(PooledTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            sent.append(weakref.ref(request))
+            return await super().handle_async_request(request)
+
+    async def scene() -> None:
+        async with Stage() as stage:
+            url = f"http://127.0.0.1:{stage.provider_port}"
+            http = httpx.AsyncClient(transport=Watched(stage.pod.upstreams, private_network=True), trust_env=False)
+            exporter = SpanExporter(lambda: http, url, {"x-mine": "yes"}, {"service.version": "1"}, Metrics("1"))
+            exporter.add(UsageRecord(request_id="req_1"), 1)
+            exporter.start()
+            closing = asyncio.ensure_future(exporter.close(5))
+            provider = await stage.provider()
+            line, headers, _ = await provider.request()
+            assert line == b"POST /v1/traces HTTP/1.1"
+            assert headers["x-mine"] == "yes"
+            await provider.send(answer(b"{}"))
+            await closing
+            assert [request() for request in sent] == [None]
+
+    gc.disable()
+    try:
+        play(scene())
+    finally:
+        gc.enable()

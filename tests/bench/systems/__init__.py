@@ -8,12 +8,14 @@ from tests.bench.systems.litellm import litellm
 from tests.bench.systems.nginx import nginx
 from tests.bench.systems.pod import pod
 from tests.bench.systems.portkey import portkey
+from tests.bench.systems.relay import relay
 from tests.bench.systems.system import Start, System
 
 STARTS: dict[str, Start] = {
     "direct": direct,
     "nginx": nginx,
     "haproxy": haproxy,
+    "relay": relay,
     "pod": pod,
     "litellm": litellm,
     "portkey": portkey,
