@@ -31,8 +31,11 @@ STAGES = (
         ("tests/controlplane", *PARALLEL, "--database=postgres", "-m", "not browser and not clients"),
     ),
     Stage("real processes", ("tests", *PARALLEL, "-m", "processes and not clients")),
-    Stage("admin in a real browser", ("tests/browser",)),
-    Stage("coding CLIs, the light set", ("tests/clients",), {"AIGATEWAY_TEST_CLIENTS": "light"}),
+    Stage(
+        "admin in a real browser; coding CLIs, the light set",
+        ("tests/browser", "tests/clients", *PARALLEL),
+        {"AIGATEWAY_TEST_CLIENTS": "light"},
+    ),
 )
 
 
