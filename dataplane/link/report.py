@@ -29,7 +29,9 @@ from protos import fleet_pb2 as pb
 
 BATCH_RECORDS: Final = 500
 BATCH_BYTES: Final = 1024 * 1024
-GATHER_S: Final = 0.05  # one batch serves all records of the time
+# One batch serves all records of the time: on either side a batch of one takes as long as a batch of a hundred. Only a
+# full one is followed at once by the next.
+GATHER_S: Final = 0.05
 # Of one session: one that is being booked, one that waits at the door. What comes meanwhile travels together; with more
 # of them under way, batches stay as small as they began, and a slow ledger falls behind for ever.
 BATCHES_UNDER_WAY: Final = 2
@@ -43,6 +45,10 @@ class Source(Protocol):
 
     @property
     def session_id(self) -> str: ...
+
+    @property
+    def last(self) -> int:
+        """The number of the newest record."""
 
     def read(self, seq: int, limit: int, limit_bytes: int) -> tuple[int, list[bytes]]: ...
 
@@ -80,6 +86,10 @@ class _Progress:
     acknowledged: int = 0
     sent: int = 0
     under_way: deque[int] = field(default_factory=deque)  # the last numbers of batches that are not acknowledged
+
+    @property
+    def may_send(self) -> bool:
+        return len(self.under_way) < BATCHES_UNDER_WAY
 
 
 class Reporter:
@@ -141,7 +151,7 @@ class Reporter:
         reading = spawn(self._read(call), "report-read")
         try:
             while not reading.done():
-                if not await self._send_what_is_there(call):
+                if not (await self._send_what_is_there(call) and self._crowded()):
                     await self._news(reading)
             await reading
         finally:
@@ -171,7 +181,7 @@ class Reporter:
         self._spool.appended.clear()
         any_sent = False
         for progress in self._sessions():
-            if len(progress.under_way) >= BATCHES_UNDER_WAY:
+            if not progress.may_send:
                 continue
             first, records = progress.source.read(progress.sent + 1, BATCH_RECORDS, BATCH_BYTES)
             if not records:
@@ -183,6 +193,10 @@ class Reporter:
             await call.write(self._batch(progress.source.session_id, first, records))
             any_sent = True
         return any_sent
+
+    def _crowded(self) -> bool:
+        """Could a full batch go now?"""
+        return any(each.may_send and each.source.last - each.sent >= BATCH_RECORDS for each in self._sessions())
 
     def _batch(self, session_id: str, first: int, records: list[bytes]) -> bytes:
         """A serialised UsageBatch. Records are in the spool as the wire wants them: they are only strung together."""
@@ -200,9 +214,8 @@ class Reporter:
             task.cancel()
         if not done:
             await self._look_around()
-        if waiting[1] in done:
-            self._acknowledged.clear()
-        elif not self._hurry:
+        self._acknowledged.clear()
+        if not (self._hurry or self._crowded()):
             await asyncio.sleep(GATHER_S)
 
     async def _read(self, call: Any) -> None:

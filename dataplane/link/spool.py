@@ -88,9 +88,14 @@ class Spool:
         metrics.gauge_from("spool_bytes", lambda: self._store.size)
 
     @property
+    def last(self) -> int:
+        """The number of the newest record; 0 before the first."""
+        return self._next - 1
+
+    @property
     def pending(self) -> int:
         """Records that are not acknowledged."""
-        return self._next - 1 - self._acknowledged
+        return self.last - self._acknowledged
 
     def admit(self, record: UsageRecord) -> None:
         """Written when it returns. Raises Refusal(SPOOL_FULL)."""

@@ -135,3 +135,18 @@ def apt(name: str, package: str) -> str:
     if path is None:
         raise Unavailable(f"{name} is not installed (Debian package {package})")
     return path
+
+
+def in_venv(name: str, package: str, size: str) -> Path:
+    """Where the programs of a virtual environment with that package are; made when it is missing. Raises
+    Unavailable."""
+    venv = BENCH / name
+    ready = venv / ".installed"
+    if not ready.exists():
+        say(f"installing {package} (once, about {size})")
+        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        install = [str(venv / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", package]
+        if subprocess.run(install, check=False).returncode:
+            raise Unavailable(f"{package} could not be installed")
+        ready.touch()
+    return venv / "bin"

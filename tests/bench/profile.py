@@ -1,7 +1,8 @@
-"""`python -m tests.bench.profile [LOAD]`: where the pod's microseconds go under one load, function by function.
+"""`python -m tests.bench.profile [LOAD]`: where the pod's microseconds go under one load, by function and by line.
 
-cProfile makes Python functions look dearer than they are against C ones: read it for calls per request and for shares,
-and believe `make bench` about microseconds.
+py-spy looks at the running pod's stacks. Unlike a tracing profiler it makes no call dearer, but it stops the pod for
+every look, so microseconds are shares of what a unit took in a slice of the same run without it. System calls made for
+a line count for that line.
 """
 
 from __future__ import annotations
@@ -9,63 +10,95 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import pstats
-import signal
+import re
+import subprocess
 import tempfile
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.bench import generator
 from tests.bench.loads import SATURATION
-from tests.bench.processes import LOAD_CORE, ROOT, tidy_when_told_to_end
+from tests.bench.processes import LOAD_CORE, in_venv, tidy_when_told_to_end
+from tests.bench.report import table
 from tests.bench.systems.pod import estate
 from tests.bench.systems.system import Site
+from tests.bench.turns import take
 
-WARM_UP_S = 1.0
-RARELY = 0.1
+SAMPLER = "py-spy>=0.4,<0.5"
+PER_SECOND = 800
+WARM_UP_S = 2.0
+LOOP = "Runner.run (asyncio/runners.py"  # what is below it in a stack is ours, or a library's for us
+ITSELF = "(the loop itself)"
+
+_AT_LINE = re.compile(r":\d+\)$")
+
+Stack = tuple[tuple[str, ...], int]  # frames from the loop's down, how often it was seen
 
 
-def _place(function: tuple[str, int, str]) -> str:
-    path, line, name = function
-    for root in (f"{ROOT}/", "site-packages/", "lib/python3.11/"):
-        path = path.rpartition(root)[2] or path
-    return f"{path}:{line} {name}" if line else name
+def stacks(raw: str) -> list[Stack]:
+    """Of py-spy's raw format: `frame;frame;frame count`, a line each. Other threads than the loop's stay whole."""
+    found = []
+    for line in raw.splitlines():
+        frames, _, count = line.rpartition(" ")
+        named = frames.split(";")
+        below = max((at + 1 for at, frame in enumerate(named) if frame.startswith(LOOP)), default=0)
+        found.append((tuple(named[below:]) or (ITSELF,), int(count)))
+    return found
 
 
-def report(profile: Path, units: int, rows: int) -> str:
-    """What was called less than once in ten units is no part of a unit's path."""
-    everything = pstats.Stats(str(profile)).stats.items()  # type: ignore[attr-defined]
-    entries = [entry for entry in everything if entry[1][1] > RARELY * units]
-    calls_each = sum(entry[1][1] for entry in entries) / units
-    own_each = 1e6 * sum(entry[1][2] for entry in entries) / units
-    lines = [f"{own_each:.0f} µs in {calls_each:.0f} calls of {len(entries)} functions per unit", ""]
-    lines += ["| own µs per unit | with callees | calls per unit | function |", "|---|---|---|---|"]
-    for function, (_, calls, own_s, total_s, _) in sorted(entries, key=lambda entry: -entry[1][2])[:rows]:
-        own, total = 1e6 * own_s / units, 1e6 * total_s / units
-        lines.append(f"| {own:.1f} | {total:.1f} | {calls / units:.1f} | {_place(function)} |")
-    return "\n".join(lines)
+def report(seen: Iterable[Stack], unit_us: float, rows: int) -> str:
+    """`unit_us`: what one unit took in all, which the samples are shares of."""
+    own, whole, lines, total = Counter[str](), Counter[str](), Counter[str](), 0
+    for frames, count in seen:
+        functions = [_AT_LINE.sub(")", frame) for frame in frames]
+        total += count
+        own[functions[-1]] += count
+        lines[frames[-1]] += count
+        whole.update(dict.fromkeys(functions, count))
+    share = unit_us / max(total, 1)
+
+    def cells(counted: Counter[str], *beside: Counter[str]) -> list[list[str]]:
+        return [
+            [f"{count * share:.2f}", *(f"{other[name] * share:.2f}" for other in beside), name]
+            for name, count in counted.most_common(rows)
+        ]
+
+    return "\n\n".join(
+        (
+            f"{unit_us:.1f} µs per unit, {total} samples",
+            table(("own µs", "with callees", "function"), cells(own, whole)),
+            table(("with callees", "own µs", "function"), cells(whole, own)),
+            table(("own µs", "line"), cells(lines)),
+        )
+    )
 
 
 def main() -> int:
     loads = {load.slug: load for load in SATURATION}
     parser = argparse.ArgumentParser(prog="python -m tests.bench.profile", description=__doc__)
     parser.add_argument("load", nargs="?", default="2kb", choices=loads)
-    parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--rows", type=int, default=60)
+    parser.add_argument("--seconds", type=int, default=15)
+    parser.add_argument("--rows", type=int, default=40)
     options = parser.parse_args()
     tidy_when_told_to_end()
     os.sched_setaffinity(0, {LOAD_CORE})
+    sampler = in_venv("py-spy", SAMPLER, "3 MB") / "py-spy"
     chosen, made = loads[options.load], generator.best()
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aigw-profile-")))
         mock = stack.enter_context(made.mock(scratch))
-        grounds = stack.enter_context(estate(Site(scratch / "pod", mock.port, mock.tree.root)))
-        profile = scratch / "pod.profile"
-        with grounds.pod(program=("-m", "tests.bench.profiled", str(profile))) as pod:
-            chosen.run(made, pod, WARM_UP_S)
-            pod.tree.settle(5.0)
-            os.kill(pod.tree.root, signal.SIGUSR1)
-            units = chosen.units(chosen.run(made, pod, options.seconds))
-        print(f"{chosen.name}, {units} × {chosen.unit} under cProfile\n\n{report(profile, units, options.rows)}")
+        pod = stack.enter_context(stack.enter_context(estate(Site(scratch / "pod", mock.port, mock.tree.root))).pod())
+        chosen.run(made, pod, WARM_UP_S)
+        undisturbed = take(made, mock, pod, chosen, WARM_UP_S)
+        raw = scratch / "stacks"
+        looks = ["--rate", str(PER_SECOND), "--duration", str(options.seconds), "--format", "raw", "--output", str(raw)]
+        command = [str(sampler), "record", *looks, "--pid", str(pod.tree.root)]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as sampling:
+            chosen.run(made, pod, options.seconds)
+        if sampling.returncode:
+            raise SystemExit(f"py-spy ended with {sampling.returncode}; it needs the right to trace processes (root)")
+        print(f"{chosen.name}, per {chosen.unit}: {report(stacks(raw.read_text()), undisturbed.cpu_us, options.rows)}")
     return 0
 
 

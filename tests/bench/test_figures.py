@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.bench import guard, report, soak
+from tests.bench import guard, profile, report, soak
 from tests.bench.generator import Load
 from tests.bench.loads import SATURATION
 from tests.bench.turns import Slice, Taken
@@ -141,3 +141,24 @@ def test_another_level_late_in_the_run_is_no_slope_but_is_seen() -> None:
 def test_a_slope_is_the_median_of_all_pairs() -> None:
     assert soak.slope([*((at, 10 + 2 * at) for at in range(9)), (9, 99)]) == 2.0
     assert soak.slope([(1, 5)]) == 0.0
+
+
+RAW = """main (a.py:1);Runner.run (asyncio/runners.py:118);serve (p.py:10);read (r.py:5) 30
+main (a.py:1);Runner.run (asyncio/runners.py:118);serve (p.py:10);read (r.py:6) 10
+main (a.py:1);Runner.run (asyncio/runners.py:118);serve (p.py:11) 40
+main (a.py:1);Runner.run (asyncio/runners.py:118) 20
+"""
+
+
+def test_a_profile_shares_what_a_unit_took_among_functions_and_lines() -> None:
+    told = profile.report(profile.stacks(RAW), 50.0, 3)
+    own, whole, lines = told.split("\n\n")[1:]
+    assert "| 20.00 | 40.00 | serve (p.py) |" in own
+    assert "| 10.00 | 10.00 | (the loop itself) |" in own
+    assert "| 40.00 | 20.00 | serve (p.py) |" in whole
+    assert "| 15.00 | read (r.py:5) |" in lines
+
+
+def test_a_function_that_calls_itself_is_counted_once_per_stack() -> None:
+    told = profile.report([(("walk (w.py:1)", "walk (w.py:2)"), 4)], 8.0, 3)
+    assert "| 8.00 | 8.00 | walk (w.py) |" in told

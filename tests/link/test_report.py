@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 import pytest
 
@@ -174,6 +175,30 @@ def test_what_comes_while_a_slow_ledger_books_travels_together(on_loop, monkeypa
             sizes = [len(server.batches.get_nowait().records) for _ in range(server.batches.qsize())]
             assert sum(sizes) == 200
             assert len(sizes) <= 3
+
+    on_loop(story())
+
+
+def test_what_trickles_in_is_gathered_though_the_ledger_is_fast(on_loop):
+    async def story():
+        sizes: list[int] = []
+        server = ScriptedFleet()
+        acknowledge = server.acknowledge
+
+        def counted(batch):
+            sizes.append(len(batch.records))
+            return acknowledge(batch)
+
+        server.acknowledge = counted
+        async with linked(server) as (pod, _):
+            began = time.monotonic()
+            for number in range(1, 101):
+                pod.spool.settle(record(number))
+                await asyncio.sleep(0.002)
+            await delivered(server, 100)
+            most = (time.monotonic() - began) / report.GATHER_S + 1
+            assert sum(sizes) == 100
+            assert len(sizes) <= most
 
     on_loop(story())
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 
 from tests.bench.accounting import Tree
-from tests.bench.processes import BENCH, Unavailable, await_answer, process, say
+from tests.bench.processes import await_answer, in_venv, process
 from tests.bench.systems.system import Site, System, bearer
 from tests.contract.house import free_port
 
@@ -26,21 +24,9 @@ litellm_settings: {{telemetry: false}}
 """
 
 
-def _installed() -> str:
-    venv = BENCH / "litellm"
-    binary = venv / "bin" / "litellm"
-    if not binary.exists():
-        say("installing LiteLLM (once, about 700 MB)")
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-        install = [str(venv / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", PACKAGE]
-        if subprocess.run(install, check=False).returncode:
-            raise Unavailable(f"{PACKAGE} could not be installed")
-    return str(binary)
-
-
 @contextlib.contextmanager
 def litellm(site: Site) -> Iterator[System]:
-    binary, port, log = _installed(), free_port(), site.scratch / "litellm.log"
+    programs, port, log = in_venv("litellm", PACKAGE, "700 MB"), free_port(), site.scratch / "litellm.log"
     configuration = site.scratch / "litellm.yaml"
     configuration.write_text(CONFIGURATION.format(mock=site.mock_port))
     environment = {
@@ -49,7 +35,7 @@ def litellm(site: Site) -> Iterator[System]:
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         "LITELLM_LOG": "ERROR",
     }
-    command = [binary, "--config", str(configuration), "--port", str(port), "--host", "127.0.0.1"]
+    command = [str(programs / "litellm"), "--config", str(configuration), "--port", str(port), "--host", "127.0.0.1"]
     with process([*command, "--num_workers", "1"], cores=site.cores, log=log, environment=environment) as child:
         start_s = await_answer(child, port, "/health/readiness", log, limit_s=180.0, ready=True)
         yield System("litellm", port, Tree(child.pid), bearer("sk-bench"), start_s, slow=True)

@@ -54,12 +54,11 @@ class Estate:
         *arguments: str,
         cores: tuple[int, ...] | None = None,
         settings: Mapping[str, str] | None = None,
-        program: tuple[str, ...] = ("-m", "dataplane"),
     ) -> Iterator[System]:
         port = free_port()
         log = self.site.scratch / f"pod-{port}.log"
         environment = self.environment(port, settings or {})
-        command = [sys.executable, *program, *arguments]
+        command = [sys.executable, "-m", "dataplane", *arguments]
         with process(command, cores=cores or self.site.cores, log=log, environment=environment) as child:
             start_s = await_answer(child, port, "/readyz", log, ready=True, tls="AIGATEWAY_LISTEN_CERT" in environment)
             yield System("pod", port, Tree(child.pid), bearer(self.house.report.get("virtual_key", "")), start_s)
