@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tests.bench import answers
 from tests.bench.accounting import Tree
-from tests.bench.processes import BENCH, LOAD_CORE, Unavailable, end_with_parent, prefer, process, say
+from tests.bench.processes import BENCH, LOAD_CORE, Unavailable, at_once, end_with_parent, process, say
 from tests.contract.house import eventually, free_port
 
 NATIVE = Path(__file__).parent / "native"
@@ -88,7 +88,7 @@ class Generator:
             child = subprocess.Popen(
                 command, stdout=subprocess.PIPE, start_new_session=True, preexec_fn=end_with_parent
             )
-            prefer(child.pid)
+            at_once(child.pid)
             try:
                 yield Running(child)
             finally:
@@ -100,6 +100,7 @@ class Generator:
         answers.write(scratch / "answers")
         port, log = free_port(), scratch / "mock.log"
         with process([*self.mock_command, str(port), str(scratch / "answers")], cores=[self.core], log=log) as child:
+            at_once(child.pid)
             ping = b"POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\ncontent-length: 0\r\n\r\n"
             eventually("the mock answers", lambda: _answers(self, port, ping), within=10.0)
             yield Mock(port, Tree(child.pid))

@@ -19,7 +19,7 @@ from dataplane.core.usage import Outcome, Usage, UsageClass, UsageRecord, UsageS
 from dataplane.telemetry import logs, spans, traces
 from dataplane.telemetry.metrics import Metrics
 from dataplane.telemetry.tallies import MOST_KINDS
-from dataplane.telemetry.telemetry import Telemetry
+from dataplane.telemetry.telemetry import AT_ONCE, SHARE, Telemetry
 from dataplane.telemetry.traces import BATCH, NoSpans, SpanExporter, parse_headers
 
 RECORD = UsageRecord(
@@ -240,6 +240,17 @@ def test_what_went_wrong_is_marked_on_the_attempt(outcome):
 
 def test_ids_that_are_none_make_no_span():
     assert exported((replace(RECORD, trace_id="zz"), 1), (replace(RECORD, span_id=""), 1)) == []
+
+
+def test_more_that_ends_in_a_turn_than_is_looked_at_in_one_does_not_pile_up(monkeypatch):
+    monkeypatch.setattr(logs, "wants", lambda level: False)
+    telemetry = Telemetry(Metrics("1"), NoSpans())
+    for _ in range(100):
+        for _ in range(3 * AT_ONCE):
+            telemetry.finished(RECORD, 1)
+        telemetry._drain()
+    assert len(telemetry._pending) < 3 * AT_ONCE * SHARE
+    assert telemetry.requests_total == 300 * AT_ONCE - len(telemetry._pending)
 
 
 class Collector:
