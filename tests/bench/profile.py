@@ -37,13 +37,15 @@ Stack = tuple[tuple[str, ...], int]  # frames from the loop's down, how often it
 
 
 def stacks(raw: str) -> list[Stack]:
-    """Of py-spy's raw format: `frame;frame;frame count`, a line each. Other threads than the loop's stay whole."""
+    """Of py-spy's raw format: `frame;frame;frame count`, a line each. Only the loop's thread: the others mostly wait,
+    which a sampler does not see."""
     found = []
     for line in raw.splitlines():
         frames, _, count = line.rpartition(" ")
         named = frames.split(";")
         below = max((at + 1 for at, frame in enumerate(named) if frame.startswith(LOOP)), default=0)
-        found.append((tuple(named[below:]) or (ITSELF,), int(count)))
+        if below:
+            found.append((tuple(named[below:]) or (ITSELF,), int(count)))
     return found
 
 

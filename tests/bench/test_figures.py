@@ -147,6 +147,7 @@ RAW = """main (a.py:1);Runner.run (asyncio/runners.py:118);serve (p.py:10);read 
 main (a.py:1);Runner.run (asyncio/runners.py:118);serve (p.py:10);read (r.py:6) 10
 main (a.py:1);Runner.run (asyncio/runners.py:118);serve (p.py:11) 40
 main (a.py:1);Runner.run (asyncio/runners.py:118) 20
+run (threading.py:5);wait (threading.py:9) 900
 """
 
 
