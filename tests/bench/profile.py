@@ -1,8 +1,9 @@
 """`python -m tests.bench.profile [LOAD]`: where the pod's microseconds go under one load, by function and by line.
 
 py-spy looks at the running pod's stacks. Unlike a tracing profiler it makes no call dearer, but it stops the pod for
-every look, so microseconds are shares of what a unit took in a slice of the same run without it. System calls made for
-a line count for that line.
+every look, so microseconds are shares of what a unit took in a slice of the same run without it. Only looks that find
+the interpreter's lock held count: a stop lands in system calls far more often than they take. So writes to sockets are
+in it, writes to files and random numbers are not; `perf` shows those.
 """
 
 from __future__ import annotations
@@ -94,7 +95,17 @@ def main() -> int:
         chosen.run(made, pod, WARM_UP_S)
         undisturbed = take(made, mock, pod, chosen, WARM_UP_S)
         raw = scratch / "stacks"
-        looks = ["--rate", str(PER_SECOND), "--duration", str(options.seconds), "--format", "raw", "--output", str(raw)]
+        looks = [
+            "--gil",
+            "--rate",
+            str(PER_SECOND),
+            "--duration",
+            str(options.seconds),
+            "--format",
+            "raw",
+            "--output",
+            str(raw),
+        ]
         command = [str(sampler), "record", *looks, "--pid", str(pod.tree.root)]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as sampling:
             chosen.run(made, pod, options.seconds)
