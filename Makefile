@@ -34,7 +34,7 @@ fix:  ## format and mend what ruff can
 	@deploy/setup.sh dev
 	@$(PY) -m ruff check --fix --quiet . ; $(PY) -m ruff format --quiet .
 
-bench:  ## every system under every load on pinned cores, about 20 minutes (ARGS="--only cost --soak 30")
+bench:  ## every system under every load on pinned cores, half an hour (ARGS="--only cost --soak 30")
 	@deploy/setup.sh dev
 	@exec $(PY) -m tests.bench $(ARGS)
 
