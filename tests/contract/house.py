@@ -180,6 +180,10 @@ class House(Demo):
                     return records
                 parameters["cursor"] = page["next_cursor"]
 
+    def booked(self, request_id: str) -> list[dict[str, Any]]:
+        """What a request's ends say. Its beginning may be in the ledger before."""
+        return [each for each in self.usage(request_id=request_id) if each["state"] == "final"]
+
     def simulator(self) -> httpx.Client:
         return httpx.Client(base_url=self.layout.sim_url, trust_env=False, timeout=60.0)
 

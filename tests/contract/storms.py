@@ -74,10 +74,7 @@ class Rates:
                 assert answer.status_code == 200, answer.text
                 request_id = answer.headers["x-langwatch-request-id"]
 
-            def booked() -> Any:
-                return [each for each in house.usage(request_id=request_id) if each["state"] == "final"]
-
-            return int(eventually("it is booked", booked)[0]["cost_nano"])
+            return int(eventually("it is booked", lambda: house.booked(request_id))[0]["cost_nano"])
 
         return cls(cost(input=10_000) / 10_000, cost(output=10_000) / 10_000)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import pytest
@@ -70,10 +69,7 @@ def test_an_aborted_stream_is_charged_what_it_produced(house: House) -> None:
             if seen.count(b"content_block_delta") >= 20:
                 break
 
-    def booked() -> list[dict[str, Any]]:
-        return [each for each in house.usage(request_id=request_id) if each["state"] == "final"]
-
-    (record,) = eventually("it is booked", booked)
+    (record,) = eventually("it is booked", lambda: house.booked(request_id))
     assert record["outcome"] == "client_gone"
     least = 10 * 25 * rates.output
     assert least < record["cost_nano"] < 6000 / 4 * rates.output

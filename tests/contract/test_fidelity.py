@@ -46,7 +46,7 @@ def test_bodies_pass_unchanged_both_ways_and_are_attributed_and_priced(house: Ho
         assert answer.headers[name]
 
     request_id = answer.headers["x-langwatch-request-id"]
-    (booked,) = eventually("the usage record arrives", lambda: house.usage(request_id=request_id))
+    (booked,) = eventually("the usage record arrives", lambda: house.booked(request_id))
     assert booked["dialect"] == asked.dialect
     assert booked["outcome"] == "ok"
     assert booked["source"] == "provider"
