@@ -1,4 +1,4 @@
-"""httpx over the pod's own pool: for what is not on the hot path (token minting, webhooks, provider tests).
+"""httpx over the pod's own pool: for what is not on the hot path, which is the traces' way to their collector.
 
 One pool and one gate for every byte that leaves: `httpx.AsyncClient(transport=PooledTransport(pod.upstreams))`.
 """

@@ -46,8 +46,8 @@ class NoSpans:
 class SpanExporter:
     """Queue, batches, one sender. `start` on a running loop; `close` sends what is left.
 
-    `client` is called in a thread, for the first batch: httpx and its certificates take a third of a second to load,
-    which a pod has when it is ready, not before.
+    `client` is called in a thread, for the first batch: httpx takes a while to load, which a pod has when it is ready,
+    not before.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ import msgspec
 import uvloop
 
 DROPPED = frozenset({b"host", b"authorization", b"connection", b"content-length"})
-KEEP_OBJECTS = (20_000, 5, 100)  # as the pod has it
+GC_THRESHOLDS = (20_000, 5, 100)  # as the pod has them; its module would load the pod
 
 
 class Facts(msgspec.Struct):
@@ -134,7 +134,7 @@ async def main(port: int, provider_port: int, key: str) -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Client(keys, idle, provider_port), "127.0.0.1", port, backlog=4096)
     gc.freeze()
-    gc.set_threshold(*KEEP_OBJECTS)
+    gc.set_threshold(*GC_THRESHOLDS)
     await server.serve_forever()
 
 

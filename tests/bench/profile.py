@@ -95,18 +95,8 @@ def main() -> int:
         chosen.run(made, pod, WARM_UP_S)
         undisturbed = take(made, mock, pod, chosen, WARM_UP_S)
         raw = scratch / "stacks"
-        looks = [
-            "--gil",
-            "--rate",
-            str(PER_SECOND),
-            "--duration",
-            str(options.seconds),
-            "--format",
-            "raw",
-            "--output",
-            str(raw),
-        ]
-        command = [str(sampler), "record", *looks, "--pid", str(pod.tree.root)]
+        how = ["--gil", "--format=raw", f"--rate={PER_SECOND}", f"--duration={options.seconds}", f"--output={raw}"]
+        command = [str(sampler), "record", *how, f"--pid={pod.tree.root}"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as sampling:
             chosen.run(made, pod, options.seconds)
         if sampling.returncode:

@@ -33,7 +33,7 @@ def test_two_hundred_streams_at_once_do_not_overspend_two_dollars(storms: Storms
     outcome = storms.run("nothing", 1, rule)
     print(f"\n{outcome}")
     assert outcome.good, outcome
-    # Who comes while others run finds what they hold, half as much again as they will cost; at worst all come at once.
+    # On a fast machine all come before any has paid: they find what 44 streams hold, not quite twice what those cost.
     assert outcome.spent >= 1.0, "the budget could be used"
     assert all(each.whole for each in outcome.watched if each.status == 200), "what began ended regularly"
     assert set(outcome.statuses) <= {200, 402}

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from dataplane.core.usage import UsageRecord
+from dataplane.host import process
 from dataplane.proxy.transport import PooledTransport
 from dataplane.telemetry.metrics import Metrics
 from dataplane.telemetry.traces import SpanExporter
@@ -129,6 +130,19 @@ def test_failures_are_httpxs_own():
             provider.close()
             with pytest.raises(httpx.RemoteProtocolError):
                 await asking
+
+    play(scene())
+
+
+def test_a_pods_way_to_its_collector_is_its_pool():
+    async def scene() -> None:
+        async with Stage() as stage, process._collector(stage.pod) as http:
+            asking = asyncio.ensure_future(http.post(f"http://127.0.0.1:{stage.provider_port}/v1/traces"))
+            provider = await stage.provider()
+            await provider.request()
+            assert stage.pod.upstreams.counts() == (0, 1)
+            await provider.send(answer(b"{}"))
+            assert (await asking).status_code == 200
 
     play(scene())
 
