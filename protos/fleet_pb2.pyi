@@ -268,18 +268,24 @@ class Ack(_message.Message):
 
     REVISION_FIELD_NUMBER: _builtins.int
     APPLY_MS_FIELD_NUMBER: _builtins.int
+    NOT_UNDERSTOOD_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     apply_ms: _builtins.int
     """from the last byte of the update to the swap"""
+    @_builtins.property
+    def not_understood(self) -> Global___NotUnderstood:
+        """with this revision; always sent: a pod that leaves it out ignores what it does not know"""
+
     def __init__(
         self,
         *,
         revision: _builtins.int = ...,
         apply_ms: _builtins.int = ...,
+        not_understood: Global___NotUnderstood | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["not_understood", b"not_understood"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply_ms", b"apply_ms", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply_ms", b"apply_ms", "not_understood", b"not_understood", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -349,6 +355,7 @@ class PodStatus(_message.Message):
     SPOOL_RECORDS_FIELD_NUMBER: _builtins.int
     REQUESTS_TOTAL_FIELD_NUMBER: _builtins.int
     REFUSALS_TOTAL_FIELD_NUMBER: _builtins.int
+    NOT_UNDERSTOOD_FIELD_NUMBER: _builtins.int
     state: _builtins.str
     """starting | ready | stale | draining"""
     open_exchanges: _builtins.int
@@ -356,6 +363,10 @@ class PodStatus(_message.Message):
     """not yet acknowledged"""
     requests_total: _builtins.int
     refusals_total: _builtins.int
+    @_builtins.property
+    def not_understood(self) -> Global___NotUnderstood:
+        """as in Ack, and how many keys that concerns"""
+
     def __init__(
         self,
         *,
@@ -364,14 +375,71 @@ class PodStatus(_message.Message):
         spool_records: _builtins.int = ...,
         requests_total: _builtins.int = ...,
         refusals_total: _builtins.int = ...,
+        not_understood: Global___NotUnderstood | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["not_understood", b"not_understood"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["open_exchanges", b"open_exchanges", "refusals_total", b"refusals_total", "requests_total", b"requests_total", "spool_records", b"spool_records", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["not_understood", b"not_understood", "open_exchanges", b"open_exchanges", "refusals_total", b"refusals_total", "requests_total", b"requests_total", "spool_records", b"spool_records", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PodStatus: _TypeAlias = PodStatus  # noqa: Y015
+
+@_typing.final
+class NotUnderstood(_message.Message):
+    """What the pod holds and does not understand. It refuses the keys that are covered by it, and serves the others."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Item(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KIND_FIELD_NUMBER: _builtins.int
+        ID_FIELD_NUMBER: _builtins.int
+        PROBLEM_FIELD_NUMBER: _builtins.int
+        kind: Global___ResourceKind.ValueType
+        id: _builtins.str
+        problem: _builtins.str
+        """in words"""
+        def __init__(
+            self,
+            *,
+            kind: Global___ResourceKind.ValueType = ...,
+            id: _builtins.str = ...,
+            problem: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "kind", b"kind", "problem", b"problem"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """of all of them"""
+    keys: _builtins.int
+    """that are refused; in PodStatus only"""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___NotUnderstood.Item]:
+        """the first of them"""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___NotUnderstood.Item] | None = ...,
+        count: _builtins.int = ...,
+        keys: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "items", b"items", "keys", b"keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NotUnderstood: _TypeAlias = NotUnderstood  # noqa: Y015
 
 @_typing.final
 class FleetMessage(_message.Message):
@@ -687,7 +755,9 @@ Global___ResourceRef: _TypeAlias = ResourceRef  # noqa: Y015
 
 @_typing.final
 class Resource(_message.Message):
-    """The kind is the one that is set."""
+    """The kind is the one that is set; it is numbered like its field, one less. What a pod does with a kind, a word or a need
+    that it does not know: protos/README.md.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -700,6 +770,8 @@ class Resource(_message.Message):
     MODEL_ALIAS_FIELD_NUMBER: _builtins.int
     PRICE_LIST_FIELD_NUMBER: _builtins.int
     BUDGET_FIELD_NUMBER: _builtins.int
+    COVER_FIELD_NUMBER: _builtins.int
+    NEEDS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """of the last change that touched it"""
     @_builtins.property
@@ -718,6 +790,14 @@ class Resource(_message.Message):
     def price_list(self) -> Global___PriceList: ...
     @_builtins.property
     def budget(self) -> Global___Budget: ...
+    @_builtins.property
+    def cover(self) -> Global___Cover:
+        """of a resource that is a rule: whom it binds"""
+
+    @_builtins.property
+    def needs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """what a pod has to know for what the resource says beyond its kind's first version"""
+
     def __init__(
         self,
         *,
@@ -730,16 +810,90 @@ class Resource(_message.Message):
         model_alias: Global___ModelAlias | None = ...,
         price_list: Global___PriceList | None = ...,
         budget: Global___Budget | None = ...,
+        cover: Global___Cover | None = ...,
+        needs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "model_alias", b"model_alias", "organization", b"organization", "price_list", b"price_list", "principal", b"principal", "project", b"project", "provider", b"provider", "resource", b"resource", "virtual_key", b"virtual_key"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cover", b"cover", "model_alias", b"model_alias", "organization", b"organization", "price_list", b"price_list", "principal", b"principal", "project", b"project", "provider", b"provider", "resource", b"resource", "virtual_key", b"virtual_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "model_alias", b"model_alias", "organization", b"organization", "price_list", b"price_list", "principal", b"principal", "project", b"project", "provider", b"provider", "resource", b"resource", "revision", b"revision", "virtual_key", b"virtual_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "cover", b"cover", "model_alias", b"model_alias", "needs", b"needs", "organization", b"organization", "price_list", b"price_list", "principal", b"principal", "project", b"project", "provider", b"provider", "resource", b"resource", "revision", b"revision", "virtual_key", b"virtual_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_resource: _TypeAlias = _typing.Literal["organization", "project", "principal", "virtual_key", "provider", "model_alias", "price_list", "budget"]  # noqa: Y015
     _WhichOneofArgType_resource: _TypeAlias = _typing.Literal["resource", b"resource"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_resource) -> _WhichOneofReturnType_resource | None: ...
 
 Global___Resource: _TypeAlias = Resource  # noqa: Y015
+
+@_typing.final
+class AnyKind(_message.Message):
+    """How every kind begins that is added from now on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    organization_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "organization_id", b"organization_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnyKind: _TypeAlias = AnyKind  # noqa: Y015
+
+@_typing.final
+class Cover(_message.Message):
+    """Whom a rule binds, said apart from it, for pods that cannot read it: whoever is in one of the scopes; without any, the
+    whole organization; without an organization, everybody. A field that is added to it may only make it cover less.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Scope(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KIND_FIELD_NUMBER: _builtins.int
+        ID_FIELD_NUMBER: _builtins.int
+        kind: _builtins.str
+        """as Budget.scope_kind; a pod takes one that it does not know for the whole organization"""
+        id: _builtins.str
+        def __init__(
+            self,
+            *,
+            kind: _builtins.str = ...,
+            id: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "kind", b"kind"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    SCOPES_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    @_builtins.property
+    def scopes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Cover.Scope]: ...
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        scopes: _abc.Iterable[Global___Cover.Scope] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id", "scopes", b"scopes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cover: _TypeAlias = Cover  # noqa: Y015
 
 @_typing.final
 class Organization(_message.Message):

@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Mapping
 from typing import Final
 
-from dataplane.core import keys
+from dataplane.core import keys, understanding
 from dataplane.core.errors import Code, Refusal
 from dataplane.core.refusals import who_can_help
 from dataplane.core.secret import Secret
@@ -97,6 +97,9 @@ def _same_work(token: bytes | str) -> None:
 def _refuse_unless_usable(snapshot: Snapshot, key: VirtualKey, secret: KeySecret | None, now_ms: int) -> None:
     if key.state is KeyState.REVOKED:
         raise _stopped(snapshot, key, Code.VIRTUAL_KEY_REVOKED, "this virtual key was revoked", "get a new one")
+    doubt = snapshot.not_understood_over(key)
+    if doubt is not None:  # before what may have been misread, after what cannot have been
+        raise understanding.covered(doubt, key)
     if key.state is KeyState.DISABLED:
         raise _stopped(snapshot, key, Code.VIRTUAL_KEY_DISABLED, "this virtual key is disabled", "have it enabled")
     if key.state is not KeyState.ACTIVE:

@@ -40,6 +40,7 @@ class Code(StrEnum):
     UPSTREAM_TIMEOUT = "upstream_timeout"
     CONFIGURATION_STALE = "configuration_stale"
     NO_CONFIGURATION = "no_configuration"
+    RULE_NOT_UNDERSTOOD = "rule_not_understood"
     SPOOL_FULL = "spool_full"
     DRAINING = "draining"
     OVERLOADED = "overloaded"
@@ -129,6 +130,12 @@ CATALOGUE: Mapping[Code, Entry] = MappingProxyType(
         ),
         Code.NO_CONFIGURATION: Entry(
             503, True, "The pod has no configuration yet.", "wait; the platform team: the link"
+        ),
+        Code.RULE_NOT_UNDERSTOOD: Entry(
+            503,
+            True,
+            "The pod is older than a rule that covers the key, or than what the request would go to.",
+            "the platform team: upgrade the pod",
         ),
         Code.SPOOL_FULL: Entry(
             503, True, "Usage records cannot be delivered and the spool is full.", "the platform team: the link"

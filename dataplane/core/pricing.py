@@ -71,6 +71,7 @@ class ModelPrice:
     model: str
     match: tuple[str, ...]  # lower-case globs; `!glob` excludes
     cards: tuple[RateCard, ...]  # none: recognised, and without a price
+    unread: str = ""  # what of it this version does not know how to charge, in words
 
     def card(self, service_tier: str, speed: str, at_ms: int) -> RateCard:
         for card in self.cards:
@@ -219,7 +220,8 @@ def dearest_in_family(price_list: PriceList, provider: PricedAs, model: str, at_
     Relatives share the most leading words of the name (`claude-opus-9`: the `claude-opus` models, else the `claude`
     ones); without any, every model of the price family counts. Dearest: by output, then input, in the highest tier.
     """
-    relatives = [matcher.price for matcher in price_list.of(price_family(provider)) if matcher.price.cards]
+    readable = [matcher.price for matcher in price_list.of(price_family(provider)) if not matcher.price.unread]
+    relatives = [price for price in readable if price.cards]
     words = _WORDS.split(model.lower())
     for shared in range(len(words), 0, -1):
         near = [price for price in relatives if _WORDS.split(price.model)[:shared] == words[:shared]]

@@ -4,6 +4,9 @@ In this order: alias (of the key, its project, its organization) → `provider/m
 by name before by glob → providers whose kind's own names match; among equals the lowest priority number, then the id.
 The first one that speaks the client's dialect and that the key allows is taken. What the key allows is judged after the
 alias, on `model` and on `provider/model`.
+
+A provider that this pod does not understand has its place in that order, but a request that would go there is refused,
+not sent elsewhere. One that declares no models comes last, since its kind's own names are unknown.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar, cast
 
-from dataplane.core import refusals
+from dataplane.core import refusals, understanding
 from dataplane.core.errors import Code, Refusal
 from dataplane.core.globs import GlobSet, compiled
 from dataplane.core.kinds import DIALECTS, NAMES
@@ -59,11 +62,17 @@ def _resolve(snapshot: Snapshot, key: VirtualKey, dialect: str, model: str) -> C
     if len(model) > LONGEST_NAME:
         raise Refusal(Code.BAD_REQUEST, f"the model's name is longer than {LONGEST_NAME} characters")
     view = snapshot.view(key.organization_id)
-    usable = [provider for provider in view.providers if _usable(key, provider)]
+    alias = view.alias(key, model)
+    if alias is not None and alias.id in view.doubtful:
+        raise understanding.in_the_way(view.doubtful[alias.id], key)
+    usable = [provider for provider in _in_order(view) if _usable(key, provider)]
     found = _candidates(view, key, model, usable)
     allowed = [candidate for candidate in found if _allowed(key, candidate.provider, candidate.model)]
     for candidate in allowed:
+        if candidate.provider.id in view.doubtful:
+            raise understanding.in_the_way(view.doubtful[candidate.provider.id], key)
         if dialect in DIALECTS[candidate.provider.kind]:
+            _demand_its_price(view, candidate)
             return candidate
     names = [reachable.id for reachable in reachable_models(snapshot, key, dialect)]
     elsewhere = allowed[0].provider if allowed else None
@@ -79,7 +88,24 @@ def for_dialect(snapshot: Snapshot, key: VirtualKey, dialect: str) -> Candidate:
     for provider in view.providers:
         if _usable(key, provider) and dialect in DIALECTS[provider.kind]:
             return Candidate(provider, "")
+    for provider in view.strange:
+        if _usable(key, provider):
+            raise understanding.in_the_way(view.doubtful[provider.id], key)
     raise refusals.no_provider(view, dialect)
+
+
+def _in_order(view: OrganizationView) -> Sequence[Provider]:
+    """With those that are not understood."""
+    if not view.strange:
+        return view.providers
+    return sorted((*view.providers, *view.strange), key=lambda provider: (provider.priority, provider.id))
+
+
+def _demand_its_price(view: OrganizationView, candidate: Candidate) -> None:
+    """A price that is understood in part only would book too little. Raises Refusal."""
+    price = view.prices.find(candidate.provider, candidate.model) if view.prices is not None else None
+    if price is not None and price.unread:
+        raise understanding.unread_price(candidate.model, price.unread)
 
 
 def reachable_models(snapshot: Snapshot, key: VirtualKey, dialect: str | None) -> Sequence[ReachableModel]:
@@ -112,6 +138,8 @@ def _reachable(view: OrganizationView, key: VirtualKey, dialect: str | None) -> 
     models = {name for provider in usable for name in _known_names(view, provider)}
     for name in (*sorted(aliases), *sorted(models - aliases)):
         for candidate in _candidates(view, key, name, usable):
+            if candidate.provider.id in view.doubtful:
+                continue
             if (dialect is None or dialect in DIALECTS[candidate.provider.kind]) and _allowed(
                 key, candidate.provider, candidate.model
             ):
@@ -137,16 +165,18 @@ def _candidates(view: OrganizationView, key: VirtualKey, model: str, usable: Seq
     if named is not None:
         serves = declared(named)
         return [Candidate(named, rest)] if _usable(key, named) and (not serves or serves.matches(rest)) else []
-    by_name, by_glob, by_kind = [], [], []
+    by_name, by_glob, by_kind, unknown = [], [], [], []
     for provider in usable:
         serves = declared(provider)
         if model in serves.names:
             by_name.append(Candidate(provider, model))
         elif serves.matches(model):
             by_glob.append(Candidate(provider, model))
+        elif not serves and provider.id in view.doubtful:
+            unknown.append(Candidate(provider, model))
         elif not serves and NAMES[provider.kind].matches(model):
             by_kind.append(Candidate(provider, model))
-    return [*by_name, *by_glob, *by_kind]
+    return [*by_name, *by_glob, *by_kind, *unknown]
 
 
 def _usable(key: VirtualKey, provider: Provider) -> bool:

@@ -189,7 +189,29 @@ class Budget:
         return WindowRule(self.window, self.timezone, self.anchor, self.resets)
 
 
-Row: TypeAlias = Organization | Project | Principal | VirtualKey | Provider | ModelAlias | PriceList | Budget
+Scope: TypeAlias = tuple[ScopeKind, str]  # kind and id
+
+
+@dataclass(frozen=True, slots=True)
+class NotUnderstood:
+    """A resource of a newer control plane that this pod cannot read, or could not obey: whom it covers is refused.
+
+    Stands beside the resource's own row, if that can be made: as strict as it can be read.
+    """
+
+    id: str  # kind and resource id
+    kind: int  # the wire's number
+    kind_name: str  # for people
+    resource_id: str
+    organization_id: str  # "": nobody's, or unknown
+    covers: tuple[Scope, ...]  # none: nobody; only requests that would go to it are refused
+    everybody: bool
+    problem: str  # in words
+    revision: int
+
+
+Understood: TypeAlias = Organization | Project | Principal | VirtualKey | Provider | ModelAlias | PriceList | Budget
+Row: TypeAlias = Understood | NotUnderstood
 Ref: TypeAlias = tuple[type[Row], str]
 
 # Kind → the kinds whose rows refer to it: what has to be looked through when one of it goes away.
@@ -202,6 +224,7 @@ REFERRERS: Final[Mapping[type[Row], tuple[type[Row], ...]]] = {
     ModelAlias: (),
     PriceList: (Organization,),
     Budget: (),
+    NotUnderstood: (),
 }
 
 

@@ -16,6 +16,7 @@ from dataplane.core.rows import (
     KeySecret,
     KeyState,
     ModelAlias,
+    NotUnderstood,
     OnBreach,
     Organization,
     OutageRule,
@@ -27,6 +28,7 @@ from dataplane.core.rows import (
     Ref,
     Row,
     ScopeKind,
+    Understood,
     Unpriced,
     VirtualKey,
     organization_of,
@@ -34,12 +36,14 @@ from dataplane.core.rows import (
     references,
 )
 from dataplane.core.sharded import ShardedMap
+from dataplane.core.understanding import NOBODY, Covered
 
 __all__ = [
     "Budget",
     "KeySecret",
     "KeyState",
     "ModelAlias",
+    "NotUnderstood",
     "OnBreach",
     "Organization",
     "OrganizationView",
@@ -54,6 +58,7 @@ __all__ = [
     "Row",
     "ScopeKind",
     "Snapshot",
+    "Understood",
     "Unpriced",
     "VirtualKey",
 ]
@@ -67,10 +72,13 @@ class OrganizationView:
 
     `providers`: enabled ones, lowest priority number first, then by id. `aliases`: by (scope id, client's name), the
     scope being a key, a project or "" for the whole organization. `budgets`: enabled ones, by (scope kind, scope id).
+    `doubtful`: what of it is not understood, by id; `strange`: the providers among it, in the same order. They are
+    found by id and by name too, where no other has the name, and nothing may be sent to them.
     """
 
     __slots__ = (
-        *("aliases", "budgets", "by_id", "by_name", "contact", "drawn", "prices", "providers", "remembered", "scopes"),
+        *("aliases", "budgets", "by_id", "by_name", "contact", "doubtful", "drawn", "prices", "providers"),
+        *("remembered", "scopes", "strange"),
     )
 
     def __init__(
@@ -80,12 +88,16 @@ class OrganizationView:
         aliases: Iterable[ModelAlias],
         prices: PriceList | None,
         budgets: Iterable[Budget] = (),
+        doubts: Iterable[NotUnderstood] = (),
     ) -> None:
-        enabled = [provider for provider in providers if provider.enabled]
+        self.doubtful: Mapping[str, NotUnderstood] = {doubt.resource_id: doubt for doubt in doubts}
+        ordered = sorted(providers, key=lambda provider: (provider.priority, provider.id))
         self.contact = organization.contact if organization else ""
-        self.providers = tuple(sorted(enabled, key=lambda provider: (provider.priority, provider.id)))
-        self.by_id: Mapping[str, Provider] = {provider.id: provider for provider in self.providers}
-        self.by_name: Mapping[str, Provider] = {provider.name: provider for provider in reversed(self.providers)}
+        self.strange = tuple(provider for provider in ordered if provider.id in self.doubtful)
+        self.providers = tuple(each for each in ordered if each.enabled and each.id not in self.doubtful)
+        known = (*self.providers, *self.strange)
+        self.by_id: Mapping[str, Provider] = {provider.id: provider for provider in known}
+        self.by_name: Mapping[str, Provider] = {provider.name: provider for provider in reversed(known)}
         self.aliases: Mapping[tuple[str, str], ModelAlias] = {
             (alias.key_id or alias.project_id, alias.alias): alias
             for alias in sorted(aliases, key=lambda alias: alias.id, reverse=True)
@@ -118,8 +130,9 @@ class Snapshot:
     """One revision of everything. Immutable; `apply` shares what did not change with the next one."""
 
     __slots__ = (
-        *("_members", "_public", "_rows", "_views", "_wrong", "epoch", "revision"),
-        *("aliases", "budgets", "keys", "organizations", "prices", "principals", "projects", "providers"),
+        *("_covered", "_members", "_public", "_refused", "_rows", "_views", "_wrong", "epoch", "revision"),
+        *("aliases", "budgets", "keys", "not_understood", "organizations", "prices", "principals", "projects"),
+        *("providers",),
     )
 
     EMPTY: ClassVar[Snapshot]
@@ -132,6 +145,8 @@ class Snapshot:
         self._members: ShardedMap[frozenset[Ref]] = ShardedMap()  # organization id → the rows of its view
         self._wrong: dict[Ref, tuple[str, ...]] = {}
         self._views: dict[str, OrganizationView] = {}  # filled on first use
+        self._covered: Covered | None = NOBODY  # None: to be made
+        self._refused: int | None = 0
         self._name_rows()
 
     def _name_rows(self) -> None:
@@ -145,6 +160,7 @@ class Snapshot:
         self.aliases: Mapping[str, ModelAlias] = rows[ModelAlias]
         self.prices: Mapping[str, PriceList] = rows[PriceList]
         self.budgets: Mapping[str, Budget] = rows[Budget]
+        self.not_understood: Mapping[str, NotUnderstood] = rows[NotUnderstood]
 
     def key_by_public_id(self, public_id: str) -> VirtualKey | None:
         """By any public id of the key's secrets, also of one whose rotation grace runs or has run out."""
@@ -163,8 +179,26 @@ class Snapshot:
                 [self.aliases[id] for kind, id in members if kind is ModelAlias],
                 self.prices.get(organization.price_list_id) if organization else None,
                 [self.budgets[id] for kind, id in members if kind is Budget],
+                [doubt for doubt in self.not_understood.values() if doubt.organization_id == organization_id],
             )
         return view
+
+    def not_understood_over(self, key: VirtualKey) -> NotUnderstood | None:
+        """What covers the key and is not understood."""
+        return self._who_is_covered().over(key, self.principals)
+
+    def refused_keys(self) -> int:
+        """How many keys are refused because of what is not understood. Counted once, 30 ms for 100,000 keys."""
+        if self._refused is None:
+            over, principals = self._who_is_covered().over, self.principals
+            shards = cast(ShardedMap[VirtualKey], self._rows[VirtualKey]).shards()
+            self._refused = sum([over(key, principals) is not None for shard in shards for key in shard.values()])
+        return self._refused
+
+    def _who_is_covered(self) -> Covered:
+        if self._covered is None:
+            self._covered = Covered(self.not_understood.values(), self.organizations)
+        return self._covered
 
     def pieces(self) -> list[object]:
         """What it holds, in small parts: whoever lets go of them one by one never stops for long."""
@@ -215,6 +249,11 @@ class Snapshot:
         made._public, shared = _public_ids(base, new.get(VirtualKey, {}), gone.get(VirtualKey, set()))
         made._members = _members(base, new, gone)
         made._views = _untouched_views(base, new, gone)
+        touched = new.keys() | gone.keys()
+        made._covered = None if touched & {NotUnderstood, Organization} else base._covered
+        made._refused = None if touched & {NotUnderstood, Organization, Principal, VirtualKey} else base._refused
+        if not made.not_understood:
+            made._covered, made._refused = NOBODY, 0
         keys = cast(Mapping[str, VirtualKey], new.get(VirtualKey, {}))
         doubtful = made._doubtful(key for id, key in keys.items() if id not in shared)
         suspects = _suspects(base, made, new, gone)
@@ -250,7 +289,7 @@ class Snapshot:
                 yield key.id
 
     def _row_problems(self, row: Row) -> Iterator[str]:
-        if isinstance(row, PriceList):
+        if isinstance(row, PriceList | NotUnderstood):
             return
         if isinstance(row, Organization):
             if row.price_list_id and row.price_list_id not in self.prices:
@@ -332,7 +371,7 @@ def _untouched_views(
     if PriceList in new or PriceList in gone:
         return {}
     touched: set[str] = {*new.get(Organization, ()), *gone.get(Organization, ())}
-    for kind in (Provider, ModelAlias, Budget):
+    for kind in (Provider, ModelAlias, Budget, NotUnderstood):
         rows = base._rows[kind]
         touched.update(organization_of(row) for row in new.get(kind, {}).values())
         touched.update(organization_of(rows[id]) for id in (*new.get(kind, ()), *gone.get(kind, ())) if id in rows)

@@ -1,7 +1,8 @@
 """Rows of the snapshot ⇄ resources of the wire. Total in both directions.
 
-What this version does not understand of a newer control plane is taken in the way that admits least: an unknown key
-state is disabled, an unknown kind of provider is switched off, an unknown resource is no row.
+What this version does not understand of a newer control plane is read in the way that admits least: an unknown key
+state is disabled, an unknown kind of provider is switched off, an unknown resource is no row. `understanding.py` notes
+that it was not understood, and whom it covers is refused.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from dataplane.core.snapshot import (
     Provider,
     ProviderKind,
     Ref,
-    Row,
     ScopeKind,
+    Understood,
     Unpriced,
     VirtualKey,
 )
@@ -35,12 +36,14 @@ from dataplane.core.usage import UsageClass
 from dataplane.core.windows import WindowKind
 from protos import fleet_pb2 as pb
 
-_STATES: Final = {
+STATES: Final[Mapping[int, KeyState]] = {
     pb.KEY_STATE_ACTIVE: KeyState.ACTIVE,
     pb.KEY_STATE_DISABLED: KeyState.DISABLED,
     pb.KEY_STATE_REVOKED: KeyState.REVOKED,
 }
-_STATES_OUT: Final = {state: number for number, state in _STATES.items()}
+_STATES_OUT: Final = {state: number for number, state in STATES.items()}
+LONGEST_WORD: Final = 40
+
 _KINDS: Final = {str(kind): kind for kind in ProviderKind}
 _UNPRICED: Final = {str(value): value for value in Unpriced}
 _CLASSES: Final = {str(unit): unit for unit in UsageClass}
@@ -48,7 +51,7 @@ _SCOPES: Final = {str(scope): scope for scope in ScopeKind}
 _WINDOWS: Final = {str(window): window for window in WindowKind}
 _OUTAGE: Final = {str(rule): rule for rule in OutageRule}
 
-KINDS: Final[Mapping[int, type[Row]]] = {
+KINDS: Final[Mapping[int, type[Understood]]] = {
     pb.RESOURCE_KIND_ORGANIZATION: Organization,
     pb.RESOURCE_KIND_PROJECT: Project,
     pb.RESOURCE_KIND_PRINCIPAL: Principal,
@@ -60,10 +63,10 @@ KINDS: Final[Mapping[int, type[Row]]] = {
 }
 
 
-KIND_NUMBERS: Final[Mapping[type[Row], int]] = {kind: number for number, kind in KINDS.items()}
+KIND_NUMBERS: Final[Mapping[type[Understood], int]] = {kind: number for number, kind in KINDS.items()}
 
 
-def row_from(resource: pb.Resource) -> Row | None:
+def row_from(resource: pb.Resource) -> Understood | None:
     """None for a resource of a kind that this version does not know."""
     kind = resource.WhichOneof("resource")
     return None if kind is None else _READERS[kind](getattr(resource, kind), resource.revision)
@@ -101,7 +104,7 @@ def _virtual_key(wire: pb.VirtualKey, revision: int) -> VirtualKey:
     return VirtualKey(
         id=wire.id,
         public_id=public_id,
-        state=_STATES.get(wire.state, KeyState.DISABLED),
+        state=STATES.get(wire.state, KeyState.DISABLED),
         secrets=tuple(
             [
                 KeySecret(
@@ -162,14 +165,20 @@ def _model_alias(wire: pb.ModelAlias, revision: int) -> ModelAlias:
 
 def _price_list(wire: pb.PriceList, revision: int) -> PriceList:
     prices = tuple(
-        ModelPrice(price.provider, price.model, tuple(price.match), tuple(_card(card) for card in price.cards))
+        ModelPrice(
+            price.provider,
+            price.model,
+            tuple(price.match),
+            tuple(_card(card) for card in price.cards),
+            unread_price(price),
+        )
         for price in wire.prices
     )
     return PriceList(wire.id, wire.version, prices, revision)
 
 
 def _budget(wire: pb.Budget, revision: int) -> Budget:
-    """One whose scope or window is unknown covers nobody here: the control plane would not know its accounts."""
+    """One whose scope or window is unknown has no accounts here: the control plane would not know them."""
     scope, window = _SCOPES.get(wire.scope_kind), _WINDOWS.get(wire.window)
     return Budget(
         id=wire.id,
@@ -196,6 +205,23 @@ def _budget(wire: pb.Budget, revision: int) -> Budget:
     )
 
 
+def unread_price(price: pb.ModelPrice) -> str:
+    """What of it this version cannot charge for, in words; "" where it can read all."""
+    for card in price.cards:
+        if not card.tiers:
+            return "it has no rates"
+        for tier in card.tiers:
+            for unit in tier.rates_pico:
+                if unit not in _CLASSES:
+                    return f"unit '{printable(unit)}' is unknown"
+    return ""
+
+
+def printable(word: str) -> str:
+    """As much of an unknown word as people need, whoever reads it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in word[:LONGEST_WORD])
+
+
 def _card(wire: pb.RateCard) -> RateCard:
     tiers = tuple(
         RateTier(
@@ -207,7 +233,7 @@ def _card(wire: pb.RateCard) -> RateCard:
     return RateCard(wire.service_tier, wire.speed, wire.valid_from_ms, wire.valid_until_ms, tiers)
 
 
-_READERS: Final[Mapping[str, Callable[[Any, int], Row]]] = {
+_READERS: Final[Mapping[str, Callable[[Any, int], Understood]]] = {
     "organization": _organization,
     "project": _project,
     "principal": _principal,
@@ -219,7 +245,7 @@ _READERS: Final[Mapping[str, Callable[[Any, int], Row]]] = {
 }
 
 
-def resource_from(row: Row) -> pb.Resource:
+def resource_from(row: Understood) -> pb.Resource:
     """The way back: what a control plane would have sent."""
     match row:
         case Organization():

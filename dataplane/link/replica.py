@@ -14,8 +14,9 @@ from functools import reduce
 from operator import xor
 from typing import Final
 
-from dataplane.core.snapshot import KeyState, Ref, Row, Snapshot, VirtualKey
+from dataplane.core.snapshot import KeyState, NotUnderstood, Ref, Row, Snapshot, VirtualKey
 from dataplane.link.convert import KIND_NUMBERS, ref_from, row_from
+from dataplane.link.understanding import doubt
 from dataplane.link.wire import Identity, Incoming, fingerprint, identity
 from protos import fleet_pb2 as pb
 
@@ -68,6 +69,7 @@ class _Parts:
     first: pb.Update
     expected: int = 0
     rows: list[Row] = field(default_factory=list)
+    doubts: dict[str, NotUnderstood] = field(default_factory=dict)
     held: Held = field(default_factory=lambda: defaultdict(dict))
     count: int = 0
     removed: set[Identity] = field(default_factory=set)
@@ -134,6 +136,8 @@ class Replica:
         parts.expected += 1
         for resource, sent in zip(update.upserts, incoming.resources(), strict=True):
             row = row_from(resource)
+            if (doubtful := doubt(resource, row, sent)) is not None:
+                parts.doubts[doubtful.id] = doubtful
             if row is None:
                 kind, id = identity(resource, sent)
             else:
@@ -190,7 +194,8 @@ class Replica:
         if digest.to_bytes(16, "big") != update.digest:
             return Rejected(update.revision, "the digest differs", resync=True)
         before = self.snapshot
-        snapshot = before.apply(update.revision, parts.rows, parts.refs, update.full, epoch=update.epoch)
+        rows, refs = [*parts.rows, *parts.doubts.values()], [*parts.refs, *_understood_now(before, parts)]
+        snapshot = before.apply(update.revision, rows, refs, update.full, epoch=update.epoch)
         if problems := snapshot.problems():
             named = "; ".join(problems[:PROBLEMS_NAMED])
             more = f" and {len(problems) - PROBLEMS_NAMED} more" if len(problems) > PROBLEMS_NAMED else ""
@@ -230,6 +235,15 @@ class Replica:
                 self._held.setdefault(kind, {}).update(some)
         self.digest = staged.digest
         return staged.stopped + stopped
+
+
+def _understood_now(before: Snapshot, parts: _Parts) -> list[Ref]:
+    """What was not understood and has been replaced or removed."""
+    return [
+        (NotUnderstood, id)
+        for id, row in before.not_understood.items()
+        if row.resource_id in parts.held.get(row.kind, ()) or (row.kind, row.resource_id) in parts.removed
+    ]
 
 
 def _same_update(part: pb.Update, first: pb.Update) -> bool:

@@ -17,6 +17,7 @@ from typing import Final
 from dataplane.core.keys import MINIMUM_PEPPER
 from dataplane.core.secret import Secret
 from dataplane.link.replica import Ignored, Rejected, Replica, Staged, Stopped
+from dataplane.link.understanding import told
 from dataplane.link.wire import Incoming
 from protos import fleet_pb2 as pb
 
@@ -217,6 +218,7 @@ class Session:
                 spool_records=status.spool_records,
                 requests_total=status.requests_total,
                 refusals_total=status.refusals_total,
+                not_understood=told(self.replica.snapshot, with_keys=True),
             ),
         )
         return Send(pb.PodMessage(heartbeat=heartbeat))
@@ -254,5 +256,9 @@ class Session:
                     self.fresh_as_of = None  # what was known of another database says nothing about this one
                 stopped = self.replica.commit(result)
                 self._judge_freshness()
-                ack = pb.Ack(revision=self.replica.revision, apply_ms=apply_ms)
+                ack = pb.Ack(
+                    revision=self.replica.revision,
+                    apply_ms=apply_ms,
+                    not_understood=told(self.replica.snapshot),
+                )
                 return [*map(Stop, stopped), Send(pb.PodMessage(ack=ack))]

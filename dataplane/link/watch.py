@@ -24,6 +24,7 @@ from dataplane.link.channel import Backoff, Connector, Fleet
 from dataplane.link.lookup import Lookup, NoContact
 from dataplane.link.replica import Ignored, Rejected, Staged
 from dataplane.link.session import Action, Leave, Reason, Send, Session, Stage, Stop
+from dataplane.link.understanding import told
 from dataplane.link.wire import Incoming
 from dataplane.telemetry import logs
 from dataplane.telemetry.metrics import Metrics
@@ -67,9 +68,11 @@ class Watch:
         self._fleet: Fleet | None = None
         self._staging: asyncio.Future[Staged | Rejected | Ignored] | None = None
         self._worth_a_thread = False  # the update under way has had a large part: its last one does the work for all
+        self._not_understood: Mapping[str, str] = {}  # as it was logged last
         self.configured = asyncio.Event()  # there is a configuration
         metrics.gauge_from("configuration_revision", lambda: self.snapshot.revision)
         metrics.gauge_from("configuration_age_seconds", self._age_s)
+        metrics.gauge_from("configuration_not_understood", lambda: len(self.snapshot.not_understood))
         metrics.gauge_from("link_connected", lambda: self._session.welcomed)
 
     # What the proxy asks.
@@ -182,6 +185,7 @@ class Watch:
                 self._metrics.count("configuration_updates_total", "applied")
                 self._metrics.observe("configuration_apply_seconds", seconds)
                 logs.debug("configuration_applied", revision=self.snapshot.revision, full=result.full)
+                self._tell_what_is_not_understood()
                 self.configured.set()
                 self._release_waiters()
                 if result.full:
@@ -191,6 +195,18 @@ class Watch:
                 logs.error("configuration_rejected", revision=revision, problem=problem, resync=resync)
             case Ignored():
                 self._metrics.count("configuration_updates_total", "ignored")
+
+    def _tell_what_is_not_understood(self) -> None:
+        """Once, when it changes."""
+        rows = self.snapshot.not_understood
+        before, self._not_understood = self._not_understood, {id: row.problem for id, row in rows.items()}
+        if self._not_understood == before:
+            return
+        if not rows:
+            logs.info("configuration_understood", revision=self.snapshot.revision)
+            return
+        items = [f"{item.id}: {item.problem}" for item in told(self.snapshot).items]
+        logs.error("configuration_not_understood", revision=self.snapshot.revision, count=len(rows), resources=items)
 
     def welcomed(self, target: str) -> None:
         self._backoff.succeeded()

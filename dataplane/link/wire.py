@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
+from google.protobuf.message import DecodeError
+
 from protos import fleet_pb2 as pb
 
 _UPDATE: Final = pb.FleetMessage.UPDATE_FIELD_NUMBER
 _UPSERTS: Final = pb.Update.UPSERTS_FIELD_NUMBER
-_LENGTH_DELIMITED: Final = 2
+_ENVELOPE: Final = frozenset({pb.Resource.COVER_FIELD_NUMBER, pb.Resource.NEEDS_FIELD_NUMBER})
 
 Identity = tuple[int, str]  # pb.ResourceKind, also of kinds that this version does not know, and id
 
@@ -48,11 +50,19 @@ def identity(resource: pb.Resource, sent: bytes) -> Identity:
     kind = resource.WhichOneof("resource")
     if kind is not None:
         return pb.Resource.DESCRIPTOR.fields_by_name[kind].number - 1, getattr(resource, kind).id
+    return unknown_identity(sent)[:2]
+
+
+def unknown_identity(sent: bytes) -> tuple[int, str, str]:
+    """Kind, id and organization's id of a resource of a kind that this version does not know; 0 and "" for none."""
     for number, content in _texts(sent):
-        for inner, id in _texts(content):
-            if inner == 1:
-                return number - 1, id.decode()
-    return 0, ""
+        if number not in _ENVELOPE:
+            try:
+                body = pb.AnyKind.FromString(content)
+            except DecodeError:
+                return number - 1, "", ""
+            return number - 1, body.id, body.organization_id
+    return 0, "", ""
 
 
 def _texts(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -87,6 +87,10 @@ CATALOGUE: Final = (
     Metric(
         "configuration_apply_seconds", Kind.HISTOGRAM, "From the last byte of an update to the swap.", {}, LAG_S
     ),
+    Metric(
+        "configuration_not_understood", Kind.GAUGE,
+        "Resources of a newer control plane that this pod does not understand; whom they cover is refused.",
+    ),
     Metric("link_connected", Kind.GAUGE, "1 while the control plane answers."),
     Metric(
         "link_reconnects_total", Kind.COUNTER, "Connections to the control plane that ended, by why.",

@@ -9,6 +9,7 @@ from dataplane.core.snapshot import (
     KeySecret,
     KeyState,
     ModelAlias,
+    NotUnderstood,
     Organization,
     Principal,
     Project,
@@ -99,6 +100,20 @@ def alias(id: str = "alias_1", **fields: Any) -> ModelAlias:
         "revision": 1,
     }
     return ModelAlias(id=id, **(defaults | fields))
+
+
+def not_understood(resource_id: str = "pol_1", **fields: Any) -> NotUnderstood:
+    defaults: dict[str, Any] = {
+        "id": f"9/{resource_id}",
+        "kind": 9,
+        "kind_name": "kind 9",
+        "organization_id": "org_1",
+        "covers": (),
+        "everybody": False,
+        "problem": "this kind of resource is unknown",
+        "revision": 1,
+    }
+    return NotUnderstood(resource_id=resource_id, **(defaults | fields))
 
 
 def snapshot(*rows: Row) -> Snapshot:

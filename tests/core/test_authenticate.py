@@ -13,7 +13,7 @@ from dataplane.core import keys
 from dataplane.core.authenticate import UnknownKey, authenticate, invalid_key, refuse_unless_usable
 from dataplane.core.errors import Code, Refusal
 from dataplane.core.secret import Secret
-from dataplane.core.snapshot import KeyState, Snapshot
+from dataplane.core.snapshot import KeyState, ScopeKind, Snapshot
 from tests.core import build
 
 PEPPERS = {1: Secret(b"1" * 32), 2: Secret(b"2" * 32)}
@@ -181,3 +181,43 @@ def test_a_key_is_looked_at_again_before_a_further_attempt():
     with pytest.raises(Refusal) as caught:
         refuse_unless_usable(Snapshot.EMPTY, held, NOW)
     assert told(caught.value) == told(invalid_key())
+
+
+def test_a_key_that_a_rule_covers_which_is_not_understood_is_refused_with_words_and_may_try_another_pod():
+    doubt = build.not_understood(covers=((ScopeKind.VIRTUAL_KEY, "vk_1"),), problem="scope 'galaxy' is unknown")
+    refusal = refused(build.snapshot(key(), doubt), TOKEN)
+    assert (refusal.code, refusal.status, refusal.retryable) == (Code.RULE_NOT_UNDERSTOOD, 503, True)
+    assert 0 < refusal.retry_after <= 20
+    assert refusal.message == (
+        "this pod is older than a rule that covers your key (kind 9 pol_1: scope 'galaxy' is unknown) and does not "
+        "understand it; try again, another pod may; the platform team can upgrade this one"
+    )
+    assert refusal.meta == {"kind": "kind 9", "id": "pol_1"}
+    other = build.not_understood(covers=((ScopeKind.VIRTUAL_KEY, "vk_2"),))
+    assert authenticate(build.snapshot(key(), other), TOKEN, PEPPERS, NOW).id == "vk_1"
+
+
+def test_of_another_organizations_rule_nobody_learns_the_id():
+    refusal = refused(build.snapshot(key(), build.not_understood(organization_id="org_gone")), TOKEN)
+    assert refusal.code is Code.RULE_NOT_UNDERSTOOD
+    assert "pol_1" not in refusal.message
+    assert refusal.meta == {"kind": "kind 9"}
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [(KeyState.REVOKED, Code.VIRTUAL_KEY_REVOKED), (KeyState.DISABLED, Code.RULE_NOT_UNDERSTOOD)],
+)
+def test_a_revoked_key_stays_revoked_and_no_other_state_is_believed_where_it_may_have_been_misread(state, code):
+    doubt = build.not_understood(covers=((ScopeKind.VIRTUAL_KEY, "vk_1"),))
+    assert refused(build.snapshot(key(state=state), doubt), TOKEN).code is code
+
+
+def test_who_does_not_have_the_secret_learns_nothing_of_what_is_not_understood():
+    snapshot = build.snapshot(key(), build.not_understood(everybody=True))
+    assert told(refused(snapshot, wrong_secret(TOKEN))) == told(invalid_key())
+
+
+def test_a_key_under_a_pepper_that_the_pod_does_not_have_is_told_to_come_back():
+    refusal = refused(build.snapshot(key()), TOKEN, peppers={2: PEPPERS[2]})
+    assert (refusal.code, refusal.status, refusal.retryable) == (Code.NO_CONFIGURATION, 503, True)

@@ -343,3 +343,88 @@ def test_a_key_with_aliases_of_its_own_does_not_share_its_list():
     assert [model.id for model in reachable_models(snapshot, build.key("vk_2"), ANTHROPIC)] == []
     assert [model.id for model in reachable_models(snapshot, build.key("vk_1"), ANTHROPIC)] == ["fast"]
     assert [model.id for model in reachable_models(snapshot, build.key("vk_2"), ANTHROPIC)] == []
+
+
+# ---- what is not understood -----------------------------------------------------------------------------------
+
+
+def strange(id="prov_x", **fields):
+    """A provider of a kind that this version does not know, as it reads it, and the note about it."""
+    row = build.provider(id, kind=ProviderKind.OPENAI_COMPATIBLE, enabled=False, **({"name": "bedrock"} | fields))
+    return row, doubt(id, "provider", "kind 'bedrock' is unknown")
+
+
+def doubt(id, kind_name, problem):
+    return build.not_understood(id, kind_name=kind_name, problem=problem)
+
+
+def in_doubt(rows, dialect, model, **key) -> str:
+    refusal = refused(rows, dialect, model, **key)
+    assert (refusal.code, refusal.retry_after) == (Code.RULE_NOT_UNDERSTOOD, 5)
+    return refusal.message
+
+
+@pytest.mark.parametrize("model", ["bedrock/claude-opus-5", "fast", "nova-pro", "nova-lite", "surprise"])
+def test_what_would_go_to_a_provider_that_is_not_understood_is_refused_and_not_sent_elsewhere(model):
+    alias = build.alias(provider_id="prov_x", alias="fast", model="claude-haiku-4-5")
+    models = ("nova-pro", "nova-*", "claude*")
+    rows = [anthropic, *strange(models=models), alias] if model != "surprise" else [anthropic, *strange()]
+    words = in_doubt(rows, ANTHROPIC, model)
+    assert "what your request would go to (provider prov_x: kind 'bedrock' is unknown)" in words
+
+
+def test_what_goes_to_others_goes_on():
+    rows = [anthropic, openai, *strange(models=("nova-*",), priority=-1)]
+    assert went(rows, ANTHROPIC, "claude-opus-5") == ("prov_a", "claude-opus-5")
+    assert went(rows, CHAT, "openai/gpt-5") == ("prov_o", "gpt-5")
+    assert for_dialect(build.snapshot(build.key(), *rows), build.key(), RESPONSES).provider.id == "prov_o"
+
+
+def test_a_provider_that_is_not_understood_has_its_place_in_the_order():
+    first, last = strange(models=("claude*",), priority=-1), strange(models=("claude*",), priority=9)
+    declared = build.provider("prov_a", models=("claude*",))
+    in_doubt([declared, *first], ANTHROPIC, "claude-opus-5")
+    assert went([declared, *last], ANTHROPIC, "claude-opus-5") == ("prov_a", "claude-opus-5")
+    undeclared = strange(priority=-1)  # what its kind serves by itself is unknown here
+    assert went([anthropic, *undeclared], ANTHROPIC, "claude-opus-5") == ("prov_a", "claude-opus-5")
+    in_doubt([anthropic, *undeclared], RESPONSES, "claude-opus-5")
+
+
+def test_a_provider_that_is_not_understood_and_not_allowed_is_in_nobodys_way():
+    rows = [anthropic, *strange(models=("nova-*",))]
+    assert refused(rows, ANTHROPIC, "nova-pro", providers_allowed=("prov_a",)).code is Code.MODEL_NOT_RECOGNIZED
+    assert refused(rows, ANTHROPIC, "nova-pro", models_allowed=("claude*",)).code is Code.MODEL_NOT_ALLOWED
+
+
+def test_another_provider_of_the_same_name_is_meant_where_one_is_not_understood():
+    twin = build.provider("prov_b", name="bedrock")
+    assert went([twin, *strange()], ANTHROPIC, "bedrock/claude-opus-5") == ("prov_b", "claude-opus-5")
+
+
+def test_where_only_a_provider_that_is_not_understood_could_answer_nobody_says_that_there_is_none():
+    snapshot = build.snapshot(build.key(), *strange())
+    with pytest.raises(Refusal) as caught:
+        for_dialect(snapshot, build.key(), RESPONSES)
+    assert caught.value.code is Code.RULE_NOT_UNDERSTOOD
+
+
+def test_a_provider_that_is_not_understood_is_not_in_the_list_of_models():
+    alias = build.alias(provider_id="prov_x", alias="fast")
+    snapshot = build.snapshot(build.key(), anthropic, *strange(models=("nova-pro",)), alias)
+    assert [model.id for model in reachable_models(snapshot, build.key(), None)] == []
+
+
+def test_an_alias_that_is_not_understood_is_refused_by_its_name_and_the_model_itself_is_not():
+    rows = [anthropic, build.alias(alias="fast"), doubt("alias_1", "model_alias", "it needs 'alias.weights'")]
+    assert "it needs 'alias.weights'" in in_doubt(rows, ANTHROPIC, "fast")
+    assert went(rows, ANTHROPIC, "claude-haiku-4-5") == ("prov_a", "claude-haiku-4-5")
+
+
+def test_a_model_whose_price_is_understood_in_part_is_refused_and_the_others_of_the_list_are_not():
+    def price(name, unread=""):
+        return ModelPrice("anthropic", name, (name,), (RateCard("", "", 0, 0, (RateTier(0, {}),)),), unread)
+
+    listed = PriceList("price_1", "v1", (price("claude-a"), price("claude-b", "unit 'input_smell' is unknown")))
+    rows = [build.organization(price_list_id="price_1"), listed, anthropic]
+    assert went(rows, ANTHROPIC, "claude-a") == ("prov_a", "claude-a")
+    assert "the price of model 'claude-b' (unit 'input_smell' is unknown)" in in_doubt(rows, ANTHROPIC, "claude-b")

@@ -15,27 +15,44 @@ from dataplane.core.snapshot import (
     Budget,
     KeyState,
     ModelAlias,
+    NotUnderstood,
     Organization,
     Principal,
     Project,
     Provider,
     Row,
+    ScopeKind,
     Snapshot,
     VirtualKey,
 )
 from tests.core import build
 from tests.core.budget_world import budget
 
-MAPS = ("organizations", "projects", "principals", "keys", "providers", "aliases", "prices", "budgets")
+MAPS = (
+    "organizations",
+    "projects",
+    "principals",
+    "keys",
+    "providers",
+    "aliases",
+    "prices",
+    "budgets",
+    "not_understood",
+)
 
 
 def content(snapshot: Snapshot):
     views = {
-        id: (view.providers, dict(view.aliases), view.prices, view.contact, dict(view.budgets))
+        id: (
+            *(view.providers, dict(view.aliases), view.prices, view.contact, dict(view.budgets)),
+            *(view.strange, dict(view.doubtful), dict(view.by_id), dict(view.by_name)),
+        )
         for id in snapshot.organizations
         for view in [snapshot.view(id)]
     }
-    return [dict(getattr(snapshot, name)) for name in MAPS] + [snapshot.revision, snapshot.problems(), views]
+    over = {id: snapshot.not_understood_over(key) for id, key in snapshot.keys.items()}
+    assert snapshot.refused_keys() == sum(doubt is not None for doubt in over.values())
+    return [dict(getattr(snapshot, name)) for name in MAPS] + [snapshot.revision, snapshot.problems(), views, over]
 
 
 # ---- the law: deltas one by one = everything at once ----------------------------------------------------------
@@ -46,7 +63,12 @@ revisionless = st.one_of(
         build.organization, orgs, contact=st.sampled_from(["", "ada"]), price_list_id=st.sampled_from(["", "price_1"])
     ),
     st.builds(build.project, st.sampled_from(["proj_1", "proj_2"]), organization_id=orgs),
-    st.builds(build.principal, st.sampled_from(["prin_1", "prin_2"]), organization_id=orgs),
+    st.builds(
+        build.principal,
+        st.sampled_from(["prin_1", "prin_2"]),
+        organization_id=orgs,
+        group_ids=st.sampled_from([(), ("grp_1",)]),
+    ),
     st.builds(
         build.key,
         st.sampled_from(["vk_1", "vk_2", "vk_3"]),
@@ -81,6 +103,24 @@ revisionless = st.one_of(
         enabled=st.booleans(),
     ),
     st.builds(PriceList, st.just("price_1"), st.sampled_from(["v1", "v2"]), st.just(())),
+    st.builds(
+        build.not_understood,
+        st.sampled_from(["prov_1", "alias_1", "pol_1", "pol_2"]),
+        organization_id=st.sampled_from(["org_1", "org_2", "org_gone", ""]),
+        covers=st.lists(
+            st.sampled_from(
+                [
+                    (ScopeKind.ORGANIZATION, "org_1"),
+                    (ScopeKind.PROJECT, "proj_1"),
+                    (ScopeKind.PRINCIPAL, "prin_1"),
+                    (ScopeKind.GROUP, "grp_1"),
+                    (ScopeKind.VIRTUAL_KEY, "vk_2"),
+                ]
+            ),
+            max_size=2,
+        ).map(tuple),
+        everybody=st.sampled_from([False, False, False, True]),
+    ),
 )
 removals = st.sampled_from(
     [
@@ -93,6 +133,8 @@ removals = st.sampled_from(
         (ModelAlias, "alias_1"),
         (PriceList, "price_1"),
         (Budget, "bud_1"),
+        (NotUnderstood, "9/pol_1"),
+        (NotUnderstood, "9/prov_1"),
     ]
 )
 deltas = st.lists(st.tuples(st.lists(revisionless, max_size=5), st.lists(removals, max_size=3)), max_size=8)
@@ -342,3 +384,68 @@ def test_a_sharded_map_behaves_as_a_dict(start, changes):
     assert len(made) == len(model)
     assert made == model
     assert all(key in made for key in model)
+
+
+# ---- what is not understood -----------------------------------------------------------------------------------
+
+MANY: list[Row] = [
+    build.organization("org_2"),
+    build.project("proj_2", organization_id="org_2"),
+    build.key("vk_1", principal_id="prin_1"),
+    build.key("vk_2", public_id="B" * 10, team_id="team_2", project_id="", principal_id=""),
+    build.key("vk_3", public_id="C" * 10, organization_id="org_2", project_id="proj_2", principal_id=""),
+]
+
+
+def refused(snapshot: Snapshot) -> set[str]:
+    return {id for id, key in snapshot.keys.items() if snapshot.not_understood_over(key)}
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        ((ScopeKind.ORGANIZATION, "org_1"), {"vk_1", "vk_2"}),
+        ((ScopeKind.ORGANIZATION, "org_2"), set()),  # somebody else's
+        ((ScopeKind.VIRTUAL_KEY, "vk_3"), set()),
+        ((ScopeKind.TEAM, "team_1"), {"vk_1"}),
+        ((ScopeKind.PROJECT, "proj_1"), {"vk_1"}),
+        ((ScopeKind.PRINCIPAL, "prin_1"), {"vk_1"}),
+        ((ScopeKind.GROUP, "grp_1"), {"vk_1"}),
+        ((ScopeKind.VIRTUAL_KEY, "vk_2"), {"vk_2"}),
+        ((ScopeKind.TEAM, ""), set()),
+        ((ScopeKind.PROJECT, ""), set()),
+    ],
+)
+def test_what_is_not_understood_refuses_the_keys_in_its_scope_and_no_others(scope, expected):
+    snapshot = build.snapshot(build.principal(group_ids=("grp_1",)), *MANY)
+    assert refused(snapshot) == set()
+    doubting = snapshot.apply(2, [build.not_understood(covers=(scope,))])
+    assert refused(doubting) == expected
+    assert doubting.refused_keys() == len(expected)
+    assert refused(doubting.apply(3, [], [(NotUnderstood, "9/pol_1")])) == set()
+
+
+def test_what_is_not_understood_and_is_nobodys_refuses_everybody():
+    for doubt in (build.not_understood(everybody=True), build.not_understood(organization_id="org_gone")):
+        assert refused(build.snapshot(*MANY, doubt)) == {"vk_1", "vk_2", "vk_3"}
+    assert refused(build.snapshot(*MANY, build.not_understood(covers=()))) == set()
+
+
+def test_a_key_that_comes_or_moves_later_is_refused_too():
+    doubting = build.snapshot(*MANY, build.not_understood(covers=((ScopeKind.TEAM, "team_1"),)))
+    assert doubting.refused_keys() == 1
+    moved = doubting.apply(2, [replace(doubting.keys["vk_2"], team_id="team_1", revision=2)])
+    assert (refused(moved), moved.refused_keys()) == ({"vk_1", "vk_2"}, 2)
+
+
+def test_members_of_a_group_are_refused_as_they_come_and_go():
+    doubting = build.snapshot(*MANY, build.not_understood(covers=((ScopeKind.GROUP, "grp_1"),)))
+    assert doubting.refused_keys() == 0
+    joined = doubting.apply(2, [build.principal(group_ids=("grp_1",), revision=2)])
+    assert (refused(joined), joined.refused_keys()) == ({"vk_1"}, 1)
+
+
+def test_a_snapshot_that_is_understood_whole_asks_nothing_of_its_scopes():
+    snapshot = build.snapshot(*MANY)
+    assert snapshot._covered is snapshot.apply(2, [replace(build.key(), revision=2)])._covered
+    assert not snapshot._covered

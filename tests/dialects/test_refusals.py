@@ -88,6 +88,8 @@ SHAPES: dict[Code, tuple[tuple[int, str], tuple[int, str], tuple[int, str], tupl
         (503, "overloaded_error"), (503, "service_unavailable"), (503, "server_is_overloaded"), (503, "UNAVAILABLE")),
     Code.NO_CONFIGURATION: (
         (503, "overloaded_error"), (503, "service_unavailable"), (503, "server_is_overloaded"), (503, "UNAVAILABLE")),
+    Code.RULE_NOT_UNDERSTOOD: (
+        (503, "overloaded_error"), (503, "service_unavailable"), (503, "server_is_overloaded"), (503, "UNAVAILABLE")),
     Code.SPOOL_FULL: (
         (503, "overloaded_error"), (503, "service_unavailable"), (503, "server_is_overloaded"), (503, "UNAVAILABLE")),
     Code.DRAINING: (

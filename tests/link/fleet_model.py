@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from dataplane.core.snapshot import KeySecret, KeyState, Organization, Project, Row, VirtualKey
+from dataplane.core.snapshot import KeySecret, KeyState, Organization, Project, Understood, VirtualKey
 from dataplane.link.convert import resource_from
 from dataplane.link.replica import Held
 from dataplane.link.wire import Incoming, fingerprint, identity
@@ -35,20 +35,65 @@ def key(number: int, state: KeyState = KeyState.ACTIVE, revision: int = 1, cut: 
     )
 
 
+@dataclass(frozen=True)
+class FromTheFuture:
+    """A resource as a newer control plane sends it: of a kind (numbered as ResourceKind) that nobody knows yet, or a
+    known one with more in its envelope."""
+
+    id: str
+    kind: int = 9
+    organization_id: str = "org_1"
+    cover: pb.Cover | None = None
+    needs: tuple[str, ...] = ()
+    known: Understood | None = None
+    words: tuple[tuple[str, object], ...] = ()  # other values for fields of the known one
+    revision: int = 0
+
+    def resource(self) -> pb.Resource:
+        if self.known is not None:
+            made = resource_from(self.known)
+            body = getattr(made, str(made.WhichOneof("resource")))
+            for name, value in self.words:
+                setattr(body, name, value)
+        else:
+            body = pb.AnyKind(id=self.id, organization_id=self.organization_id).SerializeToString()
+            made = pb.Resource.FromString(_varint((self.kind + 1) << 3 | 2) + _varint(len(body)) + body)
+        if self.cover is not None:
+            made.cover.CopyFrom(self.cover)
+        made.needs.extend(self.needs)
+        made.revision = self.revision
+        return made
+
+
+Sent = Understood | FromTheFuture
+
+
+def cover(*scopes: tuple[str, str], organization_id: str = "org_1") -> pb.Cover:
+    return pb.Cover(organization_id=organization_id, scopes=[pb.Cover.Scope(kind=kind, id=id) for kind, id in scopes])
+
+
+def resource_of(row: Sent) -> pb.Resource:
+    return row.resource() if isinstance(row, FromTheFuture) else resource_from(row)
+
+
+def _varint(value: int) -> bytes:
+    return bytes([value]) if value < 0x80 else bytes([value & 0x7F | 0x80]) + _varint(value >> 7)
+
+
 @dataclass
 class Database:
     """Revisions in commit order; `touched` says which rows each one changed. Nothing is ever forgotten."""
 
     epoch: str = "epoch-1"
     revision: int = 0
-    rows: dict[str, Row] = field(default_factory=dict)
-    history: list[tuple[int, dict[str, Row], frozenset[str]]] = field(default_factory=list)
+    rows: dict[str, Sent] = field(default_factory=dict)
+    history: list[tuple[int, dict[str, Sent], frozenset[str]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         organization = Organization("org_1", True, 0, False, "", "", 0)
         self.commit(organization, Project("proj_1", "org_1", "", True, 0))
 
-    def commit(self, *rows: Row, removed: Iterable[str] = ()) -> int:
+    def commit(self, *rows: Sent, removed: Iterable[str] = ()) -> int:
         """One change set; the rows get its revision."""
         self.revision += 1
         self.rows |= {row.id: replace(row, revision=self.revision) for row in rows}
@@ -58,7 +103,7 @@ class Database:
         self.history.append((self.revision, dict(self.rows), touched))
         return self.revision
 
-    def at(self, revision: int) -> dict[str, Row]:
+    def at(self, revision: int) -> dict[str, Sent]:
         return self.history[revision - 1][1] if revision else {}
 
     def key(self, number: int) -> VirtualKey:
@@ -67,24 +112,24 @@ class Database:
         return found
 
 
-def resources(rows: Iterable[Row]) -> list[bytes]:
-    return [resource_from(row).SerializeToString() for row in rows]
+def resources(rows: Iterable[Sent]) -> list[bytes]:
+    return [resource_of(row).SerializeToString() for row in rows]
 
 
-def digest(rows: Iterable[Row]) -> bytes:
+def digest(rows: Iterable[Sent]) -> bytes:
     whole = 0
     for sent in resources(rows):
         whole ^= fingerprint(sent)
     return whole.to_bytes(16, "big")
 
 
-def reference(row: Row) -> pb.ResourceRef:
-    sent = resource_from(row)
+def reference(row: Sent) -> pb.ResourceRef:
+    sent = resource_of(row)
     kind, id = identity(sent, sent.SerializeToString())
     return pb.ResourceRef(kind=kind, id=id)  # type: ignore[arg-type]
 
 
-def revocations(rows: Iterable[Row]) -> list[pb.Revocation]:
+def revocations(rows: Iterable[Sent]) -> list[pb.Revocation]:
     return [
         pb.Revocation(key_id=row.id, public_id=row.public_id, revision=row.revision, cut=row.cut)
         for row in rows
@@ -109,12 +154,17 @@ def delta(database: Database, since: int, revision: int = -1, part: int = PART) 
     return _parts(head, upserts, gone, revocations(upserts), digest(rows.values()), part)
 
 
-def _last_seen(database: Database, id: str) -> Row:
+def _last_seen(database: Database, id: str) -> Sent:
     return next(rows[id] for _, rows, _ in reversed(database.history) if id in rows)
 
 
 def _parts(
-    head: pb.Update, upserts: Iterable[Row], gone: list[Row], stones: list[pb.Revocation], whole: bytes, size: int
+    head: pb.Update,
+    upserts: Iterable[Sent],
+    gone: list[Sent],
+    stones: list[pb.Revocation],
+    whole: bytes,
+    size: int,
 ) -> list[pb.FleetMessage]:
     rows = list(upserts)
     cuts = [rows[at : at + size] for at in range(0, len(rows), size)] or [[]]
@@ -122,7 +172,7 @@ def _parts(
     for number, some in enumerate(cuts):
         update = pb.Update.FromString(head.SerializeToString())
         update.part = number
-        update.upserts.extend(resource_from(row) for row in some)
+        update.upserts.extend(resource_of(row) for row in some)
         updates.append(update)
     updates[0].revocations.extend(stones)
     updates[0].removed.extend(reference(row) for row in gone)
@@ -139,7 +189,7 @@ def incoming(message: pb.FleetMessage) -> Incoming:
     return Incoming.parse(message.SerializeToString())
 
 
-def held(rows: Iterable[Row]) -> Held:
+def held(rows: Iterable[Sent]) -> Held:
     found: Held = {}
     for sent in resources(rows):
         kind, id = identity(pb.Resource.FromString(sent), sent)

@@ -6,10 +6,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.core.snapshot import KeyState, Provider, ProviderKind, Unpriced, VirtualKey
+from dataplane.core.snapshot import Budget, KeyState, Provider, ProviderKind, Unpriced, VirtualKey
 from dataplane.core.usage import RecordStatus, Usage, UsageClass, UsageRecord, UsageSource
 from dataplane.link.convert import KINDS, ref_from, resource_from, row_from
 from dataplane.link.records import BEGINNING, RECORD_BYTES, begun, encode, ended, message_from, record_from
+from dataplane.link.understanding import doubt
+from dataplane.link.wire import identity
 from protos import fleet_pb2 as pb
 from tests.link import strategies
 
@@ -56,7 +58,8 @@ def test_whatever_can_be_parsed_is_understood_somehow(data):
         resource, record = pb.Resource.FromString(data), pb.UsageRecord.FromString(data)
     except Exception:
         return
-    row_from(resource)
+    doubt(resource, row_from(resource), data)
+    identity(resource, data)
     record_from(record)
 
 
@@ -74,6 +77,9 @@ def test_what_a_newer_control_plane_says_admits_nothing():
     assert isinstance(provider, Provider)
     assert not provider.enabled
     assert provider.unpriced is Unpriced.REFUSE
+    budget = row_from(pb.Resource(budget=pb.Budget(id="bud_1", scope_kind="galaxy", window="day", enabled=True)))
+    assert isinstance(budget, Budget)
+    assert not budget.enabled
     assert row_from(pb.Resource(revision=3)) is None
 
 

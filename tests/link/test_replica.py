@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from dataplane.core.snapshot import KeyState, ModelAlias, VirtualKey
 from dataplane.link.replica import Ignored, Rejected, Replica, Staged, Stopped
-from dataplane.link.wire import Incoming, fingerprint
 from protos import fleet_pb2 as pb
 from tests.link import fleet_model as fleet
 from tests.link.fleet_model import Database, incoming
@@ -208,18 +207,84 @@ def test_rows_that_lead_nowhere_are_refused_with_their_names_and_the_last_good_i
 
 
 def test_a_resource_of_a_newer_control_plane_is_held_counted_and_removed_without_being_understood(database, replica):
-    # A kind 14 (field 15 of Resource) that this version does not know, with its id in field 1.
-    unknown = b"\x08\x03" + bytes([15 << 3 | 2, 5]) + b"\x0a\x03b_1"
-    update = pb.Update(epoch="epoch-1", from_revision=2, revision=3, last=True)
-    update.digest = (replica.digest ^ fingerprint(unknown)).to_bytes(16, "big")
-    body = update.SerializeToString() + bytes([8 << 3 | 2, len(unknown)]) + unknown
-    result = replica.stage(Incoming.parse(bytes([2 << 3 | 2, len(body)]) + body))
-    assert isinstance(result, Staged)
-    replica.commit(result)
-    gone = pb.Update(epoch="epoch-1", from_revision=3, revision=4, last=True)
-    gone.digest = fleet.digest(database.rows.values())
-    gone.removed.add(kind=14, id="b_1")
-    assert isinstance(take(replica, [pb.FleetMessage(update=gone)])[0], Staged)
+    for kind in (9, 14, 18, 300):  # of Resource the fields 10, 15, 19, 301
+        database.commit(fleet.FromTheFuture("pol_1", kind, cover=fleet.cover(("virtual_key", "vk_1"))))
+        assert isinstance(take(replica, fleet.delta(database, replica.revision))[0], Staged)
+        assert replica.digest.to_bytes(16, "big") == fleet.digest(database.rows.values())
+        [doubt] = replica.snapshot.not_understood.values()
+        assert (doubt.kind, doubt.resource_id, doubt.revision) == (kind, "pol_1", database.revision)
+        assert refused_keys(replica) == {"vk_1"}
+        database.commit(removed=["pol_1"])
+        assert isinstance(take(replica, fleet.delta(database, replica.revision))[0], Staged)
+        assert replica.digest.to_bytes(16, "big") == fleet.digest(database.rows.values())
+        assert (len(replica.snapshot.not_understood), refused_keys(replica)) == (0, set())
+
+
+def refused_keys(replica: Replica) -> set[str]:
+    snapshot = replica.snapshot
+    found = {key.id for key in snapshot.keys.values() if snapshot.not_understood_over(key) is not None}
+    assert snapshot.refused_keys() == len(found)
+    return found
+
+
+def test_a_key_that_this_version_misreads_is_stopped_without_being_cut_and_works_once_it_can_be_read(database, replica):
+    database.commit(fleet.FromTheFuture("vk_1", known=database.key(1), words=(("state", 17),)))
+    _, stopped = take(replica, fleet.delta(database, replica.revision))
+    assert (ids(stopped, cut=False), ids(stopped, cut=True)) == ({"vk_1"}, set())
+    assert refused_keys(replica) == {"vk_1"}
+    database.commit(fleet.FromTheFuture("vk_1", known=fleet.key(1), needs=("key.networks",)))
+    _, stopped = take(replica, fleet.delta(database, replica.revision))
+    assert (stopped, refused_keys(replica)) == ([], {"vk_1"})
+    database.commit(fleet.key(1))
+    take(replica, fleet.delta(database, replica.revision))
+    assert refused_keys(replica) == set()
+
+
+FUTURE = st.one_of(
+    st.builds(
+        fleet.FromTheFuture,
+        id=st.sampled_from(["pol_1", "pol_2"]),
+        organization_id=st.sampled_from(["org_1", "", "org_gone"]),
+        cover=st.one_of(
+            st.none(),
+            st.lists(
+                st.tuples(
+                    st.sampled_from(["virtual_key", "project", "galaxy"]), st.sampled_from(["vk_1", "vk_2", "proj_1"])
+                ),
+                max_size=2,
+            ).map(lambda scopes: fleet.cover(*scopes)),
+        ),
+    ),
+    st.builds(
+        lambda number, words, needs: fleet.FromTheFuture(
+            f"vk_{number}", 4, needs=needs, known=fleet.key(number), words=words
+        ),
+        st.integers(0, 3),
+        st.sampled_from([(), (("state", 9),)]),
+        st.sampled_from([(), ("key.networks",)]),
+    ),
+    st.builds(lambda number: fleet.key(number), st.integers(0, 3)),
+)
+GONE = st.lists(st.sampled_from(["pol_1", "pol_2", "vk_0", "vk_1", "vk_2", "vk_3"]), max_size=2)
+STEPS = st.lists(st.tuples(st.lists(FUTURE, max_size=3), GONE), max_size=8)
+
+
+@given(STEPS)
+def test_what_is_not_understood_is_the_same_after_deltas_and_after_a_full_update(steps):
+    database, replica = Database(), Replica()
+    take(replica, fleet.full(database))
+    for rows, removals in steps:
+        last = {row.id: row for row in rows}
+        gone = set(removals) & database.rows.keys() - last.keys()
+        database.commit(*last.values(), removed=gone)
+        assert isinstance(take(replica, fleet.delta(database, replica.revision))[0], Staged)
+        fresh = Replica()
+        assert isinstance(take(fresh, fleet.full(database))[0], Staged)
+        assert (replica.digest, replica._held) == (fresh.digest, fresh._held)
+        assert dict(replica.snapshot.not_understood) == dict(fresh.snapshot.not_understood)
+        assert refused_keys(replica) == refused_keys(fresh)
+        for key in replica.snapshot.keys.values():
+            assert replica.snapshot.not_understood_over(key) == fresh.snapshot.not_understood_over(key)
 
 
 def test_a_revocation_that_arrives_while_a_large_update_is_worked_on_is_not_lost(database, replica):

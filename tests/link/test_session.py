@@ -101,7 +101,8 @@ def test_an_update_is_acknowledged_and_welcome_is_followed_by_a_heartbeat_at_onc
     pod = Pod().open().hear(fleet.welcome("epoch-1"), *fleet.full(database))
     assert pod.heard_kinds() == ["hello", "heartbeat", "ack"]
     assert (pod.said[-1].ack.revision, pod.said[-1].ack.apply_ms) == (2, 3)
-    assert pod.said[1].heartbeat.status == pb.PodStatus(state="ready", spool_records=7)
+    status = pb.PodStatus(state="ready", spool_records=7, not_understood=pb.NotUnderstood())
+    assert pod.said[1].heartbeat.status == status
     assert list(pod.session.peppers) == [1]
 
 
@@ -244,3 +245,23 @@ def test_goodbye_is_a_reason_to_go_and_unknown_messages_are_not(pod):
     assert not pod.left
     pod.hear(pb.FleetMessage(goodbye=pb.Goodbye(reason="rolling")))
     assert pod.left == [Leave(Reason.GOODBYE, "rolling")]
+
+
+def test_what_is_not_understood_is_told_with_the_acknowledgement_and_with_every_heartbeat(pod, database):
+    database.commit(fleet.FromTheFuture("pol_1", cover=fleet.cover(("virtual_key", "vk_1"))))
+    pod.hear(*fleet.delta(database, 2))
+    item = pb.NotUnderstood.Item(kind=9, id="pol_1", problem="this kind of resource is unknown")  # type: ignore[arg-type]
+    assert pod.said[-1].ack.not_understood == pb.NotUnderstood(items=[item], count=1)
+    pod.wait(6_000)
+    assert pod.said[-1].heartbeat.status.not_understood == pb.NotUnderstood(items=[item], count=1, keys=1)
+    database.commit(removed=["pol_1"])
+    pod.hear(*fleet.delta(database, 3))
+    assert pod.said[-1].ack.not_understood == pb.NotUnderstood()
+
+
+def test_however_much_is_not_understood_the_message_stays_small(pod, database):
+    database.commit(*(fleet.FromTheFuture(f"pol_{number:03}") for number in range(100)))
+    pod.hear(*fleet.delta(database, 2))
+    told = pod.said[-1].ack.not_understood
+    assert [item.id for item in told.items] == [f"pol_{number:03}" for number in range(20)]
+    assert told.count == 100
