@@ -53,6 +53,13 @@ def _line(found: PodReach) -> PodLine:
         case Reach.REFUSED:
             remark = f"It cannot apply the configuration: {found.pod.nack_problem} It refuses everything from {closes}."
             return PodLine(name, "refused", BAD, "", remark)
+        case Reach.NOT_UNDERSTOOD:
+            remark = f"It is older than this change and refuses what that covers ({found.problem}). Upgrade the pod."
+            return PodLine(name, "does not understand it", BAD, "", remark)
+        case Reach.TOO_OLD:
+            return PodLine(
+                name, "too old", BAD, "", "It does not know of such a thing and ignores it. Upgrade the pod."
+            )
         case Reach.UNREACHABLE:
             return PodLine(name, "unreachable", WARN, "", f"Fails closed at {closes} at the latest.")
         case Reach.FAILED_CLOSED:

@@ -9,8 +9,11 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.safestring import SafeString
 
 from controlplane.console.cells import BAD, GOOD, INFO, PLAIN, WARN, pill
+from controlplane.console.wording import age, count
 from controlplane.fleet.models import Pod, PodState
 from controlplane.fleet.queries import SILENT_AFTER, with_evictions
+
+ITEMS_SHOWN = 5
 
 
 def with_successors(rows: QuerySet[Pod]) -> QuerySet[Any]:
@@ -31,11 +34,30 @@ def state_of(pod: Pod, now: datetime) -> tuple[str, str]:
         return "Refuses configuration", BAD
     if not pod.connected or now - pod.last_heartbeat_at > SILENT_AFTER:
         return "Unreachable", WARN
+    if pod.not_understood_count and pod.state == PodState.READY:
+        return "Too old", BAD
     return {
         PodState.READY: ("Ready", GOOD),
         PodState.STALE: ("Stale", BAD),
         PodState.DRAINING: ("Draining", INFO),
     }.get(PodState(pod.state), ("Starting", INFO))
+
+
+def misunderstanding(pod: Pod, now: datetime, *, with_ids: bool) -> str:
+    """What the pod does not understand, and since when; "" for nothing. Ids are for who runs the installation."""
+    if pod.not_understood_count is None and pod.applied_at is not None:
+        return "It does not say what it does not understand, and ignores that. Upgrade the pod."
+    if not pod.not_understood_count:
+        return ""
+    items = [
+        f"{item['kind']} {item['id'] if with_ids else ''}".strip() + f" ({item['problem']})"
+        for item in pod.not_understood[:ITEMS_SHOWN]
+    ]
+    more = pod.not_understood_count - len(items)
+    listed = ", ".join(items) + (f" and {more} more" if more > 0 else "")
+    since = f" since {age(pod.not_understood_since, now)}" if pod.not_understood_since is not None else ""
+    keys = f"{count(pod.refused_keys)} key{'' if pod.refused_keys == 1 else 's'}"
+    return f"Too old for {listed}{since}: it refuses {keys}, and what would go there. Upgrade the pod."
 
 
 def pod_pill(pod: Pod, now: datetime) -> SafeString:

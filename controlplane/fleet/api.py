@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -14,23 +15,41 @@ from rest_framework.response import Response
 from controlplane.changes import queries as changes
 from controlplane.fleet import actions, queries
 from controlplane.fleet.models import Pod
+from controlplane.rest.authentication import actor_of
 from controlplane.rest.problems import Conflict
 from controlplane.rest.resources import Resource, StrictSerializer
 from controlplane.tenancy.permissions import Forbidden, Verb, grants_of
 
 
+class NotUnderstoodOut(serializers.Serializer[Any]):
+    """A resource of the configuration that a pod is too old for."""
+
+    kind = serializers.CharField()
+    id = serializers.SerializerMethodField(help_text="For operators: pods serve many organizations. Else empty.")
+    problem = serializers.CharField()
+
+    def get_id(self, item: dict[str, str]) -> str:
+        return item["id"] if actor_of(self.context["request"]).operator else ""
+
+
 class PodOut(serializers.ModelSerializer[Pod]):
     evicted = serializers.BooleanField(help_text="Its certificate is refused; it may come back with another one.")
+    not_understood = NotUnderstoodOut(many=True, help_text="At most twenty; what they cover is refused.")
+    not_understood_since = serializers.SerializerMethodField()
 
     class Meta:
         model = Pod
         fields = (
             "pod_id", "identity", "certificate", "evicted", "name", "version", "address", "connected", "state", "epoch",
             "applied_revision", "applied_at",
-            "started_at", "first_seen_at", "last_heartbeat_at", "nack_revision", "nack_problem", "open_exchanges",
-            "spool_records", "requests_total", "refusals_total",
+            "started_at", "first_seen_at", "last_heartbeat_at", "nack_revision", "nack_problem",
+            "not_understood", "not_understood_count", "not_understood_since", "refused_keys",
+            "open_exchanges", "spool_records", "requests_total", "refusals_total",
         )  # fmt: skip
         read_only_fields = fields
+
+    def get_not_understood_since(self, pod: Pod) -> datetime | None:
+        return pod.not_understood_since if pod.not_understood_count else None
 
 
 class EvictIn(StrictSerializer):
@@ -43,7 +62,7 @@ class PodReachOut(serializers.Serializer[Any]):
     reach = serializers.ChoiceField([(reach.value, reach.value) for reach in queries.Reach])
     after_s = serializers.FloatField(allow_null=True, help_text="From commit to the pod's acknowledgement. Seconds.")
     fails_closed_at = serializers.DateTimeField(allow_null=True)
-    problem = serializers.CharField(source="pod.nack_problem")
+    problem = serializers.CharField(help_text="Why it refuses the revision, or what of it it does not understand.")
 
 
 class ConvergenceOut(serializers.Serializer[Any]):

@@ -19,7 +19,7 @@ from django.db.models.functions import Coalesce
 from controlplane.changes.models import ResourceKind
 from controlplane.environment import environment
 from controlplane.fleet.catalogue import Ref
-from controlplane.fleet.compile_budget import bare_budget, budget, budgets
+from controlplane.fleet.compile_budget import bare_budget, budget, budget_cover, budgets
 from controlplane.keys.models import KeySecret, KeyState, ModelAlias, VirtualKey
 from controlplane.providers.credentials import credential_of
 from controlplane.providers.models import PriceList, Provider
@@ -61,12 +61,13 @@ def compile_some(revisions: Mapping[Ref, int]) -> dict[Ref, bytes]:
 
 @dataclass(frozen=True)
 class Source:
-    """One kind: its rows, what a row becomes, and what it becomes when that fails."""
+    """One kind: its rows, what a row becomes, and what it becomes when that fails; of a rule, whom it binds."""
 
     kind: int
     rows: Callable[[], QuerySet[Any]]
     compile: Callable[[Any], wire.Resource]
     restricted: Callable[[Any], wire.Resource | None]  # None: as if it were not there
+    cover: Callable[[Any], wire.Cover] | None = None  # None: it is no rule
 
     def compiled(self, rows: QuerySet[Any], revisions: Mapping[Ref, int]) -> Iterator[tuple[Ref, bytes]]:
         for row in rows.iterator(ROWS_AT_A_TIME):
@@ -75,6 +76,8 @@ class Source:
             if resource is None:
                 continue
             resource.revision = revisions.get(ref, 0)
+            if self.cover is not None:
+                resource.cover.CopyFrom(self.cover(row))
             # Deterministic, so that every replica and every pod gets the same digest.
             yield ref, resource.SerializeToString(deterministic=True)
 
@@ -299,5 +302,5 @@ SOURCES = {
     ResourceKind.PRICE_LIST: Source(
         wire.RESOURCE_KIND_PRICE_LIST, PriceList.objects.all, _price_list, _bare_price_list
     ),
-    ResourceKind.BUDGET: Source(wire.RESOURCE_KIND_BUDGET, budgets, budget, bare_budget),
+    ResourceKind.BUDGET: Source(wire.RESOURCE_KIND_BUDGET, budgets, budget, bare_budget, budget_cover),
 }

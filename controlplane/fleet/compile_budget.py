@@ -37,6 +37,12 @@ def budget(row: Any) -> wire.Resource:
     return resource
 
 
+def budget_cover(row: Budget) -> wire.Cover:
+    """Whom it binds, for pods that do not understand the budget."""
+    scope = wire.Cover.Scope(kind=row.scope_kind, id=row.scope_id)
+    return wire.Cover(organization_id=row.organization_id, scopes=[scope])
+
+
 def bare_budget(row: Budget) -> wire.Resource:
     """Narrowed to nothing, never more than its limit: what cannot be understood refuses too much, not too little."""
     return wire.Resource(

@@ -41,6 +41,14 @@ class Pod(models.Model):
         default=0, help_text="0: it refused nothing since its last applied revision."
     )
     nack_problem = models.CharField(max_length=500, blank=True)
+    not_understood = models.JSONField(
+        default=list, help_text="What of the configuration it does not understand, the first of it: kind, id, problem."
+    )
+    not_understood_count = models.BigIntegerField(
+        null=True, help_text="How much that is. Null: the pod does not say, and ignores what it does not understand."
+    )
+    not_understood_since = models.DateTimeField(null=True, help_text="Means nothing while it understands everything.")
+    refused_keys = models.BigIntegerField(default=0, help_text="That are covered by what it does not understand.")
     open_exchanges = models.BigIntegerField(default=0)
     spool_records = models.BigIntegerField(default=0)
     requests_total = models.BigIntegerField(default=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -19,6 +20,12 @@ from controlplane.tenancy.models import Organization
 DEFAULT_BOUND_S = 45  # after how long without news a pod refuses, unless the organization chose a longer one
 
 SILENT_AFTER = timedelta(seconds=15)  # three heartbeats
+NAMED = 3  # pods, in one sentence
+# What pods hold that do not say what they do not understand; they ignore other kinds.
+KNOWN_TO_ALL = frozenset(
+    {"organization", "project", "principal", "virtual_key", "provider", "model_alias", "price_list", "budget"}
+)
+
 ACKS_KEPT = timedelta(hours=1)  # pods times changes: for longer than anybody watches a change go live
 
 
@@ -28,6 +35,8 @@ class Reach(StrEnum):
     LIVE = "live"
     WAITING = "waiting"  # connected, and has not answered yet
     REFUSED = "refused"  # it cannot apply it, and says why
+    NOT_UNDERSTOOD = "not_understood"  # it has it, does not understand it, and refuses what it covers
+    TOO_OLD = "too_old"  # it is from before pods did that: it ignores a kind that it does not know
     UNREACHABLE = "unreachable"  # it may still serve what it knew, until it fails closed
     FAILED_CLOSED = "failed_closed"  # cut off for so long that it refuses everything
 
@@ -41,6 +50,16 @@ class PodReach:
     reach: Reach
     after_s: float | None
     fails_closed_at: datetime | None
+
+    @property
+    def problem(self) -> str:
+        """What the pod said about it."""
+        if self.reach is not Reach.NOT_UNDERSTOOD:
+            return self.pod.nack_problem
+        return "; ".join(dict.fromkeys(f"{item['kind']}: {item['problem']}" for item in self.pod.not_understood))
+
+
+_SETTLED = frozenset({Reach.LIVE, Reach.FAILED_CLOSED, Reach.NOT_UNDERSTOOD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +80,23 @@ class Convergence:
 
     @property
     def settled(self) -> bool:
-        return all(pod.reach in (Reach.LIVE, Reach.FAILED_CLOSED) for pod in self.pods)
+        return all(pod.reach in _SETTLED for pod in self.pods)
 
     def __str__(self) -> str:
         if not self.pods:
             return "no pod is connected"
         text = f"live on {self.live} of {len(self.pods)} pod{'s' if len(self.pods) != 1 else ''}"
-        return text if self.slowest_s is None else f"{text}, slowest {self.slowest_s:.1f} s"
+        if self.slowest_s is not None:
+            text += f", slowest {self.slowest_s:.1f} s"
+        return text + self._without_understanding()
+
+    def _without_understanding(self) -> str:
+        names = [str(pod.pod) for pod in self.pods if pod.reach is Reach.NOT_UNDERSTOOD]
+        if not names:
+            return ""
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        do, refuse = ("do", "refuse") if len(names) > 1 else ("does", "refuses")
+        return f"; {', '.join(names[:NAMED])}{more} {do} not understand it and {refuse} what it covers"
 
 
 def with_evictions(pods: QuerySet[Pod]) -> QuerySet[Any]:
@@ -79,6 +108,7 @@ def convergence(revision: int) -> Convergence:
     """Of a committed revision, over every pod that could have served since."""
     now, bound = timezone.now(), timedelta(seconds=_bound_s(revision))
     committed_at = ConfigChange.objects.filter(revision=revision).values_list("committed_at", flat=True).first()
+    touched = set(ConfigChange.objects.filter(revision=revision).values_list("kind", "resource_id"))
     acked = _first_acks(revision, committed_at or now)
     epoch = changes.head().epoch
     present = Pod.objects.exclude(state=PodState.GONE).filter(last_heartbeat_at__gte=(committed_at or now) - bound)
@@ -86,12 +116,22 @@ def convergence(revision: int) -> Convergence:
     for pod in present.order_by("name", "pod_id"):
         if pod.epoch == epoch and pod.applied_revision >= revision:
             known = committed_at is not None and committed_at > now - ACKS_KEPT and pod.first_seen_at <= committed_at
-            timed = known and pod.pod_id in acked
+            reach = _with_it(pod, touched)
+            timed = known and pod.pod_id in acked and reach is Reach.LIVE
             after = (acked[pod.pod_id] - committed_at).total_seconds() if timed and committed_at else None
-            pods.append(PodReach(pod, Reach.LIVE, after, None))
+            pods.append(PodReach(pod, reach, after, None))
         else:
             pods.append(_behind(pod, committed_at or now, now, bound))
     return Convergence(revision, committed_at, tuple(pods))
+
+
+def _with_it(pod: Pod, touched: Collection[tuple[str, str]]) -> Reach:
+    """How a pod stands to a revision that it has applied."""
+    if pod.not_understood_count is None:
+        return Reach.LIVE if all(kind in KNOWN_TO_ALL for kind, _ in touched) else Reach.TOO_OLD
+    told = {(item["kind"], item["id"]) for item in pod.not_understood}
+    unknown = pod.not_understood_count > len(told) or not told.isdisjoint(touched)
+    return Reach.NOT_UNDERSTOOD if unknown else Reach.LIVE
 
 
 def _bound_s(revision: int) -> int:

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 ACKS_KEPT = 20_000
 PODS_KEPT = 20_000
+ITEMS_KEPT = 20  # of what a pod does not understand
 PROMPT_S = 0.05  # how soon an acknowledgement is to be seen
 BURST_S = 0.5  # while they go on coming, for so long at most they are gathered for one write
 LEISURE_S = 1.0
@@ -89,6 +90,10 @@ class Roster:
             requests_total=_bounded(status.requests_total),
             refusals_total=_bounded(status.refusals_total),
         )
+        if status.HasField("not_understood"):
+            entry.changes.update(
+                _not_understood(status.not_understood), refused_keys=_bounded(status.not_understood.keys)
+            )
         if status.state in STATES:
             entry.changes["state"] = entry.state = status.state
         self._note(entry, prompt=False)
@@ -99,6 +104,8 @@ class Roster:
             last_heartbeat_at=now, epoch=epoch, applied_revision=ack.revision, applied_at=now,
             nack_revision=0, nack_problem="",
         )  # fmt: skip
+        if ack.HasField("not_understood"):
+            entry.changes.update(_not_understood(ack.not_understood))
         self._acks.append((entry.pod_id, ack.revision, now, _bounded(ack.apply_ms)))
         self._note(entry, prompt=True)
 
@@ -175,6 +182,24 @@ class Roster:
         self._something.set()
         if prompt:
             self._prompt.set()
+
+
+def _not_understood(said: wire.NotUnderstood) -> dict[str, Any]:
+    """What the pod does not understand; it goes on not understanding since when it began to (`roster_rows`)."""
+    items = [
+        {"kind": _kind(item.kind), "id": printable(item.id)[:64], "problem": printable(item.problem)[:200]}
+        for item in said.items[:ITEMS_KEPT]
+    ]
+    return {
+        "not_understood": items,
+        "not_understood_count": _bounded(said.count),
+        "not_understood_since": timezone.now(),
+    }
+
+
+def _kind(number: int) -> str:
+    known = wire.ResourceKind.DESCRIPTOR.values_by_number.get(number)
+    return known.name.removeprefix("RESOURCE_KIND_").lower() if known is not None else f"kind {number}"
 
 
 def printable(text: str) -> str:

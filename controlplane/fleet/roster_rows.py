@@ -18,7 +18,8 @@ from controlplane.fleet.models import Pod, PodAck
 # What a Watch may say after its Hello.
 SAID = (
     "last_heartbeat_at", "connected", "state", "epoch", "applied_revision", "applied_at", "nack_revision",
-    "nack_problem", "open_exchanges", "spool_records", "requests_total", "refusals_total",
+    "nack_problem", "not_understood", "not_understood_count", "not_understood_since", "refused_keys",
+    "open_exchanges", "spool_records", "requests_total", "refusals_total",
 )  # fmt: skip
 _FROM_HELLO = [
     "identity", "certificate", "session_id", "stream_id", "watch", "name", "version", "address", "started_at",
@@ -65,7 +66,11 @@ def _update(said: Sequence[Said]) -> None:
     names = ("pod_id", "stream_id", *SAID)
     column = {name: _typed(Pod, name, f"said.column{number}") for number, name in enumerate(names, 1)}
     table = connection.ops.quote_name(Pod._meta.db_table)
-    changes = ", ".join(f"{name} = COALESCE({column[name]}, {table}.{name})" for name in SAID)
+    said_now = {name: f"COALESCE({column[name]}, {table}.{name})" for name in SAID}
+    goes_on = f"{column['not_understood_count']} > 0 AND {table}.not_understood_count > 0"
+    since = said_now["not_understood_since"]
+    said_now["not_understood_since"] = f"CASE WHEN {goes_on} THEN {table}.not_understood_since ELSE {since} END"
+    changes = ", ".join(f"{name} = {value}" for name, value in said_now.items())
     whose = f"{table}.pod_id = {column['pod_id']} AND {table}.stream_id = {column['stream_id']}"
     rows = [(one.pod_id, one.stream_id, *(_stored(Pod, name, one.changes.get(name)) for name in SAID)) for one in said]
     with connection.cursor() as cursor:

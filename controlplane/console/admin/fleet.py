@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import BooleanField, QuerySet, Value
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
@@ -18,7 +18,7 @@ from controlplane.console.base import ReadOnlyAdmin
 from controlplane.console.cells import NOTHING, ago, mono
 from controlplane.console.decorators import button, display
 from controlplane.console.pages import ask
-from controlplane.console.pod_words import pod_pill, with_successors
+from controlplane.console.pod_words import misunderstanding, pod_pill, with_successors
 from controlplane.console.site import site
 from controlplane.console.wording import age, count
 from controlplane.fleet import actions
@@ -47,7 +47,8 @@ class PodAdmin(ReadOnlyAdmin):
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return with_successors(Pod.objects.all())
+        operator = Value(actor_of(request).operator, output_field=BooleanField())
+        return with_successors(Pod.objects.annotate(for_operator=operator))
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         head = queries.head()
@@ -132,10 +133,12 @@ class PodAdmin(ReadOnlyAdmin):
         return count(row.requests_total)
 
     @display(description="Problem")
-    def shown_problem(self, row: Pod) -> str:
-        if not row.nack_revision:
-            return NOTHING
-        return format_html('<span class="gw-bad">Refuses revision {}: {}</span>', row.nack_revision, row.nack_problem)
+    def shown_problem(self, row: Any) -> str:
+        if row.nack_revision:
+            said = f"Refuses revision {row.nack_revision}: {row.nack_problem}"
+        else:
+            said = misunderstanding(row, timezone.now(), with_ids=row.for_operator)
+        return format_html('<span class="gw-bad">{}</span>', said) if said else NOTHING
 
 
 site.register(Pod, PodAdmin)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -16,7 +17,7 @@ from controlplane.changes import queries
 from controlplane.changes.models import AuditEvent, ConfigChange
 from controlplane.fleet.models import Eviction, PodAck
 from controlplane.providers.models import Provider
-from controlplane.tenancy.models import Organization, Principal
+from controlplane.tenancy.models import Organization, Principal, Role
 from tests.controlplane import factories as make
 from tests.controlplane.console.world import pod, record, tenant, world
 
@@ -235,6 +236,47 @@ def test_the_page_of_a_key_and_the_api_tell_the_same_of_a_change(admin: Client):
     told = admin.get(f"/api/v1/fleet/pods/convergence/{page['revision']}").json()
     assert (page["done"], told["settled"]) == (False, False)
     assert [line["state"] for line in page["pods"]] == [line["reach"] for line in told["pods"]] == ["unreachable"]
+
+
+def test_a_pod_that_is_too_old_for_a_rule_stands_out_with_what_it_is_and_since_when(admin: Client):
+    since = timezone.now() - timedelta(minutes=3)
+    item = {"kind": "budget", "id": "bud_1", "problem": "scope <galaxy> is unknown"}
+    row = pod(not_understood=[item], not_understood_count=3, not_understood_since=since, refused_keys=1200)
+    for page in (reverse("admin:fleet_pod_changelist"), reverse("admin:fleet_pod_change", args=[row.pk])):
+        shown = text(admin.get(page))
+        assert "Too old" in shown
+        assert (
+            "Too old for budget bud_1 (scope &lt;galaxy&gt; is unknown) and 2 more since 3 min ago: "
+            "it refuses 1,200 keys, and what would go there. Upgrade the pod."
+        ) in shown
+    pod(name="ancient", applied_at=timezone.now())
+    shown = text(admin.get(reverse("admin:fleet_pod_changelist")))
+    assert shown.count("It does not say what it does not understand, and ignores that. Upgrade the pod.") == 1
+    viewer, _ = make.member(make.organization(), Role.VIEWER)
+    client = Client()
+    client.force_login(User.objects.get(pk=viewer.id))
+    shown = text(client.get(reverse("admin:fleet_pod_changelist")))
+    assert "Too old for budget (scope &lt;galaxy&gt; is unknown) and 2 more" in shown
+    assert "bud_1" not in shown
+
+
+def test_the_page_of_a_change_says_which_pods_do_not_understand_it(admin: Client):
+    key = make.key()
+    admin.post(reverse("admin:keys_virtualkey_revoke", args=[key.pk]), {"streams": "cut"})
+    head = queries.head()
+    item = {"kind": "virtual_key", "id": key.pk, "problem": "it needs 'key.networks'"}
+    common = {"epoch": head.epoch, "applied_revision": head.revision}
+    pod(name="new", not_understood_count=0, **common)
+    pod(name="old", not_understood_count=1, not_understood=[item], **common)
+    told = admin.get(reverse("admin:keys_virtualkey_live_json", args=[key.pk])).json()
+    assert told["summary"] == "Live on 1 of 2 pods; old does not understand it and refuses what it covers"
+    assert told["done"] is True
+    [line] = [line for line in told["pods"] if line["name"] == "old"]
+    assert line["state"] == "does not understand it"
+    assert line["remark"] == (
+        "It is older than this change and refuses what that covers (virtual_key: it needs 'key.networks'). "
+        "Upgrade the pod."
+    )
 
 
 def test_what_a_pod_cannot_apply_stands_out(admin: Client):

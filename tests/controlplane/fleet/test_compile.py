@@ -258,3 +258,35 @@ def test_a_principal_names_its_groups() -> None:
     person = factories.principal()
     groups = [factories.group(person.organization, person) for _ in range(2)]
     assert list(compiled(ResourceKind.PRINCIPAL, person.pk).group_ids) == sorted(group.pk for group in groups)
+
+
+NO_RULES = {
+    *(ResourceKind.ORGANIZATION, ResourceKind.PROJECT, ResourceKind.PRINCIPAL, ResourceKind.VIRTUAL_KEY),
+    *(ResourceKind.PROVIDER, ResourceKind.MODEL_ALIAS, ResourceKind.PRICE_LIST),
+}
+
+
+def enveloped(kind: ResourceKind, id: str) -> wire.Resource:
+    ref = ref_of(kind, id)
+    return wire.Resource.FromString(compiler.compile_some({ref: 7})[ref])
+
+
+def test_every_rule_says_whom_it_binds_for_pods_that_do_not_understand_it() -> None:
+    """Whoever adds a kind of rule gives its `Source` a cover; what restricts nobody is listed above."""
+    assert {kind for kind, source in compiler.SOURCES.items() if source.cover is None} == NO_RULES
+
+
+SCOPES = ("organization", "team", "project", "principal", "key", "group")
+
+
+@pytest.mark.parametrize("of", [getattr(factories, name) for name in SCOPES], ids=SCOPES)
+def test_the_cover_of_a_budget_is_its_scope_also_when_the_budget_cannot_be_understood(of: Any) -> None:
+    scope = of()
+    budget = factories.budget(scope)
+    expected = wire.Cover(
+        organization_id=budget.organization_id, scopes=[wire.Cover.Scope(kind=budget.scope_kind, id=scope.pk)]
+    )
+    assert enveloped(ResourceKind.BUDGET, budget.pk).cover == expected
+    overwrite("budgets_budget", budget.pk, window="eon")
+    assert enveloped(ResourceKind.BUDGET, budget.pk).cover == expected
+    assert not enveloped(ResourceKind.ORGANIZATION, budget.organization_id).HasField("cover")

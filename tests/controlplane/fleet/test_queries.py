@@ -127,3 +127,46 @@ def test_the_past_is_pruned() -> None:
     assert tasks.prune() == 3
     assert [row.name for row in Pod.objects.all()] == ["here"]
     assert [ack.revision for ack in PodAck.objects.all()] == [2]
+
+
+def item(kind: str, id: str) -> dict[str, str]:
+    return {"kind": kind, "id": id, "problem": "scope 'galaxy' is unknown"}
+
+
+def test_a_pod_that_does_not_understand_a_change_is_not_counted_as_having_it_live() -> None:
+    budget = factories.budget()
+    revision = Revision.objects.get().value
+    committed(10)
+    pod("new", applied_revision=revision, not_understood_count=0)
+    pod("old", applied_revision=revision, not_understood_count=1, not_understood=[item("budget", budget.pk)])
+    pod("other", applied_revision=revision, not_understood_count=1, not_understood=[item("budget", "bud_else")])
+    found = convergence(revision)
+    assert reaches(found) == {"new": Reach.LIVE, "old": Reach.NOT_UNDERSTOOD, "other": Reach.LIVE}
+    assert str(found) == "live on 2 of 3 pods; old does not understand it and refuses what it covers"
+    assert {row.pod.name: row.problem for row in found.pods}["old"] == "budget: scope 'galaxy' is unknown"
+    assert found.settled
+
+
+def test_a_pod_that_names_only_a_part_of_what_it_does_not_understand_is_not_believed_about_the_rest() -> None:
+    factories.budget()
+    revision = Revision.objects.get().value
+    committed(10)
+    many = [item("budget", f"bud_{number}") for number in range(20)]
+    for name in ("a", "b", "c", "d"):
+        pod(name, applied_revision=revision, not_understood_count=21, not_understood=many)
+    found = convergence(revision)
+    assert set(reaches(found).values()) == {Reach.NOT_UNDERSTOOD}
+    assert str(found) == "live on 0 of 4 pods; a, b, c and 1 more do not understand it and refuse what it covers"
+
+
+def test_a_pod_from_before_this_agreement_has_the_kinds_of_its_time_live_and_no_others() -> None:
+    factories.budget()
+    revision = Revision.objects.get().value
+    committed(10)
+    pod("ancient", applied_revision=revision)
+    pod("present", applied_revision=revision, not_understood_count=0)
+    assert set(reaches(convergence(revision)).values()) == {Reach.LIVE}
+    ConfigChange.objects.filter(revision=revision).update(kind="policy")
+    found = convergence(revision)
+    assert reaches(found) == {"ancient": Reach.TOO_OLD, "present": Reach.LIVE}
+    assert not found.settled

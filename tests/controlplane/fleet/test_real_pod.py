@@ -9,15 +9,18 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from controlplane.budgets.models import Budget
+from controlplane.changes.change_set import change_set
 from controlplane.changes.models import Revision
 from controlplane.fleet.models import Pod
-from controlplane.fleet.queries import convergence
+from controlplane.fleet.queries import Convergence, convergence
 from controlplane.keys import actions as keys
 from controlplane.usage.ingest import book
 from controlplane.usage.models import UsageRecord as Booked
 from dataplane.core.authenticate import authenticate
 from dataplane.core.errors import Refusal
 from dataplane.core.keys import digest
+from dataplane.core.secret import Secret
 from dataplane.core.usage import RecordStatus, Usage, UsageClass, UsageRecord, UsageSource
 from dataplane.link.channel import Backoff, Connector
 from dataplane.link.replica import Replica
@@ -119,6 +122,48 @@ def test_a_disabled_key_drains_and_an_enabled_one_works_again() -> None:
             await do(keys.enable, key, by=SYSTEM)
             await pod.level()
             authenticate(pod.watch.snapshot, token.reveal(), pod.watch.peppers, 1_795_000_000_000)
+
+    asyncio.run(scenario())
+
+
+def moved(budget: Budget, timezone: str) -> None:
+    """To a time zone that an action would not let in, if this machine does not know it."""
+    with change_set(SYSTEM):
+        budget.timezone = timezone
+        budget.save()
+
+
+def test_a_rule_that_a_pod_does_not_understand_is_live_nowhere_until_the_pod_does() -> None:
+    async def scenario() -> None:
+        key, token = await do(factories.key_and_token)
+        _, another = await do(factories.key_and_token)
+        budget = await do(factories.budget, key, window="day")
+        async with fleet() as server, linked(server.port) as pod:
+
+            def refused(said: Secret) -> str:
+                """By which resource, as the holder of the key is told."""
+                try:
+                    authenticate(pod.watch.snapshot, said.reveal(), pod.watch.peppers, 1_795_000_000_000)
+                except Refusal as refusal:
+                    return f"{refusal.code} {refusal.meta.get('id')}"
+                return ""
+
+            async def told(words: str) -> Convergence:
+                await pod.level()
+                async with asyncio.timeout(PATIENCE_S):
+                    while words not in str(found := await do(convergence, pod.watch.snapshot.revision)):
+                        await server.roster.flush()
+                return found  # type: ignore[no-any-return]
+
+            await told("live on 1 of 1 pod")
+            assert (refused(token), refused(another)) == ("", "")
+            await do(moved, budget, "Mars/Olympus")
+            found = await told("live on 0 of 1 pod; pod-1 does not understand it and refuses what it covers")
+            assert found.pods[0].problem == "budget: time zone 'Mars/Olympus' is unknown"
+            assert (refused(token), refused(another)) == (f"rule_not_understood {budget.pk}", "")
+            await do(moved, budget, "Europe/Berlin")
+            await told("live on 1 of 1 pod")
+            assert (refused(token), refused(another)) == ("", "")
 
     asyncio.run(scenario())
 

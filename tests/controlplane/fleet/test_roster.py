@@ -160,3 +160,65 @@ def test_what_is_kept_for_a_database_that_is_away_is_bounded(monkeypatch: pytest
         assert await do(Pod.objects.count) == 10
 
     asyncio.run(scenario())
+
+
+def not_understood(*ids: str, keys: int = 0, count: int | None = None) -> wire.NotUnderstood:
+    items = [wire.NotUnderstood.Item(kind=wire.RESOURCE_KIND_BUDGET, id=id, problem="scope unknown") for id in ids]
+    return wire.NotUnderstood(items=items, count=len(ids) if count is None else count, keys=keys)
+
+
+def test_what_a_pod_does_not_understand_is_kept_with_since_when_however_often_it_says_so_and_to_whom() -> None:
+    async def scenario() -> None:
+        here, there = Roster(), Roster()
+        entry = here.hello(hello(watch=1), "")
+        here.ack(entry, "e", wire.Ack(revision=1))
+        await here.flush()
+        silent = await stored()
+        assert (silent.not_understood_count, silent.not_understood, silent.not_understood_since) == (None, [], None)
+        here.ack(entry, "e", wire.Ack(revision=2, not_understood=not_understood()))
+        await here.flush()
+        assert (await stored()).not_understood_count == 0
+        here.ack(entry, "e", wire.Ack(revision=3, not_understood=not_understood("bud_1")))
+        await here.flush()
+        began = await stored()
+        assert began.not_understood == [{"kind": "budget", "id": "bud_1", "problem": "scope unknown"}]
+        assert (began.not_understood_count, began.refused_keys) == (1, 0)
+        status = wire.PodStatus(state="ready", not_understood=not_understood("bud_1", "bud_2", keys=7))
+        again = there.hello(hello(watch=2), "")
+        there.heartbeat(again, status)
+        await there.flush()
+        there.heartbeat(again, wire.PodStatus(state="ready"))
+        await there.flush()
+        goes_on = await stored()
+        assert (goes_on.not_understood_count, goes_on.refused_keys) == (2, 7)
+        assert goes_on.not_understood_since == began.not_understood_since
+        there.heartbeat(again, wire.PodStatus(state="ready", not_understood=not_understood()))
+        await there.flush()
+        over = await stored()
+        assert (over.not_understood, over.not_understood_count, over.refused_keys) == ([], 0, 0)
+        there.ack(again, "e", wire.Ack(revision=9, not_understood=not_understood("bud_1")))
+        await there.flush()
+        new, old = (await stored()).not_understood_since, began.not_understood_since
+        assert new is not None
+        assert old is not None
+        assert new > old
+
+    asyncio.run(scenario())
+
+
+def test_what_a_pod_says_of_it_is_bounded_and_printable_and_may_be_of_a_kind_that_nobody_knows() -> None:
+    async def scenario() -> None:
+        roster = Roster()
+        said = not_understood(*(f"bud_{number}" for number in range(50)), count=-5)
+        said.items[0].kind = 99  # type: ignore[assignment]
+        said.items[0].id, said.items[0].problem = "x" * 500, "a\0b\n" * 500
+        entry = roster.hello(hello(), "")
+        roster.ack(entry, "e", wire.Ack(revision=1, not_understood=said))
+        await roster.flush()
+        row = await stored()
+        assert (len(row.not_understood), row.not_understood_count) == (20, 0)
+        first = row.not_understood[0]
+        assert (first["kind"], len(first["id"]), len(first["problem"])) == ("kind 99", 64, 200)
+        assert first["problem"].isprintable()
+
+    asyncio.run(scenario())

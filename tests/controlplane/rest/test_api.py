@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime, timedelta
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from controlplane.changes.models import AuditEvent
 from controlplane.keys.models import KeyState, VirtualKey
@@ -340,6 +342,22 @@ def test_the_fleet_says_how_far_a_revision_has_got(api: Api):
     assert head["settled"] is False
     assert head["pods"][0]["reach"] in ("waiting", "refused")
     assert api.get(f"fleet/pods/{row.pod_id}").status_code == 200
+
+
+def test_the_fleet_says_which_pods_are_too_old_for_what_and_ids_to_operators_only(api: Api):
+    since = timezone.now() - timedelta(minutes=3)
+    item = {"kind": "budget", "id": "bud_1", "problem": "scope 'galaxy' is unknown"}
+    row = pod(not_understood=[item], not_understood_count=4, not_understood_since=since, refused_keys=12)
+    shown = api.get(f"fleet/pods/{row.pod_id}").json()
+    assert (shown["not_understood_count"], shown["refused_keys"]) == (4, 12)
+    assert datetime.fromisoformat(shown["not_understood_since"]) == since
+    assert shown["not_understood"] == [item | {"id": ""}]
+    client = Client()
+    client.force_login(make.user(is_superuser=True))
+    assert client.get(f"/api/v1/fleet/pods/{row.pod_id}").json()["not_understood"] == [item]
+    again = pod(not_understood_count=0, not_understood_since=since)
+    assert api.get(f"fleet/pods/{again.pod_id}").json()["not_understood_since"] is None
+    assert api.get(f"fleet/pods/{pod().pod_id}").json()["not_understood_count"] is None
 
 
 def test_the_fleet_is_closed_to_members_of_a_team(organization: Organization):
