@@ -15,7 +15,6 @@ from dataplane.core.rows import NotUnderstood, Principal, ScopeKind, VirtualKey
 RETRY_AFTER_S: Final = 5  # for another pod to be met
 _NAME: Final = 80  # characters of a name that a terminal has room for
 
-
 Principals = Mapping[str, Principal]
 
 
@@ -54,9 +53,6 @@ class Covered:
             organization_id: [(_SCOPES_OF[kind], kinds[kind]) for kind in _SCOPES_OF if kind in kinds]
             for organization_id, kinds in found.items()
         }
-
-    def __bool__(self) -> bool:
-        return self._everybody is not None or bool(self._scopes)
 
     def over(self, key: VirtualKey, principals: Principals) -> NotUnderstood | None:
         """What covers the key and is not understood; the broadest, of several."""

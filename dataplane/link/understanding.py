@@ -45,8 +45,8 @@ def doubt(resource: pb.Resource, row: Understood | None, sent: bytes) -> NotUnde
     """None for what is understood. `row`: what could be read of it; `sent`: its bytes."""
     unknown_words = _UNKNOWN_WORDS.get(type(row))
     problems = list(unknown_words(resource)) if unknown_words is not None else []
-    if needs := resource.needs:
-        problems += [f"it needs '{printable(need)}'" for need in needs if need not in KNOWN_NEEDS]
+    if needs := [need for need in resource.needs if need not in KNOWN_NEEDS]:
+        problems += [f"it needs '{printable(need)}'" for need in needs]
     if not problems:
         return None
     kind_name = str(resource.WhichOneof("resource"))
@@ -57,7 +57,7 @@ def doubt(resource: pb.Resource, row: Understood | None, sent: bytes) -> NotUnde
     else:
         kind, id = KIND_NUMBERS[type(row)], row.id
         organization_id = row.id if kind == pb.RESOURCE_KIND_ORGANIZATION else organization_of(row)
-        covers, everybody = _covered_by_itself(kind, id, organization_id, bool(resource.needs))
+        covers, everybody = _covered_by_itself(kind, id, organization_id, bool(needs))
     if resource.HasField("cover"):
         covers, owner = _covers(resource.cover), resource.cover.organization_id
         organization_id = owner if row is None else organization_id or owner
@@ -86,10 +86,10 @@ def told(snapshot: Snapshot, *, with_keys: bool = False) -> pb.NotUnderstood:
 
 
 def _covers(cover: pb.Cover) -> tuple[Scope, ...]:
-    """A scope of an unknown kind may be wider than those beside it: the whole organization."""
+    """A scope that says nothing to this version may be wider than those beside it: the whole organization."""
     if not cover.organization_id:
         return ()
-    if not cover.scopes or any(scope.kind not in _SCOPES for scope in cover.scopes):
+    if not cover.scopes or any(scope.kind not in _SCOPES or not scope.id for scope in cover.scopes):
         return ((ScopeKind.ORGANIZATION, cover.organization_id),)
     return tuple((_SCOPES[scope.kind], scope.id) for scope in cover.scopes)
 

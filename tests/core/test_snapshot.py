@@ -25,6 +25,7 @@ from dataplane.core.snapshot import (
     Snapshot,
     VirtualKey,
 )
+from dataplane.core.understanding import NOBODY
 from tests.core import build
 from tests.core.budget_world import budget
 
@@ -447,5 +448,5 @@ def test_members_of_a_group_are_refused_as_they_come_and_go():
 
 def test_a_snapshot_that_is_understood_whole_asks_nothing_of_its_scopes():
     snapshot = build.snapshot(*MANY)
-    assert snapshot._covered is snapshot.apply(2, [replace(build.key(), revision=2)])._covered
-    assert not snapshot._covered
+    assert snapshot._covered is NOBODY
+    assert snapshot.apply(2, [build.key(revision=2), build.organization(revision=2)])._covered is NOBODY

@@ -151,8 +151,8 @@ def test_an_unknown_kind_covers_whom_its_cover_names():
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("scopes", [(), (("galaxy", "g"),), (("team", "team_1"), ("galaxy", "g"))])
-def test_a_cover_without_scopes_or_with_an_unknown_one_is_the_whole_organization(scopes):
+@pytest.mark.parametrize("scopes", [(), (("galaxy", "g"),), (("team", "team_1"), ("galaxy", "g")), (("team", ""),)])
+def test_a_cover_without_scopes_or_with_one_that_says_nothing_is_the_whole_organization(scopes):
     assert covers(FromTheFuture("pol_1", cover=cover(*scopes)).resource()) == (ORGANIZATION, False)
 
 
