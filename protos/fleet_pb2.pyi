@@ -2158,6 +2158,7 @@ class UsageRecord(_message.Message):
     ACCOUNTS_FIELD_NUMBER: _builtins.int
     RESERVED_NANO_FIELD_NUMBER: _builtins.int
     HOLD_SESSION_FIELD_NUMBER: _builtins.int
+    PROVIDER_ERROR_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     attempt: _builtins.int
     """0 for the first"""
@@ -2186,7 +2187,7 @@ class UsageRecord(_message.Message):
     outcome: _builtins.str
     """ok | provider_error | refused | client_gone | cut | failed"""
     refusal_code: _builtins.str
-    """outcome refused or cut"""
+    """where we said no; with outcome provider_error: its provider refused the organization's credential"""
     http_status: _builtins.int
     """sent to the client; 0 when nothing was"""
     source: Global___UsageSource.ValueType
@@ -2222,6 +2223,8 @@ class UsageRecord(_message.Message):
     """ADMITTED: held on each of them, what it is charged if its end is never seen"""
     hold_session: _builtins.str
     """whose leases it was held on; empty: on nobody's"""
+    provider_error: _builtins.str
+    """why the provider refused the organization's credential, in its words without secrets"""
     @_builtins.property
     def units(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """usage class → count"""
@@ -2286,10 +2289,11 @@ class UsageRecord(_message.Message):
         accounts: _abc.Iterable[Global___AccountRef] | None = ...,
         reserved_nano: _builtins.int = ...,
         hold_session: _builtins.str = ...,
+        provider_error: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "attempt", b"attempt", "client", b"client", "client_version", b"client_version", "cost_nano", b"cost_nano", "dialect", b"dialect", "duration_ms", b"duration_ms", "end_user_id", b"end_user_id", "ended_at_ms", b"ended_at_ms", "estimated_input_tokens", b"estimated_input_tokens", "events", b"events", "fingerprint", b"fingerprint", "first_byte_ms", b"first_byte_ms", "geo", b"geo", "hold_session", b"hold_session", "http_status", b"http_status", "key_id", b"key_id", "metadata", b"metadata", "model", b"model", "model_reported", b"model_reported", "model_requested", b"model_requested", "operation", b"operation", "organization_id", b"organization_id", "outcome", b"outcome", "parent_span_id", b"parent_span_id", "price_version", b"price_version", "priced", b"priced", "principal_id", b"principal_id", "project_id", b"project_id", "provider_id", b"provider_id", "provider_kind", b"provider_kind", "provider_request_id", b"provider_request_id", "raw_usage", b"raw_usage", "refusal_code", b"refusal_code", "request_bytes", b"request_bytes", "request_id", b"request_id", "reserved_nano", b"reserved_nano", "response_bytes", b"response_bytes", "revision", b"revision", "service_tier", b"service_tier", "session", b"session", "source", b"source", "span_id", b"span_id", "speed", b"speed", "started_at_ms", b"started_at_ms", "status", b"status", "streaming", b"streaming", "tags", b"tags", "team_id", b"team_id", "trace_id", b"trace_id", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "attempt", b"attempt", "client", b"client", "client_version", b"client_version", "cost_nano", b"cost_nano", "dialect", b"dialect", "duration_ms", b"duration_ms", "end_user_id", b"end_user_id", "ended_at_ms", b"ended_at_ms", "estimated_input_tokens", b"estimated_input_tokens", "events", b"events", "fingerprint", b"fingerprint", "first_byte_ms", b"first_byte_ms", "geo", b"geo", "hold_session", b"hold_session", "http_status", b"http_status", "key_id", b"key_id", "metadata", b"metadata", "model", b"model", "model_reported", b"model_reported", "model_requested", b"model_requested", "operation", b"operation", "organization_id", b"organization_id", "outcome", b"outcome", "parent_span_id", b"parent_span_id", "price_version", b"price_version", "priced", b"priced", "principal_id", b"principal_id", "project_id", b"project_id", "provider_error", b"provider_error", "provider_id", b"provider_id", "provider_kind", b"provider_kind", "provider_request_id", b"provider_request_id", "raw_usage", b"raw_usage", "refusal_code", b"refusal_code", "request_bytes", b"request_bytes", "request_id", b"request_id", "reserved_nano", b"reserved_nano", "response_bytes", b"response_bytes", "revision", b"revision", "service_tier", b"service_tier", "session", b"session", "source", b"source", "span_id", b"span_id", "speed", b"speed", "started_at_ms", b"started_at_ms", "status", b"status", "streaming", b"streaming", "tags", b"tags", "team_id", b"team_id", "trace_id", b"trace_id", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -80,6 +80,8 @@ def _fill(row: AlertRule, fields: Mapping[str, Any]) -> None:
     row.channels = _channels(row.organization_id, row.channels)
     if row.window and row.window not in WINDOWS:
         raise ValidationError({"window": f"is one of: {', '.join(WINDOWS)}; or empty for any"})
+    if row.kind == RuleKind.PROVIDER_REFUSED and row.scope_id:
+        raise ValidationError({"scope_id": "is empty here: the rule watches every provider of the organization"})
     if row.kind != RuleKind.BUDGET_THRESHOLD:
         for name, nothing in _OF_BUDGETS.items():
             setattr(row, name, nothing)

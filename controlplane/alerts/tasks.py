@@ -12,7 +12,7 @@ from django.utils import timezone
 from controlplane.celery import ring
 
 SCHEDULE: dict[str, dict[str, Any]] = {
-    "alerts: budgets, and what is due": {"task": "alerts.sweep", "schedule": timedelta(seconds=10)},
+    "alerts: budgets, providers, and what is due": {"task": "alerts.sweep", "schedule": timedelta(seconds=10)},
     "alerts: spend velocity": {"task": "alerts.watch_spend", "schedule": timedelta(minutes=5)},
     "alerts: unpriced models and lost usage": {"task": "alerts.watch_usage", "schedule": timedelta(minutes=1)},
     "alerts: forget what is past its retention": {"task": "alerts.forget_old", "schedule": timedelta(hours=6)},
@@ -23,13 +23,15 @@ BY_HAND_S = 60.0  # how long a sweep delivers by itself when no worker hears the
 
 @shared_task(name="alerts.sweep")
 def sweep() -> int:
-    """Evaluate budgets, end what is over, and see to it that everything due is delivered. How many were due."""
-    from controlplane.alerts import budget_watch, raising
+    """Evaluate budgets and providers, end what is over, see to it that everything due is delivered. How many were."""
+    from controlplane.alerts import budget_watch, provider_watch, raising
     from controlplane.alerts.deliver import due
 
     now = timezone.now()
     budget_watch.look(now)
     budget_watch.end_fallen(now)
+    provider_watch.look(now)
+    provider_watch.end_mended()
     raising.end_over(now)
     waiting = due(timezone.now(), DUE_AT_A_TIME)
     deadline = time.monotonic() + BY_HAND_S

@@ -1,4 +1,6 @@
-"""Who wants to know at once that spending has crossed a threshold. The layers above register; the books ring."""
+"""Who wants to know at once that spending has crossed a threshold, or that a provider's state has changed. The layers
+above register; the books ring, and the ledger does.
+"""
 
 from __future__ import annotations
 

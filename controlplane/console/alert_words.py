@@ -48,6 +48,8 @@ def sentence(rule: AlertRule) -> str:
             return f"Somebody's last hour costs more than {factor} times the usual and {floor}{only}"
         case RuleKind.UNPRICED_MODEL:
             return f"A model without a price is used{only}"
+        case RuleKind.PROVIDER_REFUSED:
+            return "A provider refuses the organization's credential or account"
         case RuleKind.LOST_USAGE:
             return "Usage records are lost or cannot be applied"
 

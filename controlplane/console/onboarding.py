@@ -120,10 +120,12 @@ def _provider_step(form: _Links, organization: Organization | None, provider: Pr
         "Add a provider and test it", "An upstream account with the organization's own credential.", provider,
         Verb.PROVIDER_CHANGE, "providers_provider", {"organization": organization},
     )  # fmt: skip
-    if provider is None or provider.last_test_ok or used:
+    if provider is None or ((provider.last_test_ok or used) and provider.refused_since is None):
         return step
-    detail = f"{provider.name} is there; " + (
-        "its last test failed." if provider.last_test_ok is False else "test that its credential works."
-    )
+    if provider.refused_since is not None:
+        said = f"it refuses the credential: {provider.last_error}"
+    else:
+        said = "its last test failed." if provider.last_test_ok is False else "test that its credential works."
+    detail = f"{provider.name} is there; {said}"
     url = reverse("admin:providers_provider_test", args=[provider.pk])
     return Step(step.title, detail, False, url if may_somewhere(form.request, Verb.PROVIDER_TEST) else "", "Test it")

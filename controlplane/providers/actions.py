@@ -113,6 +113,7 @@ def update_provider(provider: Provider, *, by: Actor, credential: Secret | None 
         _fill(provider, fields)
         if credential is not None:
             credentials.put(provider, credential)
+            columns += provider.mended(timezone.now())
         elif _origin(provider.base_url) != _origin(before):
             raise ValidationError(
                 {"credential": f"the stored one is for {before}; enter the credential of the new address with it"}
@@ -139,7 +140,8 @@ def test_provider(provider: Provider, *, by: Actor) -> Outcome:
     provider.last_test_ok = outcome.ok
     provider.last_test_message = outcome.message[:500]
     provider.last_test_ms = outcome.elapsed_ms
-    provider.save(update_fields=["last_test_at", "last_test_ok", "last_test_message", "last_test_ms"])
+    mended = provider.mended(provider.last_test_at) if outcome.ok else ()
+    provider.save(update_fields=["last_test_at", "last_test_ok", "last_test_message", "last_test_ms", *mended])
     with change_set(by) as change:
         change.say("provider.tested", provider, ok=outcome.ok, message=outcome.message)
     return outcome

@@ -40,7 +40,8 @@ class ProviderOut(serializers.ModelSerializer[Provider]):
         fields = (
             "id", "organization_id", "name", "kind", "base_url", "enabled", "priority", "models", "api_version",
             "deployments", "unpriced", "price_provider", "credential_last4", "credential_fingerprint", "last_test_at",
-            "last_test_ok", "last_test_message", "last_test_ms", "created_at", "updated_at",
+            "last_test_ok", "last_test_message", "last_test_ms", "refused_since", "last_error", "last_error_at",
+            "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields = fields
 

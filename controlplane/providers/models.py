@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import ClassVar
 
 from django.db import models
@@ -15,6 +16,8 @@ from controlplane.changes.models import ResourceKind
 from controlplane.tenancy.models import Organization
 from controlplane.tenancy.scope import Scope
 from dataplane.core.snapshot import ProviderKind, Unpriced
+
+LONGEST_ERROR = 320  # characters: a status, and as much of the words as pods keep
 
 
 def provider_id() -> str:
@@ -33,7 +36,12 @@ class Provider(ConfigModel):
     """An upstream account: kind, endpoint, sealed credential."""
 
     scope: ClassVar[Scope] = Scope(organization="organization_id")
-    observed = frozenset({"last_test_at", "last_test_ok", "last_test_message", "last_test_ms"})
+    observed = frozenset(
+        {
+            *("last_test_at", "last_test_ok", "last_test_message", "last_test_ms"),
+            *("refused_since", "last_error", "last_error_at", "mended_at"),
+        }
+    )
 
     id = models.CharField(primary_key=True, max_length=40, default=provider_id, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="providers")
@@ -62,6 +70,19 @@ class Provider(ConfigModel):
     last_test_ok = models.BooleanField(null=True, blank=True, editable=False)
     last_test_message = models.CharField(max_length=500, blank=True, editable=False)
     last_test_ms = models.PositiveIntegerField(null=True, blank=True, editable=False)
+    refused_since = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="When it began to refuse the organization's credential or account; null: it does not.",
+    )
+    last_error = models.CharField(
+        max_length=LONGEST_ERROR, blank=True, editable=False, help_text="In the provider's words, without secrets."
+    )
+    last_error_at = models.DateTimeField(null=True, blank=True, editable=False)
+    mended_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="What was refused before then says nothing any more."
+    )
     # Last, since it hides Django's module of the same name from here on.
     models = models.JSONField(
         default=list, blank=True, help_text="Patterns of the models it serves; empty: its kind's own names."
@@ -72,6 +93,11 @@ class Provider(ConfigModel):
 
     def __str__(self) -> str:
         return self.name
+
+    def mended(self, at: datetime) -> tuple[str, ...]:
+        """It serves again, or is asked with another credential. The columns to save."""
+        self.refused_since, self.last_error, self.last_error_at, self.mended_at = None, "", None, at
+        return ("refused_since", "last_error", "last_error_at", "mended_at")
 
     def touches(self) -> Iterable[Touch]:
         return (Touch(ResourceKind.PROVIDER, self.pk, self.organization_id),)

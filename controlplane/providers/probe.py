@@ -37,7 +37,7 @@ def probe(provider: Provider) -> Outcome:
         return outcome(False, "The stored credential cannot be read; enter it again.")
     except gate.Unreachable as error:
         return outcome(False, str(error))
-    return outcome(*_verdict(status, url))
+    return outcome(*_verdict(status, url, ProviderKind(provider.kind)))
 
 
 def _status(provider: Provider, url: ssrf.BaseUrl, credential: str) -> int:
@@ -51,11 +51,15 @@ def _status(provider: Provider, url: ssrf.BaseUrl, credential: str) -> int:
     return gate.call("GET", url, path=f"/{path}", query=query, headers=headers).status
 
 
-def _verdict(status: int, url: ssrf.BaseUrl) -> tuple[bool, str]:
+def _verdict(status: int, url: ssrf.BaseUrl, kind: ProviderKind) -> tuple[bool, str]:
     if status == 200:
         return True, "The provider answers and accepts the credential."
     if status == 401:
         return False, "The provider refuses the credential (401): it is wrong, revoked, or belongs to another provider."
+    if status == 400 and kind is ProviderKind.GEMINI:
+        return False, "The provider refuses the request (400): nearly always, the API key is wrong or has expired."
+    if status == 402:
+        return False, "The provider knows the credential, but its account cannot pay (402): settle it there."
     if status == 403:
         return False, "The provider knows the credential but refuses it (403): check its permissions and region."
     if status == 404:

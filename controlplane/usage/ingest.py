@@ -18,6 +18,7 @@ from controlplane.budgets.charges import settle, words_about
 from controlplane.budgets.months import month_of
 from controlplane.changes.ids import new_id
 from controlplane.usage.models import DeadLetter, RecordState, ReportSession, UsageRecord
+from controlplane.usage.provider_state import notice
 from controlplane.usage.records import Unfit, content_of, row_from, set_units
 from controlplane.usage.sequence import Received
 from controlplane.usage.settle import cost_of
@@ -114,7 +115,8 @@ def _book(rows: Sequence[UsageRecord]) -> None:
     # Not ours: the attempt was known before, or another replica was quicker.
     known = [row for row in folded if stored.get((row.request_id, row.attempt)) != row.pk]
     ours = [row for row in folded if stored.get((row.request_id, row.attempt)) == row.pk]
-    costs = [cost_of(row) for row in ours if row.state == RecordState.FINAL]
+    ended = [row for row in ours if row.state == RecordState.FINAL]
+    costs = [cost_of(row) for row in ended]
     finals = {
         stored[row.request_id, row.attempt]: row
         for row in known
@@ -127,6 +129,7 @@ def _book(rows: Sequence[UsageRecord]) -> None:
     )
     for row in waiting.order_by("request_id", "attempt"):
         final = finals[row.pk]
+        ended.append(final)
         if not final.accounts:
             final.accounts, final.hold_session = row.accounts, row.hold_session
         if row.state == RecordState.ADMITTED:
@@ -136,6 +139,7 @@ def _book(rows: Sequence[UsageRecord]) -> None:
             correct(row, final)
             costs.append(cost_of(final, correction=words_about(row.request_id, row.attempt)))
     settle(costs)
+    notice(ended)
 
 
 def grown(holds: Sequence[LiveHold]) -> list[LiveHold]:

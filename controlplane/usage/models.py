@@ -97,6 +97,9 @@ class UsageRecord(models.Model):
     hold_session = models.CharField(max_length=64, blank=True, help_text="Whose leases it was held on.")
     resettled = models.IntegerField(default=0, help_text="0, or which correction of its price this row is.")
 
+    # Not a column: what a record said of its provider, on its way to the provider's row.
+    provider_error: str = ""
+
     class Meta:
         constraints = [
             models.UniqueConstraint(

@@ -92,6 +92,7 @@ def row_from(record: wire.UsageRecord, session_id: str, now: datetime) -> UsageR
         setattr(row, name, _number(name, getattr(record, name)))
     if state is RecordState.ADMITTED:
         row.outcome = ""
+    row.provider_error = _clean(record.provider_error)
     set_units(row, _units(record.units))
     return row
 

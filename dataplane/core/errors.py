@@ -37,6 +37,7 @@ class Code(StrEnum):
     UNPRICED_MODEL = "unpriced_model"
     RATE_LIMITED = "rate_limited"
     PROVIDER_ERROR = "provider_error"
+    PROVIDER_CREDENTIAL_REFUSED = "provider_credential_refused"
     UPSTREAM_TIMEOUT = "upstream_timeout"
     CONFIGURATION_STALE = "configuration_stale"
     NO_CONFIGURATION = "no_configuration"
@@ -121,6 +122,13 @@ CATALOGUE: Mapping[Code, Entry] = MappingProxyType(
         Code.RATE_LIMITED: Entry(429, True, "Too many requests in a short time.", "wait; an admin: the key's limits"),
         Code.PROVIDER_ERROR: Entry(
             502, True, "The provider could not be reached or broke off before answering.", "wait; the platform team"
+        ),
+        Code.PROVIDER_CREDENTIAL_REFUSED: Entry(
+            502,
+            False,
+            "The provider refused the organization's own credential, or its account cannot pay. The key is fine. "
+            "Clients that try a 502 again without a word get 400.",
+            "an admin: the provider's credential or account",
         ),
         Code.UPSTREAM_TIMEOUT: Entry(
             504, True, "The provider did not answer in time.", "wait; the platform team: timeouts"

@@ -72,6 +72,17 @@ def unroutable(
     )
 
 
+def credential_refused(view: OrganizationView, provider: Provider, *, unpaid: bool) -> Refusal:
+    """The provider will not serve the organization: its credential was refused, or the account behind it cannot pay."""
+    why = ", since its account cannot pay" if unpaid else ""
+    return Refusal(
+        Code.PROVIDER_CREDENTIAL_REFUSED,
+        f"the organization's key for '{_clean(provider.name)}' was refused{why}; ask {who_can_help(view)} to mend it "
+        "(your own key is fine)",
+        meta={"provider": provider.name, "reason": "payment" if unpaid else "credential"},
+    )
+
+
 def no_provider(view: OrganizationView, dialect: str) -> Refusal:
     return Refusal(
         Code.NO_PROVIDER_CONFIGURED,

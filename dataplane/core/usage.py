@@ -100,7 +100,7 @@ class RecordStatus(StrEnum):
 
 class Outcome(StrEnum):
     OK = "ok"
-    PROVIDER_ERROR = "provider_error"  # the provider answered with an error, forwarded verbatim
+    PROVIDER_ERROR = "provider_error"  # the provider answered with an error, forwarded unless it is about our account
     REFUSED = "refused"  # by us, before the provider was reached
     CLIENT_GONE = "client_gone"
     CUT = "cut"  # by us, after the first byte
@@ -154,6 +154,7 @@ class UsageRecord:
     response_bytes: int = 0
     events: int = 0
     provider_request_id: str = ""
+    provider_error: str = ""  # why it refused the organization's credential, in its own words without any secret
     tags: tuple[str, ...] = ()
     metadata: str = ""
     end_user_id: str = ""

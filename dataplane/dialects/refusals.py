@@ -24,6 +24,13 @@ _JSON = ("content-type", "application/json")
 _KEY_CODES = frozenset({Code.MISSING_API_KEY, Code.INVALID_API_KEY})
 _MODEL_CODES = frozenset({Code.MODEL_NOT_ALLOWED, Code.MODEL_NOT_RECOGNIZED})
 _FORBIDDEN = frozenset({Code.UNPRICED_MODEL})
+# They try a 502 again, ten times or for minutes and without showing it, whatever its headers say; a 400 they stop on.
+_STOP_AT_400 = frozenset(
+    {
+        *(clients.CODEX, clients.GEMINI_CLI, clients.OPENCODE, clients.QWEN_CODE),
+        *(clients.OPENAI_PYTHON, clients.OPENAI_JS, clients.AI_SDK, clients.LITELLM),
+    }
+)
 
 # What Codex stops on at once, showing the header's words; a 402 it tries six times.
 CODEX_LIMIT: Final = "usage_limit_reached"
@@ -68,7 +75,7 @@ _GOOGLE_STATUSES: Mapping[int, str] = {
 
 def anthropic_refusal(refusal: Refusal, client: Client, request_id: str) -> ErrorResponse:
     # Claude Code hides the text of a 404, so an unknown model is a 403 here
-    status = 403 if refusal.code in _MODEL_CODES else refusal.status
+    status = 403 if refusal.code in _MODEL_CODES else _status(refusal, client)
     if client.name == clients.LITELLM and status in (402, 403):
         status = 400  # Aider, which speaks this dialect through it, tries a 402 or 403 eight times
     body = {"type": "error", "error": anthropic_error(refusal, status), **_named(refusal, client, request_id)}
@@ -107,7 +114,7 @@ def openai_error(refusal: Refusal, status: int, code: str) -> dict[str, object]:
 
 
 def gemini_refusal(refusal: Refusal, client: Client, request_id: str) -> ErrorResponse:
-    status = 404 if refusal.code in _MODEL_CODES else refusal.status
+    status = 404 if refusal.code in _MODEL_CODES else _status(refusal, client)
     body = {"error": gemini_error(refusal, status, _named(refusal, client, request_id))}
     return ErrorResponse(status, _headers(refusal), msgspec.json.encode(body))
 
@@ -154,14 +161,20 @@ def _openai_shape(refusal: Refusal, client: Client) -> tuple[int, str]:
             return 429, own
         if refusal.code in _FORBIDDEN:
             return 403, "inference_hook_denied"  # the one 403 that it takes as final
-        if refusal.status == 400:
+        if _status(refusal, client) == 400:
             return 400, "invalid_prompt"  # else it prints the raw body
         if refusal.status >= 500:
             return 503, "server_is_overloaded"  # 5 requests instead of 30
         return refusal.status, own
     if refusal.code in _FORBIDDEN and client.name == clients.OPENAI_PYTHON:
         return 400, own  # Aider tries a 403 eight times
-    return (404 if refusal.code in _MODEL_CODES else refusal.status), own
+    return (404 if refusal.code in _MODEL_CODES else _status(refusal, client)), own
+
+
+def _status(refusal: Refusal, client: Client) -> int:
+    """Where a table of its own does not say otherwise."""
+    final = refusal.code is Code.PROVIDER_CREDENTIAL_REFUSED and client.name in _STOP_AT_400
+    return 400 if final else refusal.status
 
 
 def _epoch(said: object) -> int:

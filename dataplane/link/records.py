@@ -87,6 +87,7 @@ def _field(name: str) -> Numbers:
 _ID_FIELDS: Final = "".join(f"{_heads(name).tag.decode('latin-1')}%c%s" for name in _IDS)
 _ID_LENGTH: Final = 127
 _METADATA, _END_USER, _PROVIDER_REQUEST, _RAW_USAGE = map(_heads, (*_SELDOM, "provider_request_id", "raw_usage"))
+_PROVIDER_ERROR: Final = _heads("provider_error")
 _REQUEST_BYTES, _ESTIMATED_INPUT = _field("request_bytes"), _field("estimated_input_tokens")
 _RESERVED: Final = _field("reserved_nano")
 _FIELDS_IN_THE_END: Final = tuple(map(_field, _NUMBERS_IN_THE_END))
@@ -171,6 +172,8 @@ def _end(record: UsageRecord) -> bytes:
         parts.append(_text(_RAW_USAGE, usage.raw))
     if record.provider_request_id:
         parts.append(_text(_PROVIDER_REQUEST, record.provider_request_id))
+    if record.provider_error:
+        parts.append(_text(_PROVIDER_ERROR, record.provider_error))
     return b"".join(parts)
 
 

@@ -55,6 +55,11 @@ _SECRET_NAMES: Final = re.compile(rb"api-?key|authorization|cookie|secret|creden
 _QUERY_CREDENTIALS: Final = frozenset({"key", "access_token", "api_key"})
 _QUERY: Final = re.compile(r"[!$-~]*", re.ASCII)  # printable, without space, `"` and `#`
 
+# So much of a credential in a row is told by no accident; providers show the first or last four characters.
+_PART: Final = 6
+_WORD: Final = re.compile(r"[^\s\"'<>(),;]+")
+_MASKED: Final = re.compile(r"[*•…]|\.\.\.")
+
 # Below this a configured credential is a placeholder ("none", "ollama") and may well be part of an innocent value.
 _TELLING_LENGTH: Final = 8
 
@@ -99,6 +104,20 @@ def response_fields(fields: Iterable[Field], credential: bytes) -> list[Field]:
         needle = credential.lower()
         return _holding_no(needle, passing) if needle in text else passing
     return [pair for pair in passing if pair[1] != credential] if credential else passing
+
+
+def without_credential(text: str, credential: bytes) -> str:
+    """What a provider says of a credential, without any word that repeats a part of it, masked or not. For short texts:
+    each place of each word is looked up."""
+    secret = credential.decode("latin-1").lower()
+    return _WORD.sub(lambda found: "[redacted]" if _repeats(found[0], secret) else found[0], text)
+
+
+def _repeats(word: str, secret: str) -> bool:
+    word = word.lower().rstrip(".:")
+    if _MASKED.search(word) or word == secret:
+        return True
+    return any(word[at : at + _PART] in secret for at in range(len(word) - _PART + 1))
 
 
 def query_parameters(query: str, replaced: frozenset[str]) -> str:

@@ -60,6 +60,7 @@ async def attempt(
     exchange.others_turn()
     response = await pod.upstreams.ask(to.destination, method, head, body, exchange.asking)
     exchange.our_turn()
+    exchange.answered(response)
     return response
 
 

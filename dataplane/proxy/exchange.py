@@ -25,6 +25,7 @@ from dataplane.proxy.framing import Length
 from dataplane.proxy.http1 import Field
 from dataplane.proxy.identity import mint
 from dataplane.proxy.pod import Pod
+from dataplane.proxy.refused import Judge, Refused
 from dataplane.proxy.relay import Relay, chunked_to_client
 from dataplane.proxy.reservation import UNHELD, Money, Reservation
 from dataplane.proxy.server import ClientConnection, Waiting
@@ -146,6 +147,10 @@ class Exchange:
         self._asked = True
         self.connection.wait_for(_FIRST_BYTE)
 
+    def answered(self, response: Response) -> None:
+        """The head of the provider's answer is there."""
+        self.record.provider_request_id = _their_id(response)
+
     def unanswered(self) -> None:
         """The provider took no request, or broke off before it answered: nothing is owed."""
         self._asked = False
@@ -176,10 +181,18 @@ class Exchange:
             self._http_status, [(name.encode(), value.encode()) for name, value in rendered.headers], rendered.body
         )
 
-    async def relay(self, response: Response, fields: Sequence[Field], meter: Meter) -> None:
+    def refused(self, refused: Refused, *, answer: bool) -> None:
+        """The provider refuses the organization itself: nothing is owed, and the client hears it from us."""
+        self.record.provider_error = refused.words
+        self._asked = False
+        if answer:
+            self.refuse(refused.refusal, Outcome.PROVIDER_ERROR)
+
+    async def relay(
+        self, response: Response, fields: Sequence[Field], meter: Meter, judge: Judge | None = None
+    ) -> None:
         """Pass the provider's answer on. Returns when it has ended, however."""
         self._http_status = status = response.head.status
-        self.record.provider_request_id = _their_id(response)
         self._enter(_RELAYING)
         self._bill.meter = meter
         http10 = self.head.http10
@@ -197,6 +210,7 @@ class Exchange:
             self._last_words,
             chunked=chunked,
             listen_bytes=self.pod.limits.body_bytes,
+            judge=judge,
         )
         if self.money is not UNHELD:
             relay.also(self.money.follow(meter, self.envelope.name))

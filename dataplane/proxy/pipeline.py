@@ -4,7 +4,7 @@
     read           the dialect scans the body once
     plan           model → provider and its name for the model
     hold           money is set aside at every budget above the key, or Refusal naming the budget
-    attempt        admitted in the journal, then sent
+    attempt        admitted in the journal, then sent; what refuses the organization itself is said in our words
     relay          bytes to the client, at its pace; a meter listens, the hold is extended or the stream ends
     settle         cost from the provider's own figures; exactly one record, written before the answer's last byte
 
@@ -16,8 +16,11 @@ from __future__ import annotations
 import asyncio
 
 from dataplane.core.errors import Code, Refusal
+from dataplane.core.routing import Candidate
+from dataplane.core.snapshot import Snapshot, VirtualKey
 from dataplane.core.usage import Outcome
 from dataplane.dialects.dialect import Operation
+from dataplane.dialects.registry import Route
 from dataplane.providers.upstream import response_headers
 from dataplane.proxy import admission, answers
 from dataplane.proxy.attempt import attempt
@@ -28,8 +31,9 @@ from dataplane.proxy.framing import ProtocolError
 from dataplane.proxy.hold import hold
 from dataplane.proxy.pod import Pod
 from dataplane.proxy.reading import read
+from dataplane.proxy.refused import SUSPECT, Judge, refused_by
 from dataplane.proxy.server import ClientConnection
-from dataplane.proxy.upstream import UpstreamFailure, UpstreamTimeout
+from dataplane.proxy.upstream import Response, UpstreamFailure, UpstreamTimeout
 from dataplane.telemetry import logs
 
 
@@ -68,15 +72,33 @@ async def live(exchange: Exchange, pod: Pod) -> None:
         return
     request.forget_body()
     exchange.hold_body(0)
+    head, judge = response.head, None
+    if head.status in SUSPECT and await _refused(exchange, response, _judge(route, snapshot, key, candidate)):
+        return
 
     # relay, which settles
-    head = response.head
     streaming = head.first.get(b"content-type", b"").lower().startswith(b"text/event-stream")
     meter = exchange.meter
     if streaming is not request.facts.stream:  # not what was asked for
         meter = route.dialect.meter(route.operation, streaming=streaming, facts=request.facts)
+    if streaming and head.status == 200:
+        judge = _judge(route, snapshot, key, candidate)
     fields = [*response_headers(candidate.provider, head.fields), *exchange.money.fields(exchange.client.name)]
-    await exchange.relay(response, fields, meter)
+    await exchange.relay(response, fields, meter, judge)
+
+
+def _judge(route: Route, snapshot: Snapshot, key: VirtualKey, candidate: Candidate) -> Judge:
+    return Judge(route.dialect.name, candidate, snapshot.view(key.organization_id))
+
+
+async def _refused(exchange: Exchange, response: Response, judge: Judge) -> bool:
+    """Whether the provider refuses the organization itself; then the exchange has ended."""
+    exchange.others_turn()
+    refused = await refused_by(judge, response)
+    exchange.our_turn()
+    if refused is not None:
+        exchange.refused(refused, answer=True)
+    return refused is not None
 
 
 async def serve(exchange: Exchange, pod: Pod) -> None:

@@ -14,9 +14,11 @@ from typing import Protocol
 from dataplane.core.errors import Code, Refusal
 from dataplane.core.usage import Outcome
 from dataplane.dialects.dialect import Meter
+from dataplane.dialects.opening import EVENTS, Opening
 from dataplane.proxy import framing
 from dataplane.proxy.codings import Decoder, Malformed, TooLarge
 from dataplane.proxy.framing import Length
+from dataplane.proxy.refused import Judge, Refused
 from dataplane.proxy.server import ClientConnection, Waiting
 from dataplane.proxy.upstream import Response, UpstreamFailure
 
@@ -34,9 +36,14 @@ class Account(Protocol):
         """The last word on this answer; further calls change nothing."""
         ...
 
+    def refused(self, refused: Refused, *, answer: bool) -> None:
+        """The provider refuses the organization: nothing is owed. `answer`: nothing has left, so say it by HTTP."""
+        ...
+
 
 class Relay:
-    """One answer on its way. `head`: the client's, encoded; `last_words`: a refusal as events of the stream."""
+    """One answer on its way. `head`: the client's, encoded; `last_words`: a refusal as events of the stream; `judge`:
+    of a stream, hears the errors that it may begin with."""
 
     def __init__(
         self,
@@ -49,6 +56,7 @@ class Relay:
         *,
         chunked: bool,
         listen_bytes: int,
+        judge: Judge | None = None,
     ) -> None:
         self.client = client
         self.response = response
@@ -71,6 +79,9 @@ class Relay:
         if coding and (coding := coding.strip().lower()) not in (b"", b"identity"):
             self._open_ended = False
             self._listen = _listen_through(coding, meter, listen_bytes)
+            judge = None
+        self._judge = judge
+        self._opening = Opening() if judge is not None else None
 
     def also(self, heard: Callable[[], None]) -> None:
         """Call this after every read, once the meter has heard it and before the client gets it."""
@@ -112,11 +123,17 @@ class Relay:
             return
         if self._sentence is not None and not done:
             wire, body = b"", _to_the_events_end(body)
+        if self._opening is not None:
+            opened = self._open(self._opening, wire, body, done)
+            if opened is None:
+                return
+            wire, body = opened
+        elif body:
+            self._listen(body)
         if body:
             if not self.body_bytes:
                 self._account.first_byte()
             self.body_bytes += len(body)
-            self._listen(body)
         client.mark += 1
         if done:
             self._meter.close()
@@ -135,11 +152,46 @@ class Relay:
             if not self._meter.mid_event:
                 self._end_with(*self._sentence)
         else:
-            self._flows = self._chunked and self.body_bytes > 0
+            self._flows = self._chunked and self.body_bytes > 0 and self._opening is None
 
     def broken(self, failure: UpstreamFailure) -> None:
         if not self._ended:
             self._end_with(*self._sentence or (Refusal(Code.PROVIDER_ERROR, str(failure)), Outcome.FAILED))
+
+    def _open(self, opening: Opening, wire: bytes, body: bytes, done: bool) -> tuple[bytes, bytes] | None:
+        """Of what came, what may pass, heard. None: the stream began with a refusal of the organization and is over."""
+        passing, came = b"", body
+        while True:
+            piece, event = opening.feed(came, last=done)
+            came = b""
+            if piece:
+                passing += piece
+                self._listen(piece)
+            meter = self._meter
+            if meter.produced or meter.events >= EVENTS or meter.complete:
+                self._opening = None
+                event += opening.rest()
+            elif event and self._judge is not None and (refused := self._judge.event(event)) is not None:
+                self._refuse(refused, passing)
+                return None
+            if not event:
+                return wire if passing == body else b"", passing
+            passing += event
+            self._listen(event)
+            if self._opening is None:
+                return b"", passing
+
+    def _refuse(self, refused: Refused, passing: bytes) -> None:
+        if not self._head:
+            self._account.refused(refused, answer=False)
+            self._write(framing.chunk(passing) if self._chunked else passing)
+            self._end_with(refused.refusal, Outcome.PROVIDER_ERROR)
+            return
+        self.response.abort()
+        self._head = b""
+        self._account.refused(refused, answer=True)
+        self.clean = True
+        self._end()
 
     # from the client
 

@@ -82,6 +82,13 @@ class Response:
         if self._failure is not None:
             self.broken(self._failure)
 
+    def put_back(self, pieces: list[tuple[bytes, bytes, bool]]) -> None:
+        """What a sink took without wanting it: the next one gets it."""
+        self.sink = None
+        self._early = [*pieces, *self._early]
+        self._early_bytes += sum([len(body) for _, body, _ in pieces])
+        self.resume()
+
     def pause(self) -> None:
         self._connection.pause(self)
 

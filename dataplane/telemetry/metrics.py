@@ -51,7 +51,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One line of the catalogue. `labels` maps a label to the values that it may have."""
+    """One line of the catalogue. `labels` maps a label to the values that it may have, or to CONFIGURED."""
 
     name: str
     kind: Kind
@@ -59,6 +59,10 @@ class Metric:
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     buckets: tuple[float, ...] = ()
 
+
+# The values of a label that the configuration chose, not a client: the first so many that come are told apart.
+CONFIGURED: Final[tuple[str, ...]] = ()
+MOST_CONFIGURED: Final = 256
 
 _DIALECT: Final = {"dialect": tuple(DialectName)}
 _PROVIDER: Final = {"provider_kind": tuple(ProviderKind)}
@@ -71,6 +75,11 @@ CATALOGUE: Final = (
     Metric("tokens_total", Kind.COUNTER, "Units used at providers.", {**_PROVIDER, "class": tuple(UsageClass)}),
     Metric("cost_dollars_total", Kind.COUNTER, "Cost of what was used, by the price list.", _PROVIDER),
     Metric("unpriced_total", Kind.COUNTER, "Exchanges with usage that no price list covered.", _PROVIDER),
+    Metric(
+        "provider_refusals_total", Kind.COUNTER,
+        "Requests that a provider would not serve since it refused the organization's credential or account.",
+        {**_PROVIDER, "provider": CONFIGURED},
+    ),
     Metric("request_duration_seconds", Kind.HISTOGRAM, "First byte in to last byte out.", _DIALECT, EXCHANGE_S),
     Metric("first_byte_seconds", Kind.HISTOGRAM, "First byte in to the answer's first byte.", _DIALECT, ANSWER_S),
     Metric("overhead_seconds", Kind.HISTOGRAM, "The pod's own time in an exchange.", {}, OVERHEAD_S),
@@ -139,12 +148,24 @@ Labels = tuple[str, ...]
 REMEMBERED: Final = 4096
 
 
+class _FirstSeen:
+    """A set that takes in what it is asked for until it is full."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def __contains__(self, value: str) -> bool:
+        if value and len(self._seen) < MOST_CONFIGURED:
+            self._seen.add(value)
+        return value in self._seen
+
+
 class _Family:
     """One metric by label values. `bounded` is a combination as it is counted: unknown values share "other"."""
 
     def __init__(self, metric: Metric) -> None:
         self.metric = metric
-        self._allowed = [frozenset(values) for values in metric.labels.values()]
+        self._allowed = [frozenset(values) if values else _FirstSeen() for values in metric.labels.values()]
         self.known: dict[Labels, Labels] = {}
 
     def bounded(self, labels: Labels) -> Labels:

@@ -10,9 +10,11 @@ from bisect import bisect_left
 from operator import attrgetter
 from typing import Any, Final
 
+from dataplane.core.errors import Code
 from dataplane.core.usage import Outcome, UsageClass, UsageRecord
 from dataplane.telemetry.metrics import ANSWER_S, EXCHANGE_S, OVERHEAD_S, Metrics
 
+REFUSED_BY_PROVIDER: Final = str(Code.PROVIDER_CREDENTIAL_REFUSED)
 MOST_KINDS: Final = 256  # more, and they are told at once: clients may invent names
 
 _OVERHEAD_US: Final = tuple(round(bound * 1e6) for bound in OVERHEAD_S)
@@ -65,6 +67,8 @@ class Tallies:
             if len(self._by_kind) >= MOST_KINDS:
                 self.tell()
             tally = self._by_kind[kind] = _Tally()
+        if record.refusal_code == REFUSED_BY_PROVIDER:
+            self._metrics.count("provider_refusals_total", record.provider_kind, record.provider_id)
         tally.exchanges += 1
         tally.overheads.add(overhead_us)
         tally.durations.add(record.duration_ms)

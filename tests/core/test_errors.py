@@ -16,7 +16,8 @@ def test_a_refusal_says_what_the_catalogue_says(code):
     refusal = Refusal(code, "words")
     assert (refusal.status, refusal.retryable) == (CATALOGUE[code].status, CATALOGUE[code].retryable)
     assert 400 <= refusal.status < 600
-    assert refusal.retryable == (refusal.status in (429, 500, 502, 503, 504))
+    final = code is Code.PROVIDER_CREDENTIAL_REFUSED  # no retry mends it
+    assert refusal.retryable == (refusal.status in (429, 500, 502, 503, 504) and not final)
 
 
 def test_nobody_is_told_to_wait_long_or_in_vain():

@@ -82,6 +82,8 @@ SHAPES: dict[Code, tuple[tuple[int, str], tuple[int, str], tuple[int, str], tupl
         (429, "rate_limit_error"), (429, "rate_limit_error"), (429, "rate_limited"), (429, "RESOURCE_EXHAUSTED")),
     Code.PROVIDER_ERROR: (
         (502, "api_error"), (502, "provider_error"), (503, "server_is_overloaded"), (502, "UNAVAILABLE")),
+    Code.PROVIDER_CREDENTIAL_REFUSED: (
+        (502, "api_error"), (400, "invalid_request_error"), (400, "invalid_prompt"), (400, "INVALID_ARGUMENT")),
     Code.UPSTREAM_TIMEOUT: (
         (504, "timeout_error"), (504, "upstream_timeout"), (503, "server_is_overloaded"), (504, "DEADLINE_EXCEEDED")),
     Code.CONFIGURATION_STALE: (
@@ -185,6 +187,17 @@ def test_a_spent_budget_warns_in_the_header_too():
 def test_aider_takes_a_400_as_final_where_it_would_try_a_403_again():
     assert refuse(CHAT, Code.UNPRICED_MODEL, AIDER).status == 400
     assert refuse(CHAT, Code.UNPRICED_MODEL, OPENCODE).status == 403
+
+
+def test_a_refused_credential_is_a_400_for_whoever_tries_a_502_again_without_a_word():
+    code = Code.PROVIDER_CREDENTIAL_REFUSED
+    stops = ("codex", "gemini_cli", "opencode", "qwen_code", "openai_python", "openai_js", "ai_sdk", "litellm")
+    for dialect in DIALECTS.values():
+        for name in stops:
+            answer = refuse(dialect, code, Client(name, "1", ""))
+            assert (answer.status, WORDS in answer.body.decode()) == (400, True)
+        for client in (CLAUDE, CURL, Client("cursor", "", "")):
+            assert refuse(dialect, code, client).status == 502
 
 
 @pytest.mark.parametrize("code", list(Code))

@@ -226,7 +226,7 @@ def test_interim_answers_are_not_the_answer():
     )
 
 
-@pytest.mark.parametrize("status", ["400 Bad Request", "401 Unauthorized", "429 Too Many Requests", "529 Overloaded"])
+@pytest.mark.parametrize("status", ["400 Bad Request", "403 Forbidden", "429 Too Many Requests", "529 Overloaded"])
 def test_a_providers_error_is_passed_on_word_for_word(status: str):
     words = b'{"type":"error","error":{"type":"overloaded_error","message":"prompt is too long: 250000 tokens"}}'
 

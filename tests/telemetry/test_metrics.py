@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataplane.core.errors import Code
-from dataplane.telemetry.metrics import CATALOGUE, PREFIX, Kind, Metrics, render_table
+from dataplane.telemetry.metrics import CATALOGUE, MOST_CONFIGURED, PREFIX, Kind, Metrics, render_table
 
 
 def lines(metrics: Metrics, name: str) -> list[str]:
@@ -52,6 +52,18 @@ def test_known_values_are_counted_under_their_names():
     metrics.count("requests_total", "openai_chat", "codex", "refused", str(Code.SPOOL_FULL), by=3)
     [line] = lines(metrics, "requests_total")
     assert line.endswith('{client="codex",code="spool_full",dialect="openai_chat",outcome="refused"} 3.0')
+
+
+def test_providers_are_told_apart_up_to_a_bound():
+    metrics = Metrics("1")
+    for number in range(2 * MOST_CONFIGURED):
+        metrics.count("provider_refusals_total", "anthropic", f"prov_{number}")
+    metrics.count("provider_refusals_total", "anthropic", "prov_0")
+    found = lines(metrics, "provider_refusals_total{")
+    assert len(found) == MOST_CONFIGURED + 1
+    assert f'{PREFIX}provider_refusals_total{{provider="prov_0",provider_kind="anthropic"}} 2.0' in found
+    [other] = [line for line in found if 'provider="other"' in line]
+    assert other.endswith(f" {MOST_CONFIGURED}.0")
 
 
 def test_a_gauge_can_ask_at_every_scrape():

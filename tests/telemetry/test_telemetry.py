@@ -379,3 +379,15 @@ def test_a_key_that_a_client_puts_where_it_does_not_belong_leaves_no_trace(canar
     assert everything.count(b"[redacted]") > 2 * len(encoded)
     for form in forms(canary):
         assert form not in everything
+
+
+def test_a_provider_that_refuses_the_organization_is_counted_by_its_id(capfd):
+    metrics = Metrics("1")
+    telemetry = Telemetry(metrics, NoSpans())
+    refused = replace(RECORD, outcome=Outcome.PROVIDER_ERROR, refusal_code="provider_credential_refused")
+    for record in (refused, replace(refused, provider_id="prov_2"), refused, RECORD):
+        telemetry.finished(record, 1)
+    exposed = telemetry.exposition().decode()
+    for provider, count in (("prov_1", 2), ("prov_2", 1)):
+        line = f'provider_refusals_total{{provider="{provider}",provider_kind="anthropic"}} {count}.0'
+        assert f"aigateway_{line}" in exposed

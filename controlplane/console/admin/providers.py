@@ -45,12 +45,14 @@ class ProviderAdmin(ConsoleAdmin):
     )
     fieldsets = (
         (None, {"fields": ("organization", "shown_kind", "name", "base_url", "enabled")}),
-        ("Credential", {"fields": ("shown_credential", "credential")}),
+        ("Credential", {"fields": ("shown_service", "shown_error", "shown_credential", "credential")}),
         ("Last test", {"fields": ("shown_test", "shown_test_message")}),
         SERVING,
         AZURE,
     )
-    readonly_fields = ("shown_kind", "shown_credential", "shown_test", "shown_test_message")
+    readonly_fields = (
+        *("shown_kind", "shown_service", "shown_error", "shown_credential", "shown_test", "shown_test_message"),
+    )
     fixed_fields = ("organization",)
     change_form_before_template = "console/provider_help.html"
     actions_detail = ("test",)
@@ -67,7 +69,19 @@ class ProviderAdmin(ConsoleAdmin):
 
     @display(description="State", ordering="enabled")
     def shown_state(self, row: Provider) -> str:
+        if row.enabled and row.refused_since is not None:
+            return format_html("{} {}", pill("Refuses the credential", BAD), ago(row.refused_since))
         return on_off(row.enabled, "Enabled", "Disabled")
+
+    @display(description="With requests")
+    def shown_service(self, row: Provider) -> str:
+        if row.refused_since is None:
+            return pill("Not refused", PLAIN)
+        return format_html("{} since {}", pill("Refused", BAD), ago(row.refused_since))
+
+    @display(description="Last error")
+    def shown_error(self, row: Provider) -> str:
+        return format_html("{} {}", row.last_error, ago(row.last_error_at)) if row.last_error_at else NOTHING
 
     @display(description="Last test", ordering="last_test_at")
     def shown_test(self, row: Provider) -> str:

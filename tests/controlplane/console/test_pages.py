@@ -97,6 +97,18 @@ def test_an_empty_installation_leads_to_its_first_request_step_by_step(admin: Cl
     assert context(admin.get(reverse("admin:index")))["checklist"].finished
 
 
+def test_a_provider_that_refuses_its_credential_is_a_step_that_is_not_done(admin: Client):
+    made = tenant()
+    record(made)
+    since = timezone.now()
+    Provider.objects.filter(pk=made.provider.pk).update(
+        last_test_ok=True, refused_since=since, last_error="401: no", last_error_at=since
+    )
+    step = context(admin.get(reverse("admin:index")))["checklist"].next
+    assert step.detail == f"{made.provider.name} is there; it refuses the credential: 401: no"
+    assert step.url == reverse("admin:providers_provider_test", args=[made.provider.pk])
+
+
 def test_a_form_that_the_checklist_opened_leads_back_to_it(admin: Client):
     page = reverse("admin:tenancy_organization_add") + "?first=1"
     answer = admin.post(page, {"name": "Acme", "slug": "acme", "freshness_bound_s": "0"})
@@ -144,6 +156,22 @@ def test_a_deleted_alias_is_deleted_by_its_action(admin: Client):
 
 
 # ---- providers ----
+
+
+def test_a_refused_credential_shows_in_the_list_and_on_the_page_with_the_providers_words(admin: Client):
+    row = make.provider()
+    change = reverse("admin:providers_provider_change", args=[row.pk])
+    assert "Not refused" in text(admin.get(change))
+    since = timezone.now() - timedelta(minutes=5)
+    Provider.objects.filter(pk=row.pk).update(
+        refused_since=since, last_error="401: <b>invalid x-api-key</b>", last_error_at=timezone.now()
+    )
+    listed = text(admin.get(reverse("admin:providers_provider_changelist")))
+    assert "Refuses the credential" in listed
+    assert f"{since:%Y-%m-%d %H:%M:%S} UTC" in listed
+    page = text(admin.get(change))
+    assert "401: &lt;b&gt;invalid x-api-key&lt;/b&gt;" in page
+    assert "Refused</span> since" in page
 
 
 def provider_form(**values: str) -> dict[str, str]:

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from django.utils import timezone
 
 from controlplane import environment as env
 from controlplane.changes.models import AuditEvent, ConfigChange
 from controlplane.changes.queries import head
 from controlplane.providers import actions, probe
+from controlplane.providers.models import Provider
 from controlplane.tenancy.models import Role
 from controlplane.tenancy.permissions import Forbidden
 from dataplane.core.secret import Secret
@@ -106,6 +108,7 @@ def test_azure_is_asked_with_its_api_version(db, upstream):
     ("status", "ok", "words"),
     [
         (401, False, "refuses the credential"),
+        (402, False, "cannot pay"),
         (403, False, "permissions"),
         (404, False, "check the base URL"),
         (429, True, "limiting it right now"),
@@ -129,6 +132,29 @@ def test_what_comes_back_is_said_in_words_and_kept(db, upstream, status, ok, wor
     assert not ConfigChange.objects.filter(revision__gt=before).exists()
     event = AuditEvent.objects.latest("pk")
     assert (event.action, event.details["ok"]) == ("provider.tested", ok)
+
+
+@pytest.mark.parametrize(("status", "mended"), [(200, True), (429, True), (401, False), (500, False)])
+def test_a_test_that_passes_ends_a_refusal_and_one_that_fails_does_not(db, upstream, status, mended):
+    row = provider(upstream)
+    since = timezone.now()
+    Provider.objects.filter(pk=row.pk).update(refused_since=since, last_error="401", last_error_at=since)
+    row.refresh_from_db()
+    upstream.status = status
+    actions.test_provider(row, by=SYSTEM)
+    row.refresh_from_db()
+    if mended:
+        assert (row.refused_since, row.last_error, row.last_error_at) == (None, "", None)
+        assert row.mended_at == row.last_test_at
+    else:
+        assert (row.refused_since, row.last_error, row.last_error_at) == (since, "401", since)
+
+
+def test_a_wrong_key_of_gemini_is_a_400_and_said_to_be_the_key(db, upstream):
+    upstream.status = 400
+    outcome = actions.test_provider(provider(upstream, ProviderKind.GEMINI), by=SYSTEM)
+    assert (outcome.ok, "the API key is wrong" in outcome.message) == (False, True)
+    assert "check kind and base URL" in actions.test_provider(provider(upstream), by=SYSTEM).message
 
 
 def test_a_redirect_is_not_followed_and_the_credential_goes_nowhere_else(db, upstream):

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from controlplane.changes.models import AuditEvent
 from controlplane.keys.models import KeyState, VirtualKey
+from controlplane.providers.models import Provider
 from controlplane.rest.models import IdempotentAnswer
 from controlplane.tenancy import actions as tenancy
 from controlplane.tenancy.models import Organization, Role
@@ -399,3 +400,16 @@ def test_the_document_of_the_api_is_served_to_everybody():
     answer = Client().get("/api/v1/openapi.yaml")
     assert answer.status_code == 200
     assert b"/api/v1/virtual-keys/{id}/revoke" in answer.content
+
+
+def test_a_program_sees_that_a_provider_refuses_the_credential(api: Api, organization: Organization):
+    row = make.provider(organization)
+    seen = api.get(f"providers/{row.pk}").json()
+    assert (seen["refused_since"], seen["last_error"], seen["last_error_at"]) == (None, "", None)
+    since = timezone.now()
+    Provider.objects.filter(pk=row.pk).update(refused_since=since, last_error="402", last_error_at=since)
+    [seen] = api.get("providers").json()["data"]
+    assert (seen["last_error"], seen["refused_since"][:19]) == ("402", f"{since:%Y-%m-%dT%H:%M:%S}")
+    assert api.patch(f"providers/{row.pk}", {"last_error": "fine"}).status_code in (400, 422)
+    seen = api.patch(f"providers/{row.pk}", {"credential": "sk-ant-api03-another-one"}).json()
+    assert (seen["refused_since"], seen["last_error"], seen["last_error_at"]) == (None, "", None)

@@ -1,0 +1,88 @@
+"""What ended attempts say of their providers: refused, or served again. The provider's row hears of it when it changes.
+
+It is a state beside the configuration, in the transaction that books the attempts: whatever comes twice, late or in
+another order leaves the same state. A record touches no provider but its own organization's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from controlplane.budgets.bell import ring
+from controlplane.providers.models import LONGEST_ERROR, Provider
+from controlplane.usage.models import UsageRecord
+from dataplane.core.errors import Code
+from dataplane.core.usage import Outcome, UsageSource
+
+REPEATED = timedelta(seconds=60)  # how often a refusal that goes on is written down again
+SERVED = (UsageSource.PROVIDER.value, UsageSource.METERED.value)  # who counted what a provider gave
+
+NO_WORDS = "no reason given"
+
+Owned = tuple[str, str]  # organization, provider
+
+
+@dataclass(slots=True)
+class Heard:
+    """The last of each kind. When it began counts: what was asked before a change says nothing of what came after."""
+
+    refused_at: datetime | None = None
+    words: str = ""
+    served_at: datetime | None = None
+
+
+def notice(ended: Iterable[UsageRecord]) -> None:
+    """Inside the transaction that books these attempts."""
+    heard = _heard(ended, timezone.now())
+    if not heard:
+        return
+    changed = False
+    for row in Provider.objects.filter(pk__in={provider for _, provider in heard}).order_by("pk"):
+        said = heard.get((row.organization_id, row.pk))
+        if said is not None:
+            changed |= _write(row, said)
+    if changed:
+        transaction.on_commit(ring)
+
+
+def _heard(ended: Iterable[UsageRecord], now: datetime) -> Mapping[Owned, Heard]:
+    heard: dict[Owned, Heard] = {}
+    for row in ended:
+        at = min(row.started_at, now)  # a pod's clock may be ahead
+        if row.refusal_code == Code.PROVIDER_CREDENTIAL_REFUSED:
+            said = heard.setdefault((row.organization_id, row.provider_id), Heard())
+            if said.refused_at is None or at >= said.refused_at:
+                said.refused_at, said.words = at, row.provider_error[:LONGEST_ERROR] or NO_WORDS
+        elif row.provider_id and row.outcome == Outcome.OK and row.source in SERVED:
+            said = heard.setdefault((row.organization_id, row.provider_id), Heard())
+            said.served_at = max(said.served_at or at, at)
+    return heard
+
+
+def _write(row: Provider, said: Heard) -> bool:
+    """Whether the row says something else now."""
+    as_read = Provider.objects.filter(pk=row.pk, refused_since=row.refused_since, last_error_at=row.last_error_at)
+    refused_at, served_at = said.refused_at, said.served_at
+    if refused_at is not None and (served_at is None or refused_at > served_at):
+        if not _is_news(row, refused_at, said.words):
+            return False
+        since = row.refused_since or refused_at
+        return bool(as_read.update(refused_since=since, last_error=said.words, last_error_at=refused_at))
+    if served_at is not None and row.last_error_at is not None and served_at > row.last_error_at:
+        columns = row.mended(served_at)
+        return bool(as_read.update(**{name: getattr(row, name) for name in columns}))
+    return False
+
+
+def _is_news(row: Provider, at: datetime, words: str) -> bool:
+    if row.last_error_at is not None:
+        return at > row.last_error_at and (words != row.last_error or at - row.last_error_at >= REPEATED)
+    if row.mended_at is not None and at <= row.mended_at:
+        return False
+    later = UsageRecord.objects.filter(organization_id=row.organization_id, provider_id=row.pk, started_at__gt=at)
+    return not later.filter(outcome=Outcome.OK.value, source__in=SERVED).exists()
