@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
+
+from dataplane.core.addresses import Reach, reach
 
 PREFIX: Final = "AIGATEWAY_"
 
@@ -72,6 +75,45 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+_HOST: Final = re.compile(
+    r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
+)
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Reachable:
+    """Something that has to be reached: `host:port` (a connection), or a URL (https: with a trusted certificate)."""
+
+    scheme: str  # tcp, http, https
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Reachable:
+        """Raises PydanticCustomError."""
+        scheme, marks, rest = text.strip().lower().partition("://")
+        place = re.split(r"[/?#]", rest, maxsplit=1)[0] if marks else scheme
+        if not marks:
+            scheme = "tcp"
+        elif scheme not in _PORTS:
+            raise PydanticCustomError("reachable", "holds what is neither host:port nor an http or https URL")
+        elif re.search(r":\d+\Z", place) is None:
+            place += f":{_PORTS[scheme]}"
+        address = Address.parse(place)
+        try:
+            never = reach(ipaddress.ip_address(address.host)) is Reach.NEVER
+        except ValueError:
+            never = _HOST.fullmatch(address.host) is None
+        if never or not address.port:
+            raise PydanticCustomError("reachable", "names {place}, to which no pod connects", {"place": str(address)})
+        return cls(scheme, address.host, address.port)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}" if self.scheme == "tcp" else f"{self.scheme}://{host}:{self.port}"
+
+
 class SettingsError(Exception):
     """The environment does not make a pod. `problems` are sentences, each naming its variable; none holds a secret."""
 
@@ -102,6 +144,17 @@ class Settings(BaseModel):
     workers: int = setting(
         1, "", "Processes behind the one port, best one per core; each is a pod of its own (`name/1`, `name/2`, …) "
         "with these settings and limits. `/metrics` shows all of them, by the label `worker`.", ge=1, le=64
+    )  # fmt: skip
+
+    # What is shown to whom.
+    operators: str = setting(
+        "127.0.0.0/8,::1/128", "network[,…]", "From where `/metrics` and the particulars of `/health`, `/readyz` and "
+        "`/startupz` are shown. What a proxy passed on (it has `X-Forwarded-For` or `Forwarded`) is never from there."
+    )  # fmt: skip
+    commit: str = setting(
+        "", "", "The commit that is deployed, for the version in every answer's head and on the fleet page: up to 40 "
+        "letters, digits, `.`, `-`. Set by an image's build. Empty: of a git checkout what is checked out.",
+        pattern=r"^(?:[0-9A-Za-z](?:[0-9A-Za-z.-]{0,38}[0-9A-Za-z])?)?$"
     )  # fmt: skip
 
     # The way to the control plane.
@@ -149,6 +202,10 @@ class Settings(BaseModel):
     )
 
     # Life and telemetry.
+    startup_reach: str = setting(
+        "", "host:port or URL[,…]", "Start-up network check: `/startupz` answers 503 until each of these was reached "
+        "once (a connection; for https a trusted certificate, too). Tried again after 0.2 to 3 s. Empty: no check."
+    )  # fmt: skip
     pre_drain_s: float = setting(
         5, "s", "After SIGTERM: not ready but still accepting, until load balancers notice.", ge=0
     )
@@ -173,6 +230,19 @@ class Settings(BaseModel):
     @classmethod
     def _fleet(cls, value: str) -> str:
         return ",".join(str(Address.parse(part)) for part in value.split(","))
+
+    @field_validator("startup_reach")
+    @classmethod
+    def _startup_reach(cls, value: str) -> str:
+        return ",".join(dict.fromkeys(str(Reachable.parse(part)) for part in value.split(","))) if value else ""
+
+    @field_validator("operators")
+    @classmethod
+    def _operators(cls, value: str) -> str:
+        try:
+            return ",".join(str(ipaddress.ip_network(part.strip())) for part in value.split(","))
+        except ValueError:
+            raise PydanticCustomError("networks", "is not a list of networks, for example 10.0.0.0/8,::1/128") from None
 
     @field_validator("otlp_endpoint")
     @classmethod
@@ -237,6 +307,14 @@ class Settings(BaseModel):
     @property
     def fleet_addresses(self) -> list[Address]:
         return [Address.parse(part) for part in self.fleet.split(",")]
+
+    @property
+    def operator_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        return tuple(ipaddress.ip_network(part) for part in self.operators.split(","))
+
+    @property
+    def to_be_reached(self) -> list[Reachable]:
+        return [Reachable.parse(part) for part in self.startup_reach.split(",")] if self.startup_reach else []
 
     @property
     def pod_name(self) -> str:

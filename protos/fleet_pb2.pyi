@@ -1262,10 +1262,16 @@ class ModelPrice(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     MATCH_FIELD_NUMBER: _builtins.int
     CARDS_FIELD_NUMBER: _builtins.int
+    RELEASED_MS_FIELD_NUMBER: _builtins.int
+    UNLISTED_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """as genai-prices names it: anthropic, openai, google, …; or a provider's slug for an override"""
     model: _builtins.str
     """canonical name"""
+    released_ms: _builtins.int
+    """since when it is sold; 0: not known"""
+    unlisted: _builtins.bool
+    """priced, but named by no list of models: withdrawn, or of no use here"""
     @_builtins.property
     def match(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """lower-case globs on the wire's model name that mean this model, most specific first"""
@@ -1281,10 +1287,12 @@ class ModelPrice(_message.Message):
         model: _builtins.str = ...,
         match: _abc.Iterable[_builtins.str] | None = ...,
         cards: _abc.Iterable[Global___RateCard] | None = ...,
+        released_ms: _builtins.int = ...,
+        unlisted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cards", b"cards", "match", b"match", "model", b"model", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cards", b"cards", "match", b"match", "model", b"model", "provider", b"provider", "released_ms", b"released_ms", "unlisted", b"unlisted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -14,6 +14,8 @@ CLIENTS = {
     "gemini_cli": "Gemini CLI",
     "qwen_code": "Qwen Code",
     "cursor": "Cursor",
+    "continue": "Continue",
+    "opencode": "opencode",
     "openai_python": "OpenAI Python",
     "openai_js": "OpenAI JS",
     "ai_sdk": "AI SDK",

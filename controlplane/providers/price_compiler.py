@@ -16,6 +16,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Final
 
+from controlplane.providers.model_facts import is_offered, released
 from controlplane.providers.model_match import Unclear, compact, patterns_of
 from dataplane.core.globs import Glob, is_glob
 from dataplane.core.pricing import ModelPrice, PriceList, RateCard, RateTier
@@ -133,8 +134,9 @@ def compile_prices(
     for override in overrides:
         if override.discount_percent:
             _discount(priced, override)
+    dates = {price.model: price.released_ms for prices in priced.values() for price in prices}
     for provider, own in itertools.groupby(_by_provider(overrides), key=lambda override: override.provider):
-        prices = [_own_price(override) for override in own]
+        prices = [_own_price(override, dates.get(override.model, 0)) for override in own]
         priced[provider] = [*prices, *priced.get(provider, [])]
     entries = tuple(price for prices in priced.values() for price in prices)
     digest = hashlib.sha256(repr(entries).encode()).hexdigest()[:8]
@@ -158,22 +160,23 @@ def _family(family: str) -> tuple[list[ModelPrice], list[LeftOut]]:
     provider = by_id[family]
     # Models of other providers that this one sells too: recognised after its own, at their plain price.
     lent = [by_id[id] for id in provider.fallback_model_providers or () if id in by_id]
-    models = [(model, True) for model in provider.models]
-    models += [(model, False) for other in lent for model in other.models]
+    models = [(model, provider) for model in provider.models]
+    models += [(model, other) for other in lent for model in other.models]
     found: list[ModelPrice] = []
     dated: list[ModelPrice] = []
     left_out: list[LeftOut] = []
-    for model, own in models:
+    for model, seller in models:
         ways = patterns_of(model.match)
+        released_ms, unlisted = released(model, seller), not is_offered(model)
         cards: tuple[RateCard, ...] = ()
         try:
-            cards = tuple(_cards(model, own))
+            cards = tuple(_cards(model, seller is provider))
         except Unclear as unclear:
             left_out.append(LeftOut(family, model.id, str(unclear)))
         for way in ways:
-            found.append(ModelPrice(family, model.id, way.match(), cards))
+            found.append(ModelPrice(family, model.id, way.match(), cards, released_ms, unlisted))
             if compacted := compact(way):
-                dated.append(ModelPrice(family, model.id, compacted.match(), cards))
+                dated.append(ModelPrice(family, model.id, compacted.match(), cards, released_ms, unlisted))
     return found + dated, left_out
 
 
@@ -289,7 +292,7 @@ def _by_provider(overrides: Sequence[Override]) -> list[Override]:
     return sorted((override for override in overrides if override.rates), key=specific)
 
 
-def _own_price(override: Override) -> ModelPrice:
+def _own_price(override: Override, released_ms: int) -> ModelPrice:
     rates: dict[UsageClass, int] = {}
     for unit, keys in PRICE_KEYS.items():
         rate = override.rates.get(unit)
@@ -298,7 +301,8 @@ def _own_price(override: Override) -> ModelPrice:
         if rate is not None:
             rates[unit] = _pico(rate, MILLION)
     match = tuple(pattern.lower() for pattern in override.match or (override.model,))
-    return ModelPrice(override.provider, override.model, match, (RateCard("", "", 0, 0, (RateTier(0, rates),)),))
+    cards = (RateCard("", "", 0, 0, (RateTier(0, rates),)),)
+    return ModelPrice(override.provider, override.model, match, cards, released_ms)
 
 
 def _discount(priced: dict[str, list[ModelPrice]], override: Override) -> None:

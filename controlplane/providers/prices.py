@@ -17,9 +17,10 @@ from django.utils import timezone
 
 from controlplane.changes.actor import Actor
 from controlplane.changes.change_set import change_set
-from controlplane.providers import model_match, price_compiler
+from controlplane.providers import model_facts, model_match, price_compiler
 from controlplane.providers.models import PriceList, PriceOverride, Provider, price_list_id
 from controlplane.providers.price_compiler import Override, compile_prices
+from dataplane.core import catalogue
 from dataplane.core.pricing import PRICES_OF_KIND, ModelPrice
 from dataplane.core.usage import UsageClass
 
@@ -47,6 +48,8 @@ def entries_of(prices: Iterable[ModelPrice]) -> list[dict[str, Any]]:
                 }
                 for card in price.cards
             ],
+            "released_ms": price.released_ms,
+            "unlisted": price.unlisted,
         }
         for price in prices
     ]
@@ -87,7 +90,9 @@ def _overrides(organization_id: str | None) -> list[Override]:
 
 def _source(overrides: list[Override]) -> str:
     """Changes with the library, the compiler and the overrides."""
-    compiler = Path(price_compiler.__file__).read_bytes() + Path(model_match.__file__).read_bytes()
+    compiler = b"".join(
+        Path(str(part.__file__)).read_bytes() for part in (price_compiler, model_match, model_facts, catalogue)
+    )
     said = [version("genai-prices"), hashlib.sha256(compiler).hexdigest(), [repr(item) for item in overrides]]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 

@@ -29,6 +29,7 @@ class Code(StrEnum):
     NO_PROVIDER_CONFIGURED = "no_provider_configured"
     BAD_REQUEST = "bad_request"
     NOT_FOUND = "not_found"
+    WRONG_BASE_URL = "wrong_base_url"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     PAYLOAD_TOO_LARGE = "payload_too_large"
     UNSUPPORTED_ENCODING = "unsupported_encoding"
@@ -96,7 +97,13 @@ CATALOGUE: Mapping[Code, Entry] = MappingProxyType(
             400, False, "The organization has no provider that this key may use.", "an admin: add a provider"
         ),
         Code.BAD_REQUEST: Entry(400, False, "The request cannot be read.", "the engineer"),
-        Code.NOT_FOUND: Entry(404, False, "No such route.", "the engineer: the base URL"),
+        Code.NOT_FOUND: Entry(404, False, "No such route.", "the engineer: the path"),
+        Code.WRONG_BASE_URL: Entry(
+            400,
+            False,
+            "The path ends in a route's words, after a base URL with a part too many or too few.",
+            "the engineer: the base URL, as the message has it",
+        ),
         Code.METHOD_NOT_ALLOWED: Entry(405, False, "The route exists, the method does not.", "the engineer"),
         Code.PAYLOAD_TOO_LARGE: Entry(
             413, False, "The body is larger than the pod accepts.", "the platform team: the body limit"

@@ -71,6 +71,8 @@ class ModelPrice:
     model: str
     match: tuple[str, ...]  # lower-case globs; `!glob` excludes
     cards: tuple[RateCard, ...]  # none: recognised, and without a price
+    released_ms: int = 0  # 0: not known
+    unlisted: bool = False  # withdrawn, or of no use here: lists of models leave it out
     unread: str = ""  # what of it this version does not know how to charge, in words
 
     def card(self, service_tier: str, speed: str, at_ms: int) -> RateCard:
@@ -145,8 +147,9 @@ class PriceList:
         return self._lookup(f"@{provider.name}", model) or self._lookup(price_family(provider), model)
 
     def models(self, family: str) -> tuple[str, ...]:
-        """The canonical names of a price family."""
-        return tuple(dict.fromkeys(matcher.price.model for matcher in self.of(family) if matcher.price.cards))
+        """The canonical names of a price family, those that lists name."""
+        prices = [matcher.price for matcher in self.of(family)]
+        return tuple(dict.fromkeys(price.model for price in prices if price.cards and not price.unlisted))
 
     def of(self, family: str) -> tuple[_Matcher, ...]:
         if not self._matchers:

@@ -34,7 +34,7 @@ def unroutable(
     names: Sequence[str],
 ) -> Refusal:
     """Why nobody can answer. `found`: somebody serves the model; `elsewhere` would be allowed to, but speaks another
-    dialect; `names` would have worked.
+    dialect; `names` would have worked, the newest first. `dialect` is empty where any would have done.
     """
     if not usable:
         return no_provider(view, dialect)
@@ -84,10 +84,8 @@ def credential_refused(view: OrganizationView, provider: Provider, *, unpaid: bo
 
 
 def no_provider(view: OrganizationView, dialect: str) -> Refusal:
-    return Refusal(
-        Code.NO_PROVIDER_CONFIGURED,
-        f"this key may use no provider that speaks {_api(dialect)}; {who_can_help(view)} can add one",
-    )
+    that = f" that speaks {_api(dialect)}" if dialect else ""
+    return Refusal(Code.NO_PROVIDER_CONFIGURED, f"this key may use no provider{that}; {who_can_help(view)} can add one")
 
 
 def _named_but_closed(view: OrganizationView, key: VirtualKey, model: str) -> str:
@@ -102,13 +100,15 @@ def _named_but_closed(view: OrganizationView, key: VirtualKey, model: str) -> st
 
 
 def _nearest(model: str, names: Sequence[str]) -> list[str]:
-    """Those with the longest common beginning first; their order decides among equals."""
+    """Those with the longest common beginning first (a seller's name in front of a slash does not count); their order
+    decides among equals."""
+    wanted = model.rpartition("/")[2].lower()
 
     def common(name: str) -> int:
-        for position, (ours, theirs) in enumerate(zip(name, model, strict=False)):
+        for position, (ours, theirs) in enumerate(zip(name.lower(), wanted, strict=False)):
             if ours != theirs:
                 return -position
-        return -min(len(name), len(model))
+        return -min(len(name), len(wanted))
 
     return sorted(names, key=common)[:LISTED]
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar, cast
 
 from dataplane.core import refusals, understanding
+from dataplane.core.catalogue import Use, released_ms, use_of
 from dataplane.core.errors import Code, Refusal
 from dataplane.core.globs import GlobSet, compiled
 from dataplane.core.kinds import DIALECTS, NAMES
@@ -42,10 +43,15 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class ReachableModel:
-    """A name that a client may ask for: an alias or a model; `owned_by` is the provider's name."""
+    """A name that a client may ask for: an alias or a model; `owned_by` is the provider's name.
+
+    `released_ms` and `use` are those of the model that answers; 0: nobody knows since when it is sold.
+    """
 
     id: str
     owned_by: str
+    released_ms: int = 0
+    use: Use = Use.CHAT
 
 
 def resolve(snapshot: Snapshot, key: VirtualKey, dialect: str, model: str) -> Candidate:
@@ -56,7 +62,7 @@ def resolve(snapshot: Snapshot, key: VirtualKey, dialect: str, model: str) -> Ca
     return known or _remember(view, question, _resolve(snapshot, key, dialect, model))
 
 
-def _resolve(snapshot: Snapshot, key: VirtualKey, dialect: str, model: str) -> Candidate:
+def _resolve(snapshot: Snapshot, key: VirtualKey, dialect: str | None, model: str) -> Candidate:
     if not model:
         raise Refusal(Code.MISSING_MODEL, "the request names no model")
     if len(model) > LONGEST_NAME:
@@ -71,12 +77,13 @@ def _resolve(snapshot: Snapshot, key: VirtualKey, dialect: str, model: str) -> C
     for candidate in allowed:
         if candidate.provider.id in view.doubtful:
             raise understanding.in_the_way(view.doubtful[candidate.provider.id], key)
-        if dialect in DIALECTS[candidate.provider.kind]:
+        if _speaks(candidate.provider, dialect):
             _demand_its_price(view, candidate)
             return candidate
-    names = [reachable.id for reachable in reachable_models(snapshot, key, dialect)]
+    use = use_of(model)
+    names = [reachable.id for reachable in reachable_models(snapshot, key, dialect) if reachable.use is use]
     elsewhere = allowed[0].provider if allowed else None
-    raise refusals.unroutable(view, key, dialect, model, usable, bool(found), elsewhere, names)
+    raise refusals.unroutable(view, key, dialect or "", model, usable, bool(found), elsewhere, names)
 
 
 def for_dialect(snapshot: Snapshot, key: VirtualKey, dialect: str) -> Candidate:
@@ -110,14 +117,41 @@ def _demand_its_price(view: OrganizationView, candidate: Candidate) -> None:
 
 def reachable_models(snapshot: Snapshot, key: VirtualKey, dialect: str | None) -> Sequence[ReachableModel]:
     """Every name that `resolve` accepts and that we can tell: aliases, declared models, and the price list's models for
-    providers that declare globs or nothing. Aliases first, then by name; with `dialect` only what speaks it.
+    providers that declare globs or nothing. The newest first, of one day aliases first and then by name; with `dialect`
+    only what speaks it.
 
     Remembered: pickers ask for it in bursts, and every refusal of a model names some of it.
     """
     view = snapshot.view(key.organization_id)
     question = (_scopes(view, key), key.models_allowed, key.providers_allowed, dialect)
     found = cast("tuple[ReachableModel, ...] | None", view.remembered.get(question))
-    return found if found is not None else _remember(view, question, tuple(_reachable(view, key, dialect)))
+    if found is not None:
+        return found
+    newest_first = sorted(_reachable(view, key, dialect), key=lambda model: -model.released_ms)
+    return _remember(view, question, tuple(newest_first))
+
+
+def reachable_model(snapshot: Snapshot, key: VirtualKey, dialect: str | None, name: str) -> ReachableModel:
+    """One name, listed or not: what a request for it would meet. Without `dialect`, in whichever speaks it.
+
+    Raises the Refusal that the request would get.
+    """
+    candidate = _resolve(snapshot, key, dialect, name) if dialect is None else resolve(snapshot, key, dialect, name)
+    return _described(snapshot.view(key.organization_id), name, candidate)
+
+
+def _described(view: OrganizationView, name: str, candidate: Candidate) -> ReachableModel:
+    """The date in the name is the model's own; else the price list may know one."""
+    provider, model = candidate.provider, candidate.model
+    at = released_ms(model)
+    if not at and view.prices is not None:
+        price = view.prices.find(provider, model)
+        at = price.released_ms if price is not None else 0
+    return ReachableModel(name, provider.name, at, use_of(model))
+
+
+def _speaks(provider: Provider, dialect: str | None) -> bool:
+    return dialect is None or dialect in DIALECTS[provider.kind]
 
 
 def _scopes(view: OrganizationView, key: VirtualKey) -> tuple[str, str]:
@@ -140,10 +174,8 @@ def _reachable(view: OrganizationView, key: VirtualKey, dialect: str | None) -> 
         for candidate in _candidates(view, key, name, usable):
             if candidate.provider.id in view.doubtful:
                 continue
-            if (dialect is None or dialect in DIALECTS[candidate.provider.kind]) and _allowed(
-                key, candidate.provider, candidate.model
-            ):
-                yield ReachableModel(name, candidate.provider.name)
+            if _speaks(candidate.provider, dialect) and _allowed(key, candidate.provider, candidate.model):
+                yield _described(view, name, candidate)
                 break
 
 

@@ -1,5 +1,8 @@
 """Who is calling: the detection table and the session ids of the coding CLIs, as measured by running them.
 
+Aider and Cline name only the library that they are built with: they count as `openai_python` (`litellm` where they
+speak another dialect) and `ai_sdk`, as every program built with these does.
+
 Header mappings have lower-case names, names and values are bytes, as the proxy reads them off the wire.
 """
 
@@ -19,6 +22,7 @@ GEMINI_CLI = "gemini_cli"
 OPENCODE = "opencode"
 QWEN_CODE = "qwen_code"
 CURSOR = "cursor"
+CONTINUE = "continue"
 OPENAI_PYTHON = "openai_python"
 OPENAI_JS = "openai_js"
 AI_SDK = "ai_sdk"
@@ -34,11 +38,13 @@ _USER_AGENTS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (QWEN_CODE, re.compile(r"QwenCode/([\w.\-]+)")),
     (OPENAI_PYTHON, re.compile(r"(?:Async)?OpenAI/Python ([\w.\-]+)")),
     (LITELLM, re.compile(r"litellm/([\w.\-]+)")),
-    (OPENAI_JS, re.compile(r"(?:OpenAI|ls)/JS ([\w.\-]+)")),
+    (OPENAI_JS, re.compile(r"OpenAI/JS ([\w.\-]+)")),
+    (CONTINUE, re.compile(r"ls/JS ([\w.\-]+)")),  # the same class, as Continue's build shortens its name
 )
 _AI_SDK = re.compile(r"\bai-sdk/(?:[\w.\-]+/)?([\w.\-]+)")
 _GEMINI_IN_IDE = re.compile(r"\bproxy_client=geminicli\b")
 _BUN = re.compile(r"Bun/([\w.\-]+)")
+_NAMELESS = frozenset({OTHER, OPENAI_JS, OPENAI_PYTHON})
 _AGENT_LENGTH = 512
 _SESSION_HEADERS = (b"x-claude-code-session-id", b"session-id", b"session_id", b"x-session-id", b"x-session-affinity")
 _SESSION = re.compile(r"[\x21-\x7e]{1,256}")
@@ -60,9 +66,14 @@ def detect(headers: Mapping[bytes, bytes], facts: RequestFacts | None = None, pr
         headers.get(b"x-app") == b"cli",
         b"x-claude-code-session-id" in headers,
     )
-    if prefix == "/cursor" and name in (OTHER, OPENAI_JS, OPENAI_PYTHON):
+    if prefix == "/cursor" and name in _NAMELESS:
         name, version = CURSOR, ""
     return Client(name, version, _session(headers, facts))
+
+
+def shown_by_its_body(client: Client) -> Client:
+    """Cursor's servers name no product, but no other client posts such a body to that route."""
+    return Client(CURSOR, "", client.session) if client.name in _NAMELESS else client
 
 
 def session_of_user_id(user_id: object) -> str:

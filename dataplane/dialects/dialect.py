@@ -13,6 +13,7 @@ from typing import Protocol
 
 import msgspec
 
+from dataplane.core.catalogue import Use
 from dataplane.core.errors import Refusal
 from dataplane.core.usage import Usage
 
@@ -174,6 +175,10 @@ class Dialect(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
+    """A line of a list of models. `created` in Unix seconds; 0: nobody knows, which Anthropic's API says that way,
+    too."""
+
     id: str
     owned_by: str
     created: int
+    use: Use = Use.CHAT

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from dataplane.core.catalogue import Use
 from dataplane.core.errors import Code, Refusal
 from dataplane.dialects.dialect import DialectName, ListedModel
 
@@ -16,23 +17,24 @@ _EFFORTS = [{"effort": effort, "description": effort.capitalize()} for effort in
 _METHODS = ["generateContent", "streamGenerateContent", "countTokens"]
 
 
-def models_page(dialect: DialectName, models: Sequence[ListedModel], query: str, model_id: str = "") -> bytes:
-    """`dialect` is the route's (registry). `query` without `?`. Raises Refusal(MODEL_NOT_RECOGNIZED) for an unknown
-    `model_id`."""
+def models_page(
+    dialect: DialectName, models: Sequence[ListedModel], query: str, codex: Sequence[ListedModel] = ()
+) -> bytes:
+    """`dialect` is the route's (registry); `models` in the order in which to offer them. `query` without `?`. `codex`:
+    what the same answer offers to Codex, which picks coding models from it. Raises Refusal(BAD_REQUEST)."""
     listed = list({model.id: model for model in models}.values())
-    if model_id:
-        wanted = model_id.removeprefix("models/")
-        one = next((model for model in listed if model.id == wanted), None)
-        if one is None:
-            raise Refusal(Code.MODEL_NOT_RECOGNIZED, f"unknown model {wanted[:200]}")
-        return msgspec.json.encode(_entry(dialect, one))
     if dialect is DialectName.ANTHROPIC:
         return msgspec.json.encode(_anthropic_page(listed, query))
     entries = [_entry(dialect, model) for model in listed]
     if dialect is DialectName.GEMINI:
         return msgspec.json.encode(_gemini_page(entries, query))
-    codex = [_codex_model(model, priority) for priority, model in enumerate(listed)]
-    return msgspec.json.encode({"object": "list", "data": entries, "models": codex})
+    offered = [_codex_model(model, priority) for priority, model in enumerate(codex)]
+    return msgspec.json.encode({"object": "list", "data": entries, "models": offered})
+
+
+def model_entry(dialect: DialectName, model: ListedModel) -> bytes:
+    """One model by its id."""
+    return msgspec.json.encode(_entry(dialect, model))
 
 
 def _entry(dialect: DialectName, model: ListedModel) -> dict[str, object]:
@@ -40,7 +42,7 @@ def _entry(dialect: DialectName, model: ListedModel) -> dict[str, object]:
         created = datetime.fromtimestamp(model.created, UTC).isoformat().replace("+00:00", "Z")
         return {"type": "model", "id": model.id, "display_name": model.id, "created_at": created}
     if dialect is DialectName.GEMINI:
-        embeds = "embedding" in model.id
+        embeds = model.use is Use.EMBEDDINGS
         return {
             "name": f"models/{model.id}",
             "baseModelId": model.id,
@@ -52,17 +54,21 @@ def _entry(dialect: DialectName, model: ListedModel) -> dict[str, object]:
 
 
 def _anthropic_page(listed: Sequence[ListedModel], query: str) -> dict[str, object]:
-    """Anthropic's cursor pages: `limit` (20 when not said, at most 1000), `after_id`, `before_id`."""
+    """Anthropic's cursor pages: `limit` (100 when not said, for not every picker asks for a second page; at most 1000),
+    `after_id`, `before_id`. `has_more`: in the direction that was asked for."""
     asked = _parameters(query)
-    limit = min(max(_number(asked.get("limit", "")) or 20, 1), 1000)
+    limit = min(max(_number(asked.get("limit", "")) or 100, 1), 1000)
     ids = [model.id for model in listed]
     after, before = asked.get("after_id", ""), asked.get("before_id", "")
-    if before in ids:
+    for name, cursor in (("after_id", after), ("before_id", before)):
+        if cursor and cursor not in ids:
+            raise Refusal(Code.BAD_REQUEST, f"{name} names no model of this list")
+    if before:
         stop = ids.index(before)
         start = max(stop - limit, 0)
         more = start > 0
     else:
-        start = ids.index(after) + 1 if after in ids else 0
+        start = ids.index(after) + 1 if after else 0
         stop = min(start + limit, len(ids))
         more = stop < len(ids)
     page = listed[start:stop]

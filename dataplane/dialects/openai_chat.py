@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from dataplane.core.errors import Code, Refusal
-from dataplane.dialects.clients import clean_session
+from dataplane.dialects.clients import CURSOR, clean_session
 from dataplane.dialects.dialect import (
     Client,
     DialectName,
@@ -172,11 +172,7 @@ class OpenAIChat:
         fields = scan(body)
         model, span = required_model(fields)
         if operation is Operation.CHAT and "input" in fields and "messages" not in fields:
-            raise Refusal(
-                Code.BAD_REQUEST,
-                "this is a Responses body on /v1/chat/completions, which is not translated here; "
-                "send it to /v1/responses, or messages to this path (Cursor: Ask mode)",
-            )
+            raise _agent_mode(fields)
         stream = operation is Operation.CHAT and fields.flag("stream")
         asks, usage_splice = _usage_request(fields) if stream else (True, None)
         size = measure(body, image_upper=image_upper(model), bytes_per_token=BYTES_PER_TOKEN, tools="tools" in fields)
@@ -237,6 +233,22 @@ class OpenAIChat:
             first = _data({**chunk, "choices": [{"index": 0, "delta": words, "finish_reason": None}]})
         end = _data({**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
         return boundary + first + end + DONE
+
+
+def _agent_mode(fields: Scan) -> Refusal:
+    """Cursor's Agent mode posts a Responses body to the route of chat completions, with chat's `stream_options`."""
+    if "stream_options" not in fields:
+        return Refusal(
+            Code.BAD_REQUEST,
+            "this is a Responses body, with `input` and no `messages`, on the route of chat completions: send it to "
+            "/v1/responses",
+        )
+    return Refusal(
+        Code.BAD_REQUEST,
+        "Cursor's Agent mode is not served: it sends a Responses body to the route of chat completions, which this "
+        "gateway does not translate; Ask mode and plain chat work",
+        meta={"client": CURSOR},
+    )
 
 
 def _usage_request(fields: Scan) -> tuple[bool, Splice | None]:

@@ -1,8 +1,8 @@
 """Which wire format answers a path. One table; the prefixes `/anthropic`, `/openai`, `/gemini`, `/cursor` are cut off
 first.
 
-`match` raises Refusal(NOT_FOUND | METHOD_NOT_ALLOWED | UPGRADE_NOT_SUPPORTED); the dialect to say it in is
-`envelope(path)`.
+`match` raises Refusal(NOT_FOUND | WRONG_BASE_URL | METHOD_NOT_ALLOWED | UPGRADE_NOT_SUPPORTED); the dialect to say it
+in is `envelope(path)`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functools import lru_cache
 from urllib.parse import unquote
 
 from dataplane.core.errors import Code, Refusal
+from dataplane.dialects import base_urls
 from dataplane.dialects.anthropic_messages import AnthropicMessages
 from dataplane.dialects.dialect import Dialect, DialectName, Operation
 from dataplane.dialects.gemini import Gemini
@@ -44,8 +45,8 @@ REMEMBERED_LENGTH = 128  # of a path; Gemini's, which name the model, are the lo
 
 _PREFIX = re.compile(r"/(?:anthropic|openai|gemini|cursor)(?=/)")
 _VERSION = re.compile(r"/(v1|v1beta|v1alpha)(?=/)")
-_ID = r"[A-Za-z0-9_\-]{1,256}"
-_MODEL = r"[^?#\s\x00-\x1f]{1,256}"
+_ID = r"(?!responses$)[A-Za-z0-9_\-]{1,256}"
+_MODEL = r"(?!/|[^?#]*//)[^?#\s\x00-\x1f]{1,256}(?<!/)"
 
 # pattern of what follows the version (a group in it is the model) · dialect · methods with their operation
 _Line = tuple[re.Pattern[str], Dialect, Mapping[str, Operation]]
@@ -88,6 +89,10 @@ _GEMINI_TABLE: tuple[_Line, ...] = (
     ),
 )
 
+_WORDS = (
+    *(("/messages", ANTHROPIC), ("/responses", RESPONSES)),
+    *(("/chat/completions", CHAT), ("/embeddings", CHAT), ("/budget", CHAT), ("/cachedContents", GEMINI)),
+)
 _MODELS = re.compile(rf"/models(?:/({_MODEL}))?")
 _DOTS = re.compile(r"(?:^|/)\.\.?(?:/|$)")
 
@@ -111,7 +116,7 @@ def _matched(method: str, path: str, headers: Mapping[bytes, bytes]) -> Route:
     named = bool(version or prefix)  # only Gemini's model paths may stand bare
     if version == "v1" or (prefix and not version):
         if method == "GET" and rest == "/responses":
-            raise Refusal(Code.UPGRADE_NOT_SUPPORTED, "WebSocket is not served here; use POST over HTTP")
+            raise _no_websocket()
         route = _search(_OPENAI_TABLE, method, prefix, version, rest)
         if route is not None:
             return route
@@ -120,21 +125,59 @@ def _matched(method: str, path: str, headers: Mapping[bytes, bytes]) -> Route:
         return route
     found = _MODELS.fullmatch(rest) if named else None
     if found is None or _DOTS.search(unquote(rest)) or (method != "GET" and ":" in rest):
-        raise Refusal(Code.NOT_FOUND, f"no such route: {path[:200]}")
+        right = _meant(path)
+        if right is None:
+            raise Refusal(Code.NOT_FOUND, f"no such route: {path[:200]}")
+        if method == "GET" and right.path.endswith("/responses") and b"upgrade" in headers:
+            raise _no_websocket()  # Codex tries seven times whatever else is said, and then HTTP
+        raise base_urls.wrong(path, right)
     if method != "GET":
         raise Refusal(Code.METHOD_NOT_ALLOWED, f"{path[:200]} answers GET", meta={"allow": "GET"})
     dialect = _list_dialect(prefix, version, headers)
     return Route(dialect, Operation.MODELS, unquote(found.group(1) or ""), version, rest, prefix)
 
 
-def envelope(path: str) -> Dialect:
+def envelope(path: str, headers: Mapping[bytes, bytes] | None = None) -> Dialect:
     """The dialect to refuse in when `match` raised: the one of the nearest route, OpenAI's where there is none."""
+    right = None if _is_route(path) else _meant(path)
+    return _dialect_of(right.path if right else path, headers or {})
+
+
+def _dialect_of(path: str, headers: Mapping[bytes, bytes]) -> Dialect:
+    """By the words of a path, then by what stands in front of them."""
     prefix, version, rest = _cut(path)
-    if prefix == "/anthropic" or rest.startswith("/messages"):
+    for words, dialect in _WORDS:
+        if rest.startswith(words):
+            return dialect
+    if prefix == "/anthropic":
         return ANTHROPIC
     if prefix == "/gemini" or version in ("v1beta", "v1alpha") or (rest.startswith("/models/") and ":" in rest):
         return GEMINI
-    return RESPONSES if rest.startswith("/responses") else CHAT
+    return _list_dialect(prefix, version, headers) if _MODELS.fullmatch(rest) else CHAT
+
+
+def _no_websocket() -> Refusal:
+    return Refusal(Code.UPGRADE_NOT_SUPPORTED, "WebSocket is not served here; use POST over HTTP")
+
+
+def _meant(path: str) -> base_urls.Meant | None:
+    return base_urls.meant(path, _is_route, _appends_version)
+
+
+def _is_route(path: str) -> bool:
+    """Whatever the method."""
+    prefix, version, rest = _cut(path)
+    if _DOTS.search(unquote(rest)):
+        return False
+    tables = (*(_OPENAI_TABLE if version == "v1" or (prefix and not version) else ()), *_GEMINI_TABLE)
+    if any(pattern.fullmatch(rest) for pattern, _, _ in tables):
+        return True
+    return bool(version or prefix) and ":" not in rest and _MODELS.fullmatch(rest) is not None
+
+
+def _appends_version(path: str) -> bool:
+    """Clients of Anthropic's and of Gemini's API are given an address, those of OpenAI's one that ends in `/v1`."""
+    return _dialect_of(path, {}) in (ANTHROPIC, GEMINI)
 
 
 def _cut(path: str) -> tuple[str, str, str]:
@@ -156,7 +199,8 @@ def _search(table: tuple[_Line, ...], method: str, prefix: str, version: str, re
         operation = methods.get(method)
         if operation is None:
             allow = ", ".join(methods)
-            raise Refusal(Code.METHOD_NOT_ALLOWED, f"{rest[:200]} answers {allow}", meta={"allow": allow})
+            where = f"{prefix}/{version}{rest}" if version else prefix + rest
+            raise Refusal(Code.METHOD_NOT_ALLOWED, f"{where[:200]} answers {allow}", meta={"allow": allow})
         if not found.groups():
             return Route(dialect, operation, "", version, rest, prefix)
         model = unquote(found.group(1))

@@ -6,14 +6,15 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dataplane import VERSION
 from dataplane.host.certificate import ServerCertificate
 from dataplane.host.exits import Exit
+from dataplane.host.network_check import reach_all
 from dataplane.host.siblings import Siblings
+from dataplane.host.version import version
 from dataplane.host.workers import Worker
 from dataplane.link.link import Link, Status
 from dataplane.proxy.gate import http_tls, trust_authorities
@@ -21,7 +22,7 @@ from dataplane.proxy.gateway import Gateway
 from dataplane.proxy.life import Phase
 from dataplane.proxy.limits import Limits
 from dataplane.proxy.pod import Pod
-from dataplane.settings import Settings
+from dataplane.settings import Reachable, Settings
 from dataplane.telemetry import logs
 from dataplane.telemetry.metrics import Metrics
 from dataplane.telemetry.tasks import spawn
@@ -50,13 +51,14 @@ async def run(settings: Settings, collector_headers: dict[str, str], worker: Wor
     asked_to_stop, impatient = _signals()
     if worker is not None:
         await _end_with_parent(asked_to_stop)
-    metrics = Metrics(VERSION)
-    telemetry = Telemetry(metrics, _sink(settings, collector_headers, metrics, lambda: _collector(pod)))
-    link = Link(settings, VERSION, metrics, lambda: _status(pod, telemetry))
+    running = version(settings.commit)
+    metrics = Metrics(running)
+    telemetry = Telemetry(metrics, _sink(settings, collector_headers, running, metrics, lambda: _collector(pod)))
+    link = Link(settings, running, metrics, lambda: _status(pod, telemetry))
     tls, certificate = http_tls(), _certificate(settings)
     siblings = None if worker is None else Siblings(worker.directory, worker.number, worker.count, telemetry.exposition)
     pod = Pod.assemble(
-        version=VERSION,
+        version=running,
         limits=_limits(settings),
         configuration=link.configuration,
         journal=link.journal,
@@ -73,7 +75,7 @@ async def run(settings: Settings, collector_headers: dict[str, str], worker: Wor
     async def listen() -> None:
         context = certificate.context if certificate else None
         port = await gateway.listen(address.host, address.port, context, shared=worker is not None)
-        logs.info("gateway_listening", host=address.host, port=port, version=VERSION, tls=context is not None)
+        logs.info("gateway_listening", host=address.host, port=port, version=running, tls=context is not None)
 
     joins_later = worker is not None and worker.again
     if not joins_later:
@@ -84,7 +86,7 @@ async def run(settings: Settings, collector_headers: dict[str, str], worker: Wor
     link.start()
     # Beside the connection to the fleet: the two take about as long.
     await asyncio.to_thread(trust_authorities, tls, str(settings.upstream_ca or ""))
-    starting = spawn(_start(gateway, link, listen if joins_later else _nothing), "start")
+    starting = spawn(_start(gateway, link, settings.to_be_reached, listen if joins_later else _nothing), "start")
     await asked_to_stop.wait()
     starting.cancel()
     await asyncio.wait([starting])
@@ -99,11 +101,14 @@ async def run(settings: Settings, collector_headers: dict[str, str], worker: Wor
 async def _nothing() -> None: ...
 
 
-async def _start(gateway: Gateway, link: Link, listen: Callable[[], Awaitable[None]]) -> None:
-    """Ready once there is a configuration, be it one without any keys.
+async def _start(
+    gateway: Gateway, link: Link, to_be_reached: Sequence[Reachable], listen: Callable[[], Awaitable[None]]
+) -> None:
+    """Ready once there is a configuration, be it one without any keys, and the network check has passed.
 
     `listen`: what a worker that joins serving siblings has put off until now, so that nobody meets it before.
     """
+    await reach_all(gateway.pod.upstreams.gate, to_be_reached, gateway.pod.life)
     await link.configuration.configured.wait()
     await listen()
     gateway.started()
@@ -165,6 +170,7 @@ def _limits(settings: Settings) -> Limits:
         upstream_per_host=settings.upstream_per_host,
         pre_drain_s=settings.pre_drain_s,
         drain_s=settings.drain_s,
+        operators=settings.operator_networks,
     )
 
 
@@ -176,11 +182,15 @@ def _certificate(settings: Settings) -> ServerCertificate | None:
 
 
 def _sink(
-    settings: Settings, headers: dict[str, str], metrics: Metrics, collector: Callable[[], httpx.AsyncClient]
+    settings: Settings,
+    headers: dict[str, str],
+    running: str,
+    metrics: Metrics,
+    collector: Callable[[], httpx.AsyncClient],
 ) -> SpanSink:
     if not settings.otlp_endpoint:
         return NoSpans()
-    described = {"service.name": "aigateway", "service.version": VERSION, "service.instance.id": settings.pod_name}
+    described = {"service.name": "aigateway", "service.version": running, "service.instance.id": settings.pod_name}
     exporter = SpanExporter(collector, settings.otlp_endpoint, headers, described, metrics)
     exporter.start()
     return exporter

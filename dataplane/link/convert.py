@@ -170,6 +170,8 @@ def _price_list(wire: pb.PriceList, revision: int) -> PriceList:
             price.model,
             tuple(price.match),
             tuple(_card(card) for card in price.cards),
+            price.released_ms,
+            price.unlisted,
             unread_price(price),
         )
         for price in wire.prices

@@ -25,14 +25,14 @@ _END_USER_CHARACTERS = 256
 
 
 def route(exchange: Exchange, pod: Pod) -> Route:
-    """Where the request belongs, before anything of it is believed. Raises Refusal: 404, 405, 413, 426, 503."""
+    """Where the request belongs, before anything of it is believed. Raises Refusal: 400, 404, 405, 413, 426, 503."""
     head, caller, record = exchange.head, exchange.caller, exchange.record
     found = caller.route
     if found is None:
         try:
             found = registry.match("GET" if head.method == "HEAD" else head.method, caller.path, head.first)
         except Refusal:
-            exchange.envelope, exchange.client = registry.envelope(caller.path), clients.detect(head.first)
+            exchange.envelope, exchange.client = registry.envelope(caller.path, head.first), clients.detect(head.first)
             raise
         caller.route, caller.client = found, clients.detect(head.first, prefix=found.prefix)
         caller.names = str(found.dialect.name), str(found.operation)

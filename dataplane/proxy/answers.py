@@ -6,16 +6,18 @@ import msgspec
 
 from dataplane.core import budget_words
 from dataplane.core.budgets import account_at, budgets_over
+from dataplane.core.catalogue import Use
 from dataplane.core.errors import Code, Refusal
-from dataplane.core.routing import reachable_models
+from dataplane.core.routing import ReachableModel, reachable_model, reachable_models
 from dataplane.core.snapshot import Snapshot, VirtualKey
 from dataplane.dialects.count_tokens import HEADER, estimated_count
-from dataplane.dialects.dialect import ListedModel, Operation
-from dataplane.dialects.models_page import models_page
+from dataplane.dialects.dialect import DialectName, ListedModel, Operation
+from dataplane.dialects.models_page import model_entry, models_page
 from dataplane.dialects.registry import Route
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.http1 import Field
 from dataplane.proxy.life import Phase
+from dataplane.proxy.operators import is_operator
 from dataplane.proxy.pod import Pod
 from dataplane.proxy.reading import Request
 from dataplane.proxy.upstream import Response
@@ -24,20 +26,25 @@ _JSON: Field = (b"Content-Type", b"application/json")
 _NO_STORE: Field = (b"Cache-Control", b"no-store")
 _METRICS: Field = (b"Content-Type", b"text/plain; version=0.0.4; charset=utf-8")
 _COUNTS = frozenset({Operation.COUNT_TOKENS, Operation.RESPONSES_INPUT_TOKENS})
+_PARTICULARS = frozenset({"/readyz", "/startupz", "/health"})
 OPEN_PATHS = frozenset({"/", "/api/hello", "/healthz", "/readyz", "/startupz", "/health", "/metrics"})
 
 
 async def without_key(exchange: Exchange, pod: Pod) -> None:
-    """Answer what needs no key."""
-    path = exchange.path
-    if exchange.head.method not in ("GET", "HEAD"):
+    """Answer what needs no key: to anybody what clients and balancers have to know, to operators more."""
+    path, head = exchange.path, exchange.head
+    if head.method not in ("GET", "HEAD"):
         raise Refusal(Code.METHOD_NOT_ALLOWED, f"{path} answers GET", meta={"allow": "GET, HEAD"})
+    exchange.unrecorded = path not in ("/", "/api/hello")
+    operator = is_operator(exchange.connection.peer, head.first, pod.limits.operators)
     if path == "/metrics":
-        exchange.unrecorded = True
+        if not operator:
+            raise Refusal(Code.NOT_FOUND, "/metrics is shown to operators only, by their address (AIGATEWAY_OPERATORS)")
         exchange.answer(200, [_METRICS], await pod.scrape())
         return
-    exchange.unrecorded = path not in ("/", "/api/hello")
     status, said = _say(path, pod)
+    if operator and path in _PARTICULARS:
+        said |= _particulars(path, pod)
     exchange.answer(status, [_JSON], msgspec.json.encode(said))
 
 
@@ -69,30 +76,57 @@ def _say(path: str, pod: Pod) -> tuple[int, dict[str, object]]:
             good = all(value == "ok" for value in checks.values())
             if path == "/startupz":
                 good = pod.life.phase is not Phase.STARTING
-            said: dict[str, object] = {
-                "status": "ok" if good else "degraded",
-                "version": pod.version,
-                "phase": pod.life.phase.value,
-                "checks": checks,
-            }
+            said: dict[str, object] = {"status": "ok" if good else "degraded", "version": pod.version}
             if path == "/health":
-                said |= {
-                    "uptime_s": pod.uptime_s(),
-                    "revision": pod.configuration.snapshot.revision,
-                    "open_exchanges": len(pod.exchanges) - 1,
-                    "connections": len(pod.connections),
-                }
                 return 200, said
-            return 200 if good else 503, said
+            return 200 if good else 503, said | {"checks": checks}
+
+
+def _particulars(path: str, pod: Pod) -> dict[str, object]:
+    """How a pod is, for whoever runs it."""
+    network = {f"network {address}": words for address, words in pod.life.network.items()}
+    said: dict[str, object] = {"phase": pod.life.phase.value, "checks": {**pod.checks(), **network}}
+    if path == "/health":
+        said |= {
+            "uptime_s": pod.uptime_s(),
+            "revision": pod.configuration.snapshot.revision,
+            "open_exchanges": len(pod.exchanges) - 1,
+            "connections": len(pod.connections),
+        }
+    return said
 
 
 def models(exchange: Exchange, snapshot: Snapshot, key: VirtualKey, route: Route) -> None:
-    """Every name that this key could ask for, in the caller's shape. Raises Refusal for an unknown one."""
-    listed = [
-        ListedModel(id=model.id, owned_by=model.owned_by, created=0)
-        for model in reachable_models(snapshot, key, route.dialect.name.value)
-    ]
-    exchange.answer(200, [_JSON], models_page(route.dialect.name, listed, exchange.query, route.path_model))
+    """Every name that this key could ask for, in the caller's shape; or one. Raises Refusal.
+
+    OpenAI's shape is everybody's who does not say otherwise: it holds what any route serves to the key. Codex's part of
+    it holds what Codex could talk to.
+    """
+    name, wanted = route.dialect.name, route.path_model.removeprefix("models/")
+    if wanted:
+        exchange.answer(200, [_JSON], model_entry(name, _listed(_one_model(snapshot, key, name, wanted))))
+        return
+    reachable = reachable_models(snapshot, key, name.value)
+    codex: list[ListedModel] = []
+    if name is DialectName.CHAT:
+        by_name = {model.id: model for model in (*reachable_models(snapshot, key, None), *reachable)}
+        reachable = sorted(by_name.values(), key=lambda model: -model.released_ms)
+        for_codex = reachable_models(snapshot, key, DialectName.RESPONSES.value)
+        codex = [_listed(model) for model in for_codex if model.use is Use.CHAT]
+    exchange.answer(200, [_JSON], models_page(name, [_listed(model) for model in reachable], exchange.query, codex))
+
+
+def _one_model(snapshot: Snapshot, key: VirtualKey, dialect: DialectName, name: str) -> ReachableModel:
+    try:
+        return reachable_model(snapshot, key, dialect.value, name)
+    except Refusal:
+        if dialect is not DialectName.CHAT:
+            raise
+        return reachable_model(snapshot, key, None, name)
+
+
+def _listed(model: ReachableModel) -> ListedModel:
+    return ListedModel(model.id, model.owned_by, model.released_ms // 1000, model.use)
 
 
 async def budget(exchange: Exchange, pod: Pod, snapshot: Snapshot, key: VirtualKey) -> None:

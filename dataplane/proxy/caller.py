@@ -20,7 +20,7 @@ from dataplane.dialects.registry import Route
 from dataplane.proxy import http1
 from dataplane.proxy.gate import Destination
 from dataplane.proxy.http1 import HeadBounds, RequestHead
-from dataplane.proxy.identity import NO_PARENT, parse_traceparent
+from dataplane.proxy.identity import NO_PARENT, clients_id, parse_traceparent
 
 # A CLI alternates between two or three heads (messages, token counts); balancers mix clients on one connection.
 _HEADS: Final = 4
@@ -82,7 +82,9 @@ class Sent:
 class Caller:
     """A head, and what was worked out from it; each field below is filled in by the stage that needs it first."""
 
-    __slots__ = (*("admitted", "client", "head", "labels", "names", "parent", "path", "query", "route", "sent"),)
+    __slots__ = (
+        *("admitted", "client", "head", "labels", "names", "own_id", "parent", "path", "query", "route", "sent"),
+    )
 
     def __init__(self, head: RequestHead) -> None:
         self.head = head
@@ -90,6 +92,8 @@ class Caller:
         self.path, self.query = path.decode(), query.decode()
         traceparent = head.first.get(b"traceparent")
         self.parent = NO_PARENT if traceparent is None else parse_traceparent(traceparent) or NO_PARENT
+        own_id = head.first.get(b"x-request-id")
+        self.own_id = b"" if own_id is None else clients_id(own_id)  # what the client calls this request
         self.route: Route | None = None
         self.names = ("", "")  # dialect and operation
         self.client = UNKNOWN_CLIENT

@@ -53,6 +53,7 @@ _RECEIVED, _ADMITTED, _RELAYING, _SETTLED, _CLOSED = State
 _FINAL, _OK, _FIRST_BYTE = RecordStatus.FINAL, Outcome.OK, Waiting.FIRST_BYTE
 
 _CHUNKED: Field = (b"Transfer-Encoding", b"chunked")
+_X_REQUEST_ID = b"x-request-id"
 
 
 class Exchange:
@@ -200,6 +201,8 @@ class Exchange:
         fields = [*fields, *_framing(response, chunked=chunked)]
         if b"date" not in response.head.first:
             fields.append(self._date())
+        if self.caller.own_id and b"x-request-id" not in response.head.first:
+            fields.append((_X_REQUEST_ID, self.caller.own_id))
         head = self._head(status, fields, closes=http10 and not isinstance(response.framing, Length))
         relay = self._relay = Relay(
             self.connection,
@@ -324,7 +327,10 @@ class Exchange:
     # heads and words
 
     def _respond(self, status: int, fields: Iterable[Field], body: bytes) -> None:
-        framed = [*fields, (b"Content-Length", b"%d" % len(body)), self._date()]
+        ours = self.identity.request_id.encode()
+        # As SDKs look for it: Anthropic's in the first, OpenAI's in the second, where a client's own name goes before.
+        ids = ((b"request-id", ours), (_X_REQUEST_ID, self.caller.own_id or ours))
+        framed = [*fields, *ids, (b"Content-Length", b"%d" % len(body)), self._date()]
         head = self._head(status, framed, closes=False)
         self.connection.write(head if self.head.method == "HEAD" else head + body)
 

@@ -1,13 +1,18 @@
-"""What names an exchange: our request id and the W3C trace context that it continues or begins."""
+"""What names an exchange: our request id, the W3C trace context that it continues or begins, and the client's own name
+for it, which is repeated to it and means nothing to us."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
+from dataplane.core.keys import MARK
+
 _TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _NO_TRACE = b"0" * 32
 _NO_SPAN = b"0" * 16
+# A client's name for its request: what uuids, ulids, counters and paths are made of.
+_CLIENTS_ID = re.compile(rb"[A-Za-z0-9._~:/+=@,|-]{1,128}")
 
 
 class Parent(NamedTuple):
@@ -38,6 +43,11 @@ class Identity(NamedTuple):
             f"X-Langwatch-Trace-Id: {trace_id}\r\nX-Langwatch-Span-Id: {span_id}\r\n"
             f"X-Langwatch-Gateway-Version: {version}\r\ntraceparent: 00-{trace_id}-{span_id}-{flags}\r\n"
         ).encode("latin-1")
+
+
+def clients_id(said: bytes) -> bytes:
+    """What `X-Request-Id` said, when it can be repeated; else nothing. Never a key of ours that went astray."""
+    return said if _CLIENTS_ID.fullmatch(said) is not None and MARK not in said.lower() else b""
 
 
 def mint(random: str, now_ms: int, parent: Parent) -> Identity:

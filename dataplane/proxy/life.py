@@ -28,6 +28,7 @@ class Life:
     def __init__(self) -> None:
         self.phase = Phase.STARTING
         self.ending = False  # asked for every answer's head
+        self.network: dict[str, str] = {}  # address of the start-up network check → "ok", or why not yet
 
     def enter(self, phase: Phase) -> None:
         if _ORDER.index(phase) < _ORDER.index(self.phase):

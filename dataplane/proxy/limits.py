@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
+
+from dataplane.proxy.operators import Network
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -11,6 +14,9 @@ MIB = 1024 * KIB
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Every bound of the proxy, in seconds, bytes or counts. The reason stands beside the number."""
+
+    # Who sees a pod's particulars.
+    operators: tuple[Network, ...] = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
     # What a client may send.
     head_bytes: int = 64 * KIB  # Claude Code's largest heads are 3 KiB; proxies in front add cookies

@@ -109,11 +109,15 @@ class Pod:
     def checks(self) -> dict[str, str]:
         """What keeps this pod from being sent traffic; "ok" where nothing does."""
         starting = self.life.phase is Phase.STARTING
-        return {
+        said = {
             "started": "starting" if starting else "ok",
             "accepting": "draining" if self.life.ending else "ok",
             "configuration": "ok" if self.configuration.fresh(0) else "stale",
         }
+        if self.life.network:
+            reached = all(words == "ok" for words in self.life.network.values())
+            said["network"] = "ok" if reached else "not reached yet"
+        return said
 
     @classmethod
     def assemble(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataplane.core.errors import Refusal
+from dataplane.dialects.clients import CURSOR, shown_by_its_body
 from dataplane.dialects.dialect import RequestFacts
 from dataplane.dialects.registry import Route
 from dataplane.proxy.codings import decode_request
@@ -39,7 +41,12 @@ async def read(exchange: Exchange, route: Route, limits: Limits) -> Request:
     body = decode_request(sent, coding, cap=limits.body_bytes, ratio=limits.body_ratio) if coding else sent
     if body is not sent:
         exchange.hold_body(len(sent) + len(body))
-    facts = route.dialect.read_request(route.operation, route.path_model, body)
+    try:
+        facts = route.dialect.read_request(route.operation, route.path_model, body)
+    except Refusal as refusal:
+        if refusal.meta.get("client") == CURSOR:
+            exchange.client = shown_by_its_body(exchange.client)
+        raise
     if facts.session:
         exchange.client = exchange.caller.client_with(facts)
     record.model_requested, record.streaming = facts.model, facts.stream

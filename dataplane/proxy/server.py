@@ -258,6 +258,12 @@ class ClientConnection(asyncio.Protocol):
         """May another request follow on this connection? What the answer's head must say."""
         return self._keep_alive and self._framing.done and not self._deaf and not self._ending()
 
+    @property
+    def peer(self) -> str:
+        """The address of the other end; "" where it has none."""
+        name = self._transport.get_extra_info("peername")
+        return str(name[0]) if isinstance(name, tuple) else ""
+
     def wait_for(self, waiting: Waiting) -> None:
         self.waiting = waiting
         self.mark += 1

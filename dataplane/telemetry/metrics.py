@@ -29,10 +29,10 @@ from dataplane.dialects.dialect import DialectName
 PREFIX: Final = "aigateway_"
 OTHER: Final = "other"
 
-# clis.md, "Detection".
+# Those that dataplane.dialects.clients tells apart.
 CLIENTS: Final = (
     *("claude_code", "codex", "gemini_cli", "opencode", "qwen_code", "cursor"),
-    *("openai_python", "openai_js", "ai_sdk", "litellm", "aider", "cline", "continue"),
+    *("continue", "openai_python", "openai_js", "ai_sdk", "litellm"),
 )
 
 # A relay adds well below a millisecond; models answer after 0.1 s to minutes; streams last up to a quarter of an hour.

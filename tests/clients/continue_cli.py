@@ -18,7 +18,7 @@ def command(program: Path, prompt: str, case: Case, given: HandOut) -> list[str]
 
 CONTINUE = Cli(
     name="continue",
-    client="openai_js",
+    client="continue",
     ecosystem="npm",
     package="@continuedev/cli",
     program="cn",

@@ -16,6 +16,7 @@ from tests.contract.requests import ask, every_ask, send
 
 pytestmark = pytest.mark.processes
 
+PASSED_ON = {"x-forwarded-for": "203.0.113.9"}
 WORDS = "missing API key; supply Authorization: Bearer lw_vk_... or x-api-key"
 
 
@@ -30,6 +31,16 @@ def test_healthz_is_always_200_and_says_which_version_answers(house: House) -> N
     assert answer.json()["status"] == "ok"
     assert answer.headers["x-langwatch-gateway-version"] == answer.json()["version"]
     assert answer.json()["uptime_s"] >= 0
+    assert re.fullmatch(r"\d+\.\d+\.\d+(?:\+[0-9A-Za-z.-]{1,40})?", answer.json()["version"])
+
+
+def test_strangers_learn_from_probes_no_more_than_a_balancer_needs(house: House) -> None:
+    with anyone(house) as client:
+        mine, theirs = client.get("/health").json(), client.get("/health", headers=PASSED_ON).json()
+        assert set(mine) > set(theirs) == {"status", "version"}
+        assert set(client.get("/readyz", headers=PASSED_ON).json()) == {"status", "version", "checks"}
+        assert client.get("/metrics").status_code == 200
+        assert client.get("/metrics", headers=PASSED_ON).status_code == 404
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/v1/models"), ("POST", "/v1/chat/completions")])
@@ -85,9 +96,53 @@ def test_the_three_shapes_of_the_model_list(house: House) -> None:
     assert openai["object"] == "list"
     assert {entry["object"] for entry in openai["data"]} == {"model"}
     assert openai["models"], "Codex reads `models`"
+    assert {"claude-sonnet-5-5", "gpt-5.5"} <= {entry["id"] for entry in openai["data"]}
+    assert not any(word in entry["slug"] for entry in openai["models"] for word in ("claude", "embedding", "tts"))
+    assert openai["data"] == sorted(openai["data"], key=lambda entry: -entry["created"])
     assert anthropic["has_more"] is False
+    sold = [entry["created_at"] for entry in anthropic["data"]]
+    assert sold == sorted(sold, reverse=True)
+    assert sold[0] > "2026"
+    names = [entry["id"] for entry in anthropic["data"]]
+    assert names.index("claude-sonnet-5-5") < names.index("claude-sonnet-4-5")
+    assert "claude-v1" not in names
     assert anthropic["data"][0]["type"] == "model"
     assert all(entry["name"].startswith("models/") for entry in gemini["models"])
+
+
+@pytest.mark.parametrize("name", ["claude-haiku-4-5-20251001", "gpt-5-mini-2025-08-07"])
+def test_a_dated_name_that_a_request_would_reach_is_a_model(house: House, name: str) -> None:
+    with house.gateway() as client:
+        assert client.get(f"/v1/models/{name}").json()["id"] == name
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "words"),
+    [
+        ("/v1/v1/messages", "invalid_request_error", "the base URL should be this gateway's address without a path"),
+        ("/messages", "invalid_request_error", "the base URL should end in /v1"),
+        ("//v1/messages", "invalid_request_error", "the base URL should not end in a slash"),
+        ("/chat/completions", "invalid_request_error", "the base URL should end in /v1"),
+    ],
+)
+def test_a_wrong_base_url_is_told_the_right_one(house: House, path: str, kind: str, words: str) -> None:
+    with house.gateway() as client:
+        url = str(client.base_url).rstrip("/") + path
+        answer = client.post(httpx.URL(url), json={"model": "gpt-5.5"})
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["type"], error["code"]) == (kind, "wrong_base_url")
+    assert words in error["message"]
+    assert answer.headers["x-should-retry"] == "false"
+
+
+def test_a_clients_request_id_comes_back_beside_ours(house: House) -> None:
+    with house.gateway() as client:
+        listed = client.get("/v1/models", headers={"x-request-id": "mine-7"})
+        refused = client.get("/v1/models/nope-9")
+    assert listed.headers["x-request-id"] == "mine-7"
+    assert re.fullmatch(r"req_[0-9a-f]{30}", listed.headers["x-langwatch-request-id"])
+    assert refused.headers["request-id"] == refused.headers["x-request-id"] == refused.json()["request_id"]
 
 
 def test_count_tokens_is_answered_and_is_not_billed(house: House) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dataplane.core.errors import Code, Refusal
 from dataplane.core.pricing import ModelPrice, PriceList, RateCard, RateTier
-from dataplane.core.routing import for_dialect, reachable_models, resolve
+from dataplane.core.routing import for_dialect, reachable_model, reachable_models, resolve
 from dataplane.core.snapshot import ProviderKind
 from tests.core import build
 
@@ -263,6 +263,88 @@ def price_list():
     return PriceList("price_1", "v1", prices)
 
 
+def dated(**days):
+    """A price list of the anthropic family, with the first day of each model's sale in days since 1970."""
+    card = RateCard("", "", 0, 0, (RateTier(0, {}),))
+    prices = tuple(
+        ModelPrice("anthropic", name.replace("_", "-"), (name.replace("_", "-") + "*",), (card,), day * 86_400_000)
+        for name, day in days.items()
+    )
+    return PriceList("price_1", "v1", prices)
+
+
+LINE = dated(claude_sonnet_4_5=300, claude_opus_5=500, claude_sonnet_5=400, claude_odd=0)
+
+
+def of_line(*rows, **key):
+    organization = build.organization(price_list_id="price_1", revision=2)
+    return build.snapshot(build.key(**key), LINE, organization, anthropic, *rows)
+
+
+def test_the_newest_come_first_and_what_has_no_date_last():
+    snapshot = of_line(build.alias(model="claude-sonnet-5"), build.alias("alias_2", alias="old", model="claude-odd"))
+    assert [(model.id, model.released_ms // 86_400_000) for model in reachable_models(snapshot, build.key(), None)] == [
+        ("claude-opus-5", 500),
+        ("fast", 400),
+        ("claude-sonnet-5", 400),
+        ("claude-sonnet-4-5", 300),
+        ("old", 0),
+        ("claude-odd", 0),
+    ]
+
+
+def test_the_date_in_a_name_is_its_own():
+    declared = build.provider("prov_a", name="anthropic", models=("claude-sonnet-4-5-20250929", "claude-sonnet-5"))
+    snapshot = build.snapshot(build.key(), LINE, build.organization(price_list_id="price_1", revision=2), declared)
+    (dated_name, plain) = reachable_models(snapshot, build.key(), None)
+    assert (dated_name.id, dated_name.released_ms) == ("claude-sonnet-4-5-20250929", 1_759_104_000_000)
+    assert (plain.id, plain.released_ms // 86_400_000) == ("claude-sonnet-5", 400)
+
+
+@pytest.mark.parametrize("name", ["claude-opus-5-20251101", "claude-nope", "anthropic/claude-opus-5", "fast"])
+def test_one_model_is_found_wherever_a_request_for_it_would_go(name):
+    snapshot = of_line(build.alias())
+    found = reachable_model(snapshot, build.key(), ANTHROPIC, name)
+    assert (found.id, found.owned_by) == (name, "anthropic")
+    assert reachable_model(snapshot, build.key(), None, name) == found
+
+
+def test_one_model_is_refused_as_a_request_for_it_would_be():
+    snapshot = of_line(models_allowed=("claude-opus-*",))
+    key = build.key(models_allowed=("claude-opus-*",))
+    for name in ("claude-sonnet-5", "gpt-5"):
+        with pytest.raises(Refusal) as caught:
+            reachable_model(snapshot, key, ANTHROPIC, name)
+        asked = refusal_of(snapshot, key, ANTHROPIC, name)
+        assert asked is not None
+        assert (caught.value.code, caught.value.message) == (asked.code, asked.message)
+    with pytest.raises(Refusal, match=r"this key may use no provider; "):
+        reachable_model(build.snapshot(build.key()), build.key(), None, "gpt-5")
+
+
+@pytest.mark.parametrize(
+    ("asked", "first"),
+    [
+        ("nope-9", "claude-opus-5"),  # nothing is near: the newest
+        ("claude-sonnet-9", "claude-sonnet-5"),  # of the near ones the newest
+        ("Claude-Sonnet-4-6", "claude-sonnet-4-5"),
+        ("bedrock/claude-sonnet-4-6", "claude-sonnet-4-5"),
+    ],
+)
+def test_a_refusal_names_the_nearest_first_and_of_these_the_newest(asked, first):
+    narrow = build.provider(
+        "prov_a", name="anthropic", models=("claude-opus-5", "claude-sonnet-5", "claude-sonnet-4-5")
+    )
+    rows = [LINE, build.organization(price_list_id="price_1", revision=2), narrow]
+    assert f"use {first}, " in refused(rows, ANTHROPIC, asked).message
+
+
+def test_a_refusal_names_models_of_the_same_use():
+    serves = compatible(models=("gpt-5", "text-embedding-3-small", "gpt-image-2"))
+    assert refused([serves], CHAT, "gpt-9").meta["models"] == ["gpt-5"]
+    assert refused([serves], CHAT, "text-embedding-9").meta["models"] == ["text-embedding-3-small"]
+
+
 def reachable(rows, dialect, **key):
     snapshot = build.snapshot(
         build.key(**key), price_list(), build.organization(price_list_id="price_1", revision=2), *rows
@@ -422,7 +504,7 @@ def test_an_alias_that_is_not_understood_is_refused_by_its_name_and_the_model_it
 
 def test_a_model_whose_price_is_understood_in_part_is_refused_and_the_others_of_the_list_are_not():
     def price(name, unread=""):
-        return ModelPrice("anthropic", name, (name,), (RateCard("", "", 0, 0, (RateTier(0, {}),)),), unread)
+        return ModelPrice("anthropic", name, (name,), (RateCard("", "", 0, 0, (RateTier(0, {}),)),), unread=unread)
 
     listed = PriceList("price_1", "v1", (price("claude-a"), price("claude-b", "unit 'input_smell' is unknown")))
     rows = [build.organization(price_list_id="price_1"), listed, anthropic]

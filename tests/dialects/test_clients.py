@@ -5,7 +5,8 @@ import json
 import msgspec
 import pytest
 
-from dataplane.dialects.clients import detect, session_of_user_id
+from dataplane.dialects.clients import OTHER, detect, session_of_user_id
+from dataplane.telemetry.metrics import CLIENTS
 from tests.dialects.metering import FACTS
 
 AGENTS = [
@@ -20,13 +21,19 @@ AGENTS = [
     (b"OpenAI/Python 2.20.0", "openai_python", "2.20.0"),
     (b"AsyncOpenAI/Python 2.20.0", "openai_python", "2.20.0"),
     (b"OpenAI/JS 5.23.2", "openai_js", "5.23.2"),
-    (b"ls/JS 5.23.2", "openai_js", "5.23.2"),
+    (b"ls/JS 5.23.2", "continue", "5.23.2"),
     (b"ai-sdk/openai-compatible/3.0.37 ai-sdk/provider-utils/4.0 runtime/bun/1.3.13", "ai_sdk", "3.0.37"),
     (b"litellm/1.81.10", "litellm", "1.81.10"),
     (b"curl/8.5.0", "other", ""),
     (b"\xff\xfe", "other", ""),
     (b"", "other", ""),
 ]
+
+
+def test_every_client_that_figures_are_kept_of_is_told_by_what_it_sends():
+    """By its own headers (AGENTS), or by the route that only Cursor is given."""
+    told = {name for _, name, _ in AGENTS} | {detect({b"user-agent": b"Go-http-client/2.0"}, prefix="/cursor").name}
+    assert told == {*CLIENTS, OTHER}
 
 
 @pytest.mark.parametrize(("agent", "name", "version"), AGENTS)

@@ -59,6 +59,9 @@ SHAPES: dict[Code, tuple[tuple[int, str], tuple[int, str], tuple[int, str], tupl
     Code.BAD_REQUEST: (
         (400, "invalid_request_error"), (400, "invalid_request_error"), (400, "invalid_prompt"),
         (400, "INVALID_ARGUMENT")),
+    Code.WRONG_BASE_URL: (
+        (400, "invalid_request_error"), (400, "invalid_request_error"), (400, "invalid_prompt"),
+        (400, "INVALID_ARGUMENT")),
     Code.NOT_FOUND: (
         (404, "not_found_error"), (404, "invalid_request_error"), (404, "not_found"), (404, "NOT_FOUND")),
     Code.METHOD_NOT_ALLOWED: (

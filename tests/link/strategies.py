@@ -35,7 +35,9 @@ units = st.dictionaries(st.sampled_from(UsageClass), int64, max_size=4)
 cards = st.builds(
     RateCard, texts, texts, int64, int64, st.lists(st.builds(RateTier, int64, units), min_size=1, max_size=2).map(tuple)
 )
-model_prices = st.builds(ModelPrice, texts, texts, tuples_of_text, st.lists(cards, max_size=2).map(tuple))
+model_prices = st.builds(
+    ModelPrice, texts, texts, tuples_of_text, st.lists(cards, max_size=2).map(tuple), int64, st.booleans()
+)
 
 rows = st.one_of(
     st.builds(Organization, texts, st.booleans(), int64, st.booleans(), texts, texts, int64),

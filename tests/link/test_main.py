@@ -119,6 +119,7 @@ def test_a_pod_is_ready_once_it_has_a_configuration_and_leaves_in_order(on_loop,
                     SPOOL_DIR=str(tmp_path / "spool"),
                     PRE_DRAIN_S="0",
                     NAME="the pod",
+                    COMMIT="4381ffd1c2d3",
                 ),
             )
             output = pod.stdout
@@ -133,11 +134,14 @@ def test_a_pod_is_ready_once_it_has_a_configuration_and_leaves_in_order(on_loop,
 
             listening = await event("gateway_listening")
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listening['port']}", timeout=60) as client:
-                assert (await client.get("/healthz")).status_code == 200
+                healthy = await client.get("/healthz")
+                deployed = f"{VERSION}+4381ffd1c2d3"
+                assert (healthy.status_code, healthy.json()["version"]) == (200, deployed)
+                assert healthy.headers["x-langwatch-gateway-version"] == deployed
                 assert (await client.get("/startupz")).status_code == 503
                 conversation = await server.next()
                 hello = await conversation.introduces(database)
-                assert (hello.name, hello.version) == ("the pod", VERSION)
+                assert (hello.name, hello.version) == ("the pod", deployed)
                 await conversation.says(
                     pb.FleetMessage(heartbeat_ack=pb.HeartbeatAck(seq=1, head_revision=1, fresh=True, epoch="epoch-1"))
                 )

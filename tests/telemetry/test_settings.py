@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from dataplane.settings import Address, SettingsError, effective, load, render_table
+from dataplane.settings import Address, Reachable, SettingsError, effective, load, render_table
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +63,15 @@ def test_a_file_that_is_missing_is_named(environment, refused):
         *(("LISTEN", text) for text in ("5563", "host", ":5563", "host:", "host:99999", "host:-1", "host:1٣")),
         *(("FLEET", text) for text in ("a:1,", "nowhere")),
         *(("LOG_LEVEL", "loud"), ("EXCHANGES", "0"), ("CONNECT_S", "soon"), ("OTLP_ENDPOINT", "collector:4318")),
+        *(
+            ("STARTUP_REACH", text)
+            for text in (
+                *("nowhere", "a:1,", "ftp://a:1", "https://", "http://user@host/", "host:0", "169.254.169.254:80"),
+                *("0x7f.1:80", "https://2130706433/", "a_:1", "host:99999", "https://a:99999"),
+            )
+        ),
+        *(("OPERATORS", text) for text in ("10.0.0.1/8", "everywhere", "10.0.0.0/8,")),
+        *(("COMMIT", text) for text in ("a b", "a\u00e9", "-a", "a" * 41, "a\n")),
         *(("SPOOL_BYTES", "12"), ("LISTEN_CERT", "/nowhere.pem"), ("FLEET_INSECURE", "perhaps")),
     ],
 )
@@ -85,6 +94,25 @@ def test_beyond_loopback_clients_need_tls_or_a_word_that_somebody_else_has_it(en
     assert load().listen == address
     environment(LISTEN_PLAINTEXT="false", LISTEN_CERT=pem, LISTEN_KEY=pem)
     assert load().listen_cert == pem
+
+
+def test_what_has_to_be_reached_is_an_address_or_a_url(environment):
+    assert load().to_be_reached == []
+    environment(STARTUP_REACH="api.anthropic.com:443, https://API.openai.com/v1?x#y, http://[::1]:8080,10.0.0.1:5432")
+    settings = load()
+    assert settings.startup_reach == (
+        "api.anthropic.com:443,https://api.openai.com:443,http://[::1]:8080,10.0.0.1:5432"
+    )
+    assert settings.to_be_reached == [
+        Reachable("tcp", "api.anthropic.com", 443), Reachable("https", "api.openai.com", 443),
+        Reachable("http", "::1", 8080), Reachable("tcp", "10.0.0.1", 5432),
+    ]  # fmt: skip
+
+
+def test_operators_are_on_this_machine_unless_told_otherwise(environment):
+    assert [str(network) for network in load().operator_networks] == ["127.0.0.0/8", "::1/128"]
+    environment(OPERATORS="10.0.0.0/8, fd00::/8")
+    assert [str(network) for network in load().operator_networks] == ["10.0.0.0/8", "fd00::/8"]
 
 
 def test_half_a_certificate_is_refused(environment, refused, pem):

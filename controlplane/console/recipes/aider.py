@@ -14,6 +14,7 @@ def setup(target: Target) -> Setup:
         notes=(
             "The weak model writes commit messages; by default it is another one, which this key would have to allow.",
             "Aider's own retries cannot be turned down; the gateway words its refusals so that it stops at the first.",
+            "Aider does not name itself to the gateway: usage shows it as OpenAI Python, the library that it uses.",
         ),
     )
 

@@ -18,6 +18,7 @@ def setup(target: Target) -> Setup:
             Snippet("Terminal", command),
             Snippet("Editor: the gear in Cline's panel", fields),
         ),
+        notes=("Cline does not name itself to the gateway: usage shows it as AI SDK, the library that it uses.",),
     )
 
 

@@ -12,6 +12,8 @@ def setup(target: Target) -> Setup:
             Snippet("Settings → Models → API Keys → OpenAI API Key, then Verify", target.token),
         ),
         notes=(
+            "Ask mode and plain chat work. Agent mode is not served yet: Cursor sends it in another API's form, which "
+            "the gateway does not translate, and is told so.",
             "Cursor calls the gateway from its own servers, so the address has to be reachable from the internet over "
             "https; a private one is refused.",
             "No slash at the end of the base URL. Tab completion stays with Cursor's own backend.",

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controlplane.console import wording
 from controlplane.console.charts import HEIGHT, WIDTH, bar_chart
 from controlplane.console.export import safe
 from controlplane.console.recipes import RECIPES, Target
 from controlplane.console.wording import age, count, dollars, exact_dollars, milliseconds, size
+from dataplane.telemetry.metrics import CLIENTS
 
 
 @pytest.mark.parametrize(
@@ -34,6 +36,16 @@ def test_money_shows_cents_and_below_them_what_says_something(nano: int, text: s
 @given(st.integers(0, 10**15))
 def test_exact_money_loses_nothing(nano: int):
     assert Decimal(exact_dollars(nano)) * 10**9 == nano
+
+
+def test_every_client_that_pods_tell_apart_has_a_name_and_no_other():
+    assert set(wording.CLIENTS) == {*CLIENTS, "other"}
+
+
+def test_the_recipe_for_cursor_says_what_is_not_served_and_what_works():
+    (cursor,) = [recipe for recipe in RECIPES if recipe.slug == "cursor"]
+    first, *_ = cursor.setup(Target("https://gateway.example.com")).notes
+    assert first.startswith("Ask mode and plain chat work. Agent mode is not served yet")
 
 
 def test_counts_ages_times_and_sizes_are_short():

@@ -173,6 +173,8 @@ def test_an_entry_keeps_everything_that_pricing_needs():
         "m",
         ("m*", "!m-tts"),
         (RateCard("priority", "fast", 1, 2, (RateTier(0, {UsageClass.INPUT: 3}), RateTier(200_000, {}))),),
+        released_ms=4,
+        unlisted=True,
     )
     assert prices.entries_of([price]) == [
         {
@@ -191,5 +193,7 @@ def test_an_entry_keeps_everything_that_pricing_needs():
                     ],
                 }
             ],
+            "released_ms": 4,
+            "unlisted": True,
         }
     ]

@@ -43,7 +43,7 @@ def test_a_filter_takes_what_matches_in_all_respects() -> None:
     booked(
         record("a", client="codex", model="m1"),
         record("b", client="codex", model="m2", outcome="refused"),
-        record("c", client="aider", model="m1", started_at_ms=AT_MS + 5000),
+        record("c", client="opencode", model="m1", started_at_ms=AT_MS + 5000),
     )
     every = UsageRecord.objects.all()
 
