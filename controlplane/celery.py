@@ -54,3 +54,5 @@ def _refuse_without_secrets(**_: object) -> None:
         environment().demand_secrets()
     except ConfigurationError as error:
         raise SystemExit(str(error)) from None
+    for problem in environment().unknown_variables():
+        logging.getLogger(__name__).warning("unknown_variable %s", problem)

@@ -11,6 +11,7 @@ import base64
 import binascii
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,7 @@ from pydantic_settings import (
 )
 
 from dataplane.core.secret import Secret
+from dataplane.core.variables import PODS_VARIABLES, unknown
 
 PREFIX = "AIGATEWAY_"
 UNPREFIXED = frozenset({"database_url"})
@@ -84,6 +86,19 @@ class Environment(BaseSettings):
     statement_timeout_ms: int = Field(
         default=30_000, ge=0, description="PostgreSQL ends a longer statement. 0: never. Milliseconds."
     )
+    database_wait_s: float = Field(
+        default=5,
+        ge=0.05,
+        le=8,
+        description="How long admin and API wait for a lock or a connection before they answer 503 with `Retry-After`. "
+        "Seconds.",
+    )
+    api_calls_per_minute: int = Field(
+        default=1200,
+        ge=0,
+        description="REST calls of one token or login in each web process; beyond it 429 with `Retry-After`. As many "
+        "at once are a burst that is let through. 0: no limit. Calls a minute.",
+    )
     var_dir: Path = Field(
         default=REPOSITORY / "var", description="Where the embedded database and generated secrets live."
     )
@@ -95,6 +110,11 @@ class Environment(BaseSettings):
     fleet_metrics_listen: str = Field(
         default="",
         description="Where serve_fleet shows /metrics and /healthz: a loopback address. host:port. Empty: nowhere.",
+    )
+    web_metrics_listen: str = Field(
+        default="",
+        description="Where the web processes show /metrics, each of them for all: a loopback address. host:port. "
+        "Empty: nowhere.",
     )
     fleet_ca: Path | None = Field(
         default=None, description="CA that pods' client certificates must come from. PEM file."
@@ -180,10 +200,20 @@ class Environment(BaseSettings):
                 self._keyring(field)
             except ConfigurationError as error:
                 problems.append(str(error))
+        if self.web_metrics_listen and not _is_loopback(self.web_metrics_listen.rpartition(":")[0]):
+            problems.append(f"{variable_of('web_metrics_listen')}: metrics are shown on a loopback address only")
         if self.debug and not self.loopback_only:
             problems.append(f"{variable_of('debug')}: only with loopback names in {variable_of('allowed_hosts')}")
         if problems:
             raise ConfigurationError("; ".join(problems))
+
+    def web_metrics_directory(self) -> Path:
+        """Where the processes that show their figures at one address share them."""
+        return self.var_dir / "metrics" / re.sub(r"[^0-9A-Za-z.]", "_", self.web_metrics_listen)
+
+    def unknown_variables(self) -> list[str]:
+        """A sentence for each variable that looks like one of ours and is none: it changes nothing."""
+        return unknown(os.environ, {variable_of(field) for field in type(self).model_fields}, PODS_VARIABLES)
 
     def root_keyring(self) -> Mapping[int, Secret]:
         """Version → 32-byte key, newest first."""

@@ -43,6 +43,7 @@ INSTALLED_APPS = [
     "controlplane.console",
 ]
 MIDDLEWARE = [
+    "controlplane.web.answers.Answers",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -94,6 +95,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+SESSION_ENGINE = "controlplane.web.sessions"
 SESSION_COOKIE_AGE = 8 * 3600  # idle seconds: saved on every request
 SESSION_SAVE_EVERY_REQUEST = True
 SESSION_COOKIE_HTTPONLY = True
@@ -111,7 +113,7 @@ if ENVIRONMENT.https_on:
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-aigateway_session", "__Host-aigateway_csrf"
     SECURE_SSL_REDIRECT = True
-    SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
     SECURE_HSTS_SECONDS = 365 * 24 * 3600
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     # Browsers' preload lists are for whole domains and hard to leave: their owner's decision, not this host's.
@@ -153,9 +155,11 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["controlplane.rest.authentication.Known"],
     "DEFAULT_PAGINATION_CLASS": "controlplane.rest.pages.Pages",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["controlplane.rest.parsers.Json"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["controlplane.rest.pace.CallsPerCaller"],
     "EXCEPTION_HANDLER": "controlplane.rest.problems.explain",
+    "URL_FORMAT_OVERRIDE": None,  # there is JSON alone, and `format` a parameter like any other that is not known
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {
@@ -208,8 +212,9 @@ DJANGO_CELERY_BEAT_TZ_AWARE = True
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(request_id)s %(message)s"}},
+    "filters": {"request_id": {"()": "controlplane.rest.request_ids.InLogs"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]}},
     "root": {"handlers": ["stderr"], "level": ENVIRONMENT.log_level.upper()},
     # Statements carry digests and sealed credentials as parameters.
     "loggers": {"django.db.backends": {"level": "INFO", "propagate": True}, "httpx": {"level": "WARNING"}},

@@ -1,19 +1,18 @@
-"""Where the control plane answers: the admin, the REST API, and a probe that needs neither."""
+"""Where the control plane answers: the admin, the REST API, and probes that need neither."""
 
 from __future__ import annotations
 
-from django.http import HttpRequest, JsonResponse
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 
+from controlplane.console.api_urls import NoSuchRoute
 from controlplane.console.site import site
-
-
-def healthz(request: HttpRequest) -> JsonResponse:
-    return JsonResponse({"status": "ok"})
-
+from controlplane.web.probes import healthz, readyz, root
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("", root),
     path("healthz", healthz),
+    path("readyz", readyz),
     path("admin/", site.urls),
     path("api/v1/", include("controlplane.console.api_urls")),
+    re_path(r"^api(?:/.*)?$", NoSuchRoute.as_view(schema=None)),
 ]

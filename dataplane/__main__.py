@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ctypes
+import os
 import resource
 import ssl
 import sys
 from collections.abc import Sequence
 
+from dataplane.core.variables import CONTROL_PLANES_VARIABLES, PODS_VARIABLES, unknown
 from dataplane.host.exits import Exit
 from dataplane.host.workers import Worker, Workers
 from dataplane.settings import PREFIX, Settings, SettingsError, effective, load
@@ -36,11 +38,16 @@ def main(arguments: Sequence[str]) -> int:
         problems = error.problems if isinstance(error, SettingsError) else [f"AIGATEWAY_OTLP_HEADERS: {error}"]
         sys.stderr.writelines(f"{problem}\n" for problem in problems)
         return Exit.BAD_SETTINGS
+    strange = unknown(os.environ, PODS_VARIABLES, CONTROL_PLANES_VARIABLES)
     if chosen.check:
+        sys.stderr.writelines(f"{problem}\n" for problem in strange)
         sys.stdout.writelines(f"{name}={value}\n" for name, value in effective(settings).items())
         return Exit.OK
     harden()
     logs.configure(settings.log_level)
+    if not chosen.worker:  # its parent has said it
+        for problem in strange:
+            logs.warning("unknown_variable", problem=problem)
     try:
         if chosen.worker:
             return _pod(settings, collector_headers, Worker.parse(chosen.worker))

@@ -46,7 +46,7 @@ def create_channel(
     channel = CHANNELS[row.kind]
     row.address = channel.check_address(address.strip())
     if channel.secret_label and not secret:
-        raise ValidationError({"secret": f"{channel.secret_label} is missing"})
+        raise ValidationError({"secret": f"{channel.secret_label} is missing; give it with the channel."})
     if secret:
         sealed.put(row, _checked(row, secret))
     with change_set(by) as change:
@@ -132,7 +132,7 @@ def _fill(channel: Channel, fields: Mapping[str, Any], renewed: bool) -> None:
 
 def _checked(channel: Channel, secret: Secret) -> Secret:
     if len(secret.reveal()) > LONGEST_SECRET:
-        raise ValidationError({"secret": f"is at most {LONGEST_SECRET} bytes"})
+        raise ValidationError({"secret": f"The secret is longer than {LONGEST_SECRET} bytes."})
     return CHANNELS[channel.kind].check_secret(secret)
 
 

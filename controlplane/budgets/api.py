@@ -17,9 +17,12 @@ from controlplane.budgets.models import Account, Budget, Crossing, OnBreach, Out
 from controlplane.budgets.preview import preview
 from controlplane.budgets.queries import Coverage, Node, Standing
 from controlplane.providers.models import Provider
+from controlplane.rest.filters import Kind, Parameter
 from controlplane.rest.resources import Nothing, Reference, Resource, StrictSerializer
 from controlplane.tenancy.models import Organization
 from controlplane.tenancy.permissions import Verb, organizations_of, require
+
+WHOSE = Parameter("organization_id", meaning="Whose.", required=True)
 
 
 def percents(**kwargs: Any) -> serializers.ListField:
@@ -153,10 +156,12 @@ class Budgets(Resource):
     creating = ("override",)
     filters = ("organization_id", "team_id", "scope_kind", "scope_id", "window", "on_breach", "enabled")
     parameters = {
-        "tree.organization_id": "Whose.",
-        "coverage.organization_id": "Whose.",
-        "coverage.scope_kind": f"One of: {', '.join(ScopeKind.values)}.",
-        "coverage.scope_id": "Of that kind.",
+        "tree": (WHOSE,),
+        "coverage": (
+            WHOSE,
+            Parameter("scope_kind", Kind.CHOICE, tuple(ScopeKind.values), required=True),
+            Parameter("scope_id", meaning="Of that kind.", required=True),
+        ),
     }
 
     def create(self, request: Request) -> Response:
@@ -202,18 +207,16 @@ class Budgets(Resource):
     @action(detail=False, methods=["get"])
     def tree(self, request: Request) -> Response:
         """Every budget of an organization that you may see, where it belongs."""
-        return self.show(queries.tree(self.actor, self._organization(request)))
+        return self.show(queries.tree(self.actor, self._organization()))
 
     @action(detail=False, methods=["get"])
     def coverage(self, request: Request) -> Response:
         """Look before you make one."""
-        organization = self._organization(request)
-        kind, scope_id = (request.query_params.get(name, "") for name in ("scope_kind", "scope_id"))
-        return self.show(preview(self.actor, organization, kind, scope_id))
+        organization = self._organization()
+        return self.show(preview(self.actor, organization, self.asked["scope_kind"], self.asked["scope_id"]))
 
-    def _organization(self, request: Request) -> Organization:
-        given = request.query_params.get("organization_id", "")
-        found = organizations_of(self.actor).filter(pk=given).first()
+    def _organization(self) -> Organization:
+        found = organizations_of(self.actor).filter(pk=self.asked["organization_id"]).first()
         if found is None:
             raise ParseError("organization_id names an organization that you may see")
         return found

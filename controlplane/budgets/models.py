@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 LARGEST_LIMIT_NANO = 10**18  # a billion dollars: sums of a thousand such still fit
+_AMOUNT = f"0 to {LARGEST_LIMIT_NANO // 10**9:,} dollars"
 
 
 def budget_id() -> str:
@@ -91,6 +92,10 @@ class Budget(ConfigModel):
 
     scope: ClassVar[Scope] = Scope(organization="organization_id", team="team_id")
     unaudited = frozenset({"scope_name"})
+    must = {
+        "budget_limit_is_money": ("limit_nano", f"is an amount of {_AMOUNT}"),
+        "budget_overdraft_is_money": ("overdraft_nano", f"is an amount of {_AMOUNT}, or empty"),
+    }
 
     id = models.CharField(primary_key=True, max_length=40, default=budget_id, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="budgets")
@@ -157,6 +162,8 @@ class Override(ConfigModel):
     """More money for a while: "+$50 until Friday". Ends by itself: the limit is computed from time."""
 
     scope: ClassVar[Scope] = Scope(organization="organization_id", team="budget__team_id")
+
+    must = {"override_adds_money": ("extra_nano", f"is an amount of more than {_AMOUNT}")}
 
     id = models.CharField(primary_key=True, max_length=40, default=override_id, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")

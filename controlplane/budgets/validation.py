@@ -64,10 +64,10 @@ def thresholds(given: Iterable[object]) -> list[int]:
     found: set[int] = set()
     for value in given:
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= HIGHEST_THRESHOLD:
-            raise ValidationError({"thresholds": f"are whole per cents from 1 to {HIGHEST_THRESHOLD}"})
+            raise ValidationError({"thresholds": f"Thresholds are whole per cents from 1 to {HIGHEST_THRESHOLD}."})
         found.add(value)
     if len(found) > MOST_THRESHOLDS:
-        raise ValidationError({"thresholds": f"at most {MOST_THRESHOLDS}"})
+        raise ValidationError({"thresholds": f"There are {len(found)} thresholds; at most {MOST_THRESHOLDS} are kept."})
     return sorted(found)
 
 

@@ -7,15 +7,17 @@ cascade.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, ClassVar, Self, TypeVar
 
 from django.core import checks
-from django.db import models, router
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.db import IntegrityError, models, router
 from django.db.models.deletion import DO_NOTHING, PROTECT, RESTRICT, Collector
 from django.utils import timezone
 
+from controlplane.changes import unique
 from controlplane.changes.audit import Target
 from controlplane.changes.change_set import ChangeSet, OutsideChangeSet, Touch, current
 
@@ -109,10 +111,12 @@ class ConfigModel(models.Model):
 
     `observed` names fields that record what happened instead of what was decided: they alone may be written outside a
     change set, by `update()` or `save(update_fields=…)`. `unaudited` names fields whose values stay out of the audit.
+    `must` says what would be right where a CheckConstraint refuses: its name → field and words.
     """
 
     observed: ClassVar[frozenset[str]] = frozenset()
     unaudited: ClassVar[frozenset[str]] = frozenset()
+    must: ClassVar[Mapping[str, tuple[str, str]]] = {}
 
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True, editable=False)
@@ -122,6 +126,37 @@ class ConfigModel(models.Model):
     class Meta:
         abstract = True
         base_manager_name = "objects"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Raises ValidationError for what another row has taken meanwhile."""
+        try:
+            super().save(*args, **kwargs)
+        except IntegrityError as error:
+            taken = unique.taken_by(error)
+            if taken is None:
+                raise
+            raise taken from error
+
+    def unique_error_message(self, model_class: type[models.Model], unique_check: Sequence[str]) -> ValidationError:
+        field = unique_check[-1]
+        return ValidationError(unique.words(model_class, unique_check, field), code=unique.CODE)
+
+    def validate_constraints(self, exclude: Collection[str] | None = None) -> None:
+        """Django names the constraint; this, the field and what would be right."""
+        errors: dict[str, list[ValidationError]] = {}
+        for constraint in self._meta.constraints:
+            try:
+                constraint.validate(type(self), self, exclude=set(exclude or ()))
+            except ValidationError as refused:
+                self._explained(constraint, refused).update_error_dict(errors)
+        if errors:
+            raise ValidationError(errors)
+
+    def _explained(self, constraint: models.BaseConstraint, refused: ValidationError) -> ValidationError:
+        if isinstance(constraint, models.UniqueConstraint) and constraint.fields:
+            return unique.taken(type(self), constraint.fields)
+        field, words = self.must.get(constraint.name, (NON_FIELD_ERRORS, ""))
+        return ValidationError({field: words}) if words else refused
 
     def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
         change = demanded(type(self))

@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import QuerySet
 from rest_framework import serializers
 
+from controlplane.changes.actor import ActorKind
 from controlplane.changes.models import AuditEvent
 from controlplane.rest.resources import Resource
 from controlplane.tenancy.permissions import Verb
@@ -35,6 +36,8 @@ class Audit(Resource):
     view_verb = Verb.AUDIT_VIEW
     queryset = AuditEvent.objects.all()
     output = AuditEventOut
+    times = "at"
+    choices = {"actor_kind": tuple(kind.value for kind in ActorKind)}
     filters = ("organization_id", "action", "target_kind", "target_id", "actor_kind", "actor_id", "revision")
 
     def get_queryset(self) -> QuerySet[Any]:

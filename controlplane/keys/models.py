@@ -50,6 +50,13 @@ class VirtualKey(ConfigModel):
 
     scope: ClassVar[Scope] = Scope(organization="organization_id", team="project__team_id", user="principal__user_id")
     observed = frozenset({"last_used_at"})
+    must = {
+        "key_names_the_team_that_owns_it": (
+            "owner_scope",
+            "a team's or project's key has a team, no other key has",
+        ),
+        "key_says_when_it_was_revoked": ("state", "a revoked key says when"),
+    }
 
     id = models.CharField(primary_key=True, max_length=40, default=key_id, editable=False)
     name = models.CharField(max_length=120)
@@ -170,6 +177,7 @@ class ModelAlias(ConfigModel):
     """Client's model name → provider model, for an organization, one of its projects, or one key."""
 
     scope: ClassVar[Scope] = Scope(organization="organization_id")
+    must = {"alias_has_one_level": ("key", "an alias is of the organization, of a project or of a key: leave one out")}
 
     id = models.CharField(primary_key=True, max_length=40, default=alias_id, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="model_aliases")

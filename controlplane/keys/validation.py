@@ -25,10 +25,12 @@ def tags(given: Iterable[str]) -> list[str]:
     """Trimmed, without repetition, in the order given."""
     cleaned = list(dict.fromkeys(tag.strip() for tag in given if tag.strip()))
     if len(cleaned) > MOST_TAGS:
-        raise ValidationError({"tags": f"at most {MOST_TAGS}"})
+        raise ValidationError({"tags": f"There are {len(cleaned)} tags; at most {MOST_TAGS} are kept."})
     for tag in cleaned:
         if len(tag) > LONGEST_TAG or not tag.isprintable():
-            raise ValidationError({"tags": f"a tag is printable text of at most {LONGEST_TAG} characters"})
+            raise ValidationError(
+                {"tags": f"“{tag[:40]}” is no tag: that is printable text of at most {LONGEST_TAG} characters."}
+            )
     return cleaned
 
 
@@ -36,23 +38,26 @@ def patterns(given: Iterable[str], field: str) -> list[str]:
     """Model patterns: `*` stands for any run of characters, everything else for itself."""
     cleaned = list(dict.fromkeys(pattern.strip() for pattern in given if pattern.strip()))
     if len(cleaned) > MOST_PATTERNS:
-        raise ValidationError({field: f"at most {MOST_PATTERNS} patterns"})
+        raise ValidationError({field: f"There are {len(cleaned)} patterns; at most {MOST_PATTERNS} are kept."})
     for pattern in cleaned:
         if len(pattern) > LONGEST_PATTERN or _PATTERN.fullmatch(pattern) is None:
             raise ValidationError(
-                {field: f"a pattern is a model name, with * where anything may stand, up to {LONGEST_PATTERN} letters"}
+                {
+                    field: f"“{pattern[:40]}” is none: a pattern is a model name, with * where anything may stand, "
+                    f"up to {LONGEST_PATTERN} letters."
+                }
             )
     return cleaned
 
 
 def metadata(given: Mapping[str, str]) -> dict[str, str]:
     if len(given) > MOST_METADATA:
-        raise ValidationError({"metadata": f"at most {MOST_METADATA} entries"})
+        raise ValidationError({"metadata": f"There are {len(given)} entries; at most {MOST_METADATA} are kept."})
     for name, value in given.items():
         if not isinstance(name, str) or not isinstance(value, str):
-            raise ValidationError({"metadata": "maps text to text"})
+            raise ValidationError({"metadata": "Metadata maps text to text."})
         if not name or "\0" in name + value or len(name) > LONGEST_METADATA or len(value) > LONGEST_METADATA:
-            raise ValidationError({"metadata": f"names and values are text of at most {LONGEST_METADATA} characters"})
+            raise ValidationError({"metadata": f"Names and values are text of 1 to {LONGEST_METADATA} characters."})
     return dict(given)
 
 

@@ -15,6 +15,7 @@ class ProvidersConfig(AppConfig):
 
     def ready(self) -> None:
         checks.register(secrets_are_usable)
+        checks.register(variables_are_known)
         checks.register(credentials_can_be_opened, checks.Tags.database)
 
 
@@ -27,8 +28,15 @@ def secrets_are_usable(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -
         environment().demand_secrets()
         vault.self_test()
     except (ConfigurationError, vault.CannotUnseal) as error:
-        return [checks.Critical(str(error), hint="See the table of variables in the README.", id="providers.E001")]
+        return [checks.Critical(str(error), hint="deploy/reference/settings.md lists them.", id="providers.E001")]
     return []
+
+
+def variables_are_known(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """A mistyped name would otherwise leave its default in force without a word."""
+    from controlplane.environment import environment
+
+    return [checks.Warning(problem, id="providers.W001") for problem in environment().unknown_variables()]
 
 
 def credentials_can_be_opened(

@@ -27,12 +27,16 @@ VERBS = [(verb.value, verb.value) for verb in Verb if verb not in OPERATORS_ONLY
 class LoginField(serializers.Field[Any, str, str, Any]):
     """A user name in a body; becomes the login if the caller may name it."""
 
-    default_error_messages = {"none": "There is no such login, or it is not yours to name.", "text": "is a user name"}
+    default_error_messages = {
+        "none": "There is no such login, or it is not yours to name.",
+        "text": "A user name is text.",
+    }
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, str):
             self.fail("text")
-        login = logins_for(actor_of(self.context["request"])).filter(username=data).first()
+        known = logins_for(actor_of(self.context["request"]))
+        login = known.filter(username=data).first() if data.isprintable() else None
         if login is None:
             self.fail("none")
         return login

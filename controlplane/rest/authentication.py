@@ -6,12 +6,14 @@ from typing import Any, cast
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from controlplane.changes.actor import Actor
 from controlplane.tenancy import tokens
+from controlplane.tenancy.brake import TokenBrake
+from dataplane.core.errors import LONGEST_RETRY_AFTER
 
 SCHEME = "bearer"
 
@@ -31,13 +33,32 @@ class TokenAuthentication(BaseAuthentication):
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != SCHEME:
             return None
-        actor = tokens.authenticate(token.strip(), str(request.META.get("REMOTE_ADDR", "")))
+        address = str(request.META.get("REMOTE_ADDR", ""))
+        actor = tokens.authenticate(token.strip(), address)
         if actor is None:
-            raise AuthenticationFailed("The API token is malformed, unknown, expired or revoked.")
+            raise _refusal(address)
         return Program(), actor
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
+
+
+def _refusal(address: str) -> AuthenticationFailed | TooManyWrongTokens:
+    brake = TokenBrake(address)
+    if brake.is_on():
+        return TooManyWrongTokens()
+    brake.failed()
+    return AuthenticationFailed("The API token is malformed, unknown, expired or revoked.")
+
+
+class TooManyWrongTokens(Throttled):
+    """From one address, within the brake's window."""
+
+    default_detail = "Too many wrong API tokens came from this address. A right one is served at any time."
+    extra_detail_singular = extra_detail_plural = ""
+
+    def __init__(self) -> None:
+        super().__init__(wait=LONGEST_RETRY_AFTER)
 
 
 class LoginAuthentication(SessionAuthentication):

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, cast
 
 from django.db.models import Model, QuerySet
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from rest_framework.exceptions import ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.viewsets import GenericViewSet
 
 from controlplane.changes.actor import Actor
-from controlplane.rest import idempotency
+from controlplane.rest import filters, idempotency
 from controlplane.rest.authentication import actor_of
+from controlplane.rest.filters import Kind, Parameter
+from controlplane.rest.pages import Pages
 from controlplane.rest.schema import Schema
 from controlplane.tenancy.models import Organization
 from controlplane.tenancy.permissions import Verb, organizations_of
 from controlplane.tenancy.queries import for_actor
 
-PAGE_PARAMETERS = frozenset({"limit", "cursor"})
+PAGE_PARAMETERS = (
+    Parameter("limit", Kind.INTEGER, meaning="Rows of one page.", least=1, most=Pages.max_page_size),
+    Parameter("cursor", meaning="`next_cursor` of the page before.", longest=filters.LONGEST_CURSOR),
+)
 
 
 @extend_schema_field(OpenApiTypes.STR)
@@ -32,7 +36,7 @@ class Reference(serializers.Field[Any, str, str, Any]):
 
     default_error_messages = {
         "none": "There is no such {kind}, or it is not yours to see.",
-        "text": "is an id, as text",
+        "text": "An id is text.",
     }
 
     def __init__(self, model: type[Model], verb: Verb, **kwargs: Any) -> None:
@@ -42,6 +46,8 @@ class Reference(serializers.Field[Any, str, str, Any]):
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, str):
             self.fail("text")
+        if not data.isprintable():
+            self.fail("none", kind=self.model._meta.verbose_name)
         actor = actor_of(self.context["request"])
         if self.model is Organization:
             rows: QuerySet[Any] = organizations_of(actor)
@@ -65,7 +71,7 @@ class StrictSerializer(serializers.Serializer[Any]):
             if unknown:
                 known = ", ".join(sorted(self.fields))
                 raise serializers.ValidationError(
-                    {name: [f"is not a field here; fields are {known}"] for name in unknown}
+                    {name: [f"This is not a field here; fields are {known}."] for name in unknown}
                 )
         return super().to_internal_value(data)
 
@@ -75,16 +81,22 @@ class Nothing(StrictSerializer):
 
 
 class Resource(GenericViewSet[Any]):
-    """`output` shows a row; `inputs` is the body of each writing action, `filters` the query parameters of the list."""
+    """`output` shows a row; `inputs` is the body of each writing action, `filters` the columns that the list asks of.
+
+    A query parameter that is not declared for the action, or makes no sense, is an error before anything is done.
+    """
 
     view_verb: ClassVar[Verb]
     output: ClassVar[type[Serializer[Any]]]
     inputs: ClassVar[dict[str, type[Serializer[Any]]]] = {}
     outputs: ClassVar[dict[str, type[Serializer[Any]]]] = {}
     filters: ClassVar[tuple[str, ...]] = ()
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # of filters whose columns do not list theirs
+    times: ClassVar[str] = ""  # the column that `since` and `until` ask of
     secrets: ClassVar[frozenset[str]] = frozenset()
     apart: ClassVar[frozenset[str]] = frozenset()  # actions that hold no transaction
-    parameters: ClassVar[dict[str, str]] = {}  # of an action beside the filters: "action.name" → meaning
+    parameters: ClassVar[Mapping[str, tuple[Parameter, ...]]] = {}  # of actions, beside the filters
+    filtered_actions: ClassVar[tuple[str, ...]] = ("list",)
     page_ordering: ClassVar[tuple[str, ...]] = ("-pk",)
     lookup_value_regex = r"[A-Za-z0-9_.-]+"
     schema = Schema()
@@ -95,6 +107,7 @@ class Resource(GenericViewSet[Any]):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        self.asked = filters.read(request.query_params, {one.name: one for one in self.known(self.action)})
         if request.method == "POST" and idempotency.HEADER in request.headers:
             work: Callable[..., Response] = vars(self)["post"]  # what the router bound to this method
             setattr(self, "post", self._once(work))  # noqa: B010
@@ -115,6 +128,18 @@ class Resource(GenericViewSet[Any]):
         answer = super().finalize_response(request, response, *args, **kwargs)
         answer.setdefault("Cache-Control", "no-store")
         return answer
+
+    @classmethod
+    def known(cls, action: str | None) -> tuple[Parameter, ...]:
+        """The query parameters of an action."""
+        here = list(cls.parameters.get(action or "", ()))
+        if action in cls.filtered_actions:
+            model = cast("QuerySet[Any]", vars(cls)["queryset"]).model
+            here += [filters.of_field(model, name, cls.choices.get(name, ())) for name in cls.filters]
+            here += filters.times(cls.times) if cls.times else ()
+        if action == "list":
+            here += PAGE_PARAMETERS
+        return tuple(here)
 
     def rows(self) -> QuerySet[Any]:
         """All rows; `get_queryset` narrows them to the caller's."""
@@ -142,7 +167,7 @@ class Resource(GenericViewSet[Any]):
         )
         body.is_valid(raise_exception=True)
         if self.action == "partial_update" and not body.validated_data:
-            raise serializers.ValidationError({"non_field_errors": ["names at least one field to change"]})
+            raise serializers.ValidationError({"non_field_errors": ["Name at least one field to change."]})
         return dict(body.validated_data)
 
     def show(self, row: Any, status: int = 200, **more: Any) -> Response:
@@ -158,14 +183,7 @@ class Resource(GenericViewSet[Any]):
         return self.show(self.get_object())
 
     def filtered(self, request: Request) -> QuerySet[Any]:
-        rows = self.get_queryset()
-        for name, value in request.query_params.dict().items():
-            if name in self.filters:
-                try:
-                    rows = rows.filter(**{name: value})
-                except ValueError:
-                    raise ParseError(f"{name} cannot be that") from None
-            elif name not in PAGE_PARAMETERS:
-                known = ", ".join(sorted({*self.filters, *PAGE_PARAMETERS}))
-                raise ParseError(f"{name} is not a parameter here; there is: {known}")
-        return rows
+        lookups = {one.name: one.lookup for one in self.known(self.action)}
+        return self.get_queryset().filter(
+            **{lookups[name]: value for name, value in self.asked.items() if lookups[name]}
+        )

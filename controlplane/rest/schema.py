@@ -10,7 +10,7 @@ from drf_spectacular.plumbing import build_basic_type
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 
-from controlplane.rest.idempotency import HEADER
+from controlplane.rest.idempotency import HEADER, REPLAY_HEADER
 from controlplane.rest.problems import CONTENT_TYPE
 
 
@@ -36,20 +36,21 @@ class Schema(AutoSchema):
                     HEADER,
                     OpenApiTypes.STR,
                     OpenApiParameter.HEADER,
-                    description="8 to 255 characters: within a day the request does its work once.",
+                    description=self._of_replays(),
                 )
             )
-        if self.view.action in getattr(self.view, "filtered_actions", ("list",)):
-            parameters += [
-                OpenApiParameter(name, OpenApiTypes.STR, OpenApiParameter.QUERY) for name in self.view.filters
-            ]
-        for name, meaning in self.view.parameters.items():
-            action, _, parameter = name.partition(".")
-            if action == self.view.action:
-                parameters.append(
-                    OpenApiParameter(parameter, OpenApiTypes.STR, OpenApiParameter.QUERY, description=meaning)
-                )
-        return parameters
+        return parameters + [parameter.described() for parameter in self.view.known(self.view.action)]
+
+    def _of_replays(self) -> str:
+        said = "8 to 255 printable ASCII characters: within a day the work is done once, and the answer given again."
+        created = self.view.output_class(self.view.action)
+        hidden = sorted(self.view.secrets & set(created().fields))
+        if not hidden:
+            return said
+        return (
+            f"{said} A replayed answer carries `{REPLAY_HEADER}: true` and `{hidden[0]}: null`: the secret is kept "
+            "nowhere. Whoever lost the first answer rotates the object or makes another one."
+        )
 
     def get_tags(self) -> list[str]:
         return [self.path.split("/")[3]]
@@ -79,11 +80,11 @@ def add_problems(result: dict[str, Any], generator: Any, request: Any, public: b
         "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
     }
     text = build_basic_type(OpenApiTypes.STR)
-    names = ("type", "title", "code", "detail", "who_can_help")
+    names = ("type", "title", "code", "detail", "who_can_help", "request_id")
     result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = {
         "type": "object",
         "description": "What was wrong, what would be right, who can change it (RFC 9457).",
-        "required": ["type", "title", "status", "code", "detail", "who_can_help", "errors"],
+        "required": ["type", "title", "status", "code", "detail", "who_can_help", "errors", "request_id"],
         "properties": {
             **dict.fromkeys(names, text),
             "status": {"type": "integer"},

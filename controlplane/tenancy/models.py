@@ -57,6 +57,9 @@ class Organization(ConfigModel):
     """A tenant: nothing of one is visible to another."""
 
     scope: ClassVar[Scope] = Scope(organization="id")
+    must = {
+        "organization_freshness_is_bounded": ("freshness_bound_s", f"is 0 to {LONGEST_FRESHNESS_BOUND_S} seconds"),
+    }
 
     id = models.CharField(primary_key=True, max_length=40, default=organization_id, editable=False)
     name = models.CharField(max_length=120)
@@ -236,6 +239,7 @@ class Membership(ConfigModel):
     """A login's role in an organization, narrowed to a team for team admins and, if wanted, members."""
 
     scope: ClassVar[Scope] = Scope(organization="organization_id", team="team_id")
+    must = {"role_fits_its_reach": ("team", "a team admin has a team, a member may have one, no other role has")}
 
     id = models.CharField(primary_key=True, max_length=40, default=membership_id, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="memberships")
@@ -268,6 +272,7 @@ class ApiToken(ConfigModel):
 
     scope: ClassVar[Scope] = Scope(organization="organization_id", team="team_id")
     observed = frozenset({"last_used_at"})
+    must = {"team_admin_token_names_its_team": ("team", "a team admin's token names the team")}
 
     id = models.CharField(primary_key=True, max_length=40, default=token_id, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="api_tokens")

@@ -12,11 +12,14 @@ from rest_framework.exceptions import ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from controlplane.rest.resources import PAGE_PARAMETERS, Resource
+from controlplane.rest.filters import LONGEST_CURSOR, Kind, Parameter
+from controlplane.rest.pages import Pages
+from controlplane.rest.resources import Resource
 from controlplane.tenancy.permissions import Verb
 from controlplane.usage import queries
+from controlplane.usage.groups import Mark, Order, names, page
 from controlplane.usage.models import UsageRecord
-from controlplane.usage.queries import By, Filter
+from controlplane.usage.queries import LARGEST_PAGE, By, Filter
 
 TIMES = ("since", "until")
 
@@ -40,9 +43,10 @@ class UsageRecordOut(serializers.ModelSerializer[UsageRecord]):
 
 
 class TotalOut(serializers.Serializer[Any]):
-    """Money in nano-dollars. `of`: the group's id, name or day."""
+    """Money in nano-dollars."""
 
-    of = serializers.CharField()
+    of = serializers.CharField(help_text="The group's id, name, day or hour (UTC); empty: of nobody.")
+    name = serializers.CharField(help_text="What it is called now; empty for what is gone or not yours to see.")
     attempts = serializers.IntegerField()
     refused = serializers.IntegerField()
     input_tokens = serializers.IntegerField()
@@ -53,8 +57,11 @@ class TotalOut(serializers.Serializer[Any]):
 
 class TotalsOut(serializers.Serializer[Any]):
     by = serializers.ChoiceField([(by.value, by.value) for by in By])
-    total = TotalOut()
+    order = serializers.ChoiceField([(order.value, order.value) for order in Order])
+    total = TotalOut(help_text="Of everything that the filters leave, on each page.")
     groups = TotalOut(many=True)
+    truncated = serializers.BooleanField(help_text="There are more groups: ask again with next_cursor.")
+    next_cursor = serializers.CharField(allow_null=True)
 
 
 class Usage(Resource):
@@ -64,37 +71,55 @@ class Usage(Resource):
     queryset = UsageRecord.objects.all()
     output = UsageRecordOut
     outputs = {"totals": TotalsOut}
-    filters = tuple(field.name for field in fields(Filter))
+    times = "started_at"
+    filters = tuple(field.name for field in fields(Filter) if field.name not in TIMES)
     filtered_actions = ("list", "totals")
-    parameters = {"totals.by": f"What is summed by: {', '.join(by.value for by in By)}."}
+    parameters = {
+        "totals": (
+            Parameter("by", Kind.CHOICE, tuple(by.value for by in By), "What is summed by; default: day."),
+            Parameter(
+                "order",
+                Kind.CHOICE,
+                tuple(order.value for order in Order),
+                "cost: the dearest first, the default. of: each group exactly once, whatever is booked meanwhile. "
+                "Days and hours come in their own order always.",
+            ),
+            Parameter("limit", Kind.INTEGER, meaning="Groups of one page.", least=1, most=LARGEST_PAGE),
+            Parameter(
+                "cursor",
+                meaning="`next_cursor` of the page before. Records received since the first page do not count.",
+                longest=LONGEST_CURSOR,
+            ),
+        )
+    }
     page_ordering = ("-started_at", "-id")
 
     def get_queryset(self) -> QuerySet[Any]:
         return queries.visible_to(self.actor)
 
     def filtered(self, request: Request) -> QuerySet[Any]:
-        given: dict[str, Any] = {}
-        for name, value in request.query_params.dict().items():
-            if name in TIMES:
-                given[name] = self._time(name, value)
-            elif name in self.filters:
-                given[name] = value
-            elif name not in PAGE_PARAMETERS and not (name == "by" and self.action == "totals"):
-                raise ParseError(f"{name} is not a parameter here; there is: {', '.join(self.filters)}")
-        return Filter(**given).apply(self.get_queryset())
-
-    def _time(self, name: str, value: str) -> Any:
-        try:
-            return serializers.DateTimeField().to_internal_value(value)
-        except serializers.ValidationError:
-            raise ParseError(f"{name} is a time such as 2026-11-24T00:00:00Z") from None
+        asked = {name: value for name, value in self.asked.items() if name in self.filters or name in TIMES}
+        return Filter(**asked).apply(self.get_queryset())
 
     @action(detail=False, methods=["get"], url_path="totals")
     def totals(self, request: Request) -> Response:
         """Sums of what the filters leave, in groups; by day unless asked otherwise."""
-        wanted = request.query_params.get("by", By.DAY.value)
-        if wanted not in {by.value for by in By}:
-            raise ParseError(f"by is one of: {', '.join(by.value for by in By)}")
-        rows = self.filtered(request)
-        groups = [asdict(group) for group in queries.totals(rows, By(wanted))]
-        return self.show({"by": wanted, "total": asdict(queries.total(rows)), "groups": groups})
+        by, order = By(self.asked.get("by", By.DAY)), Order(self.asked.get("order", Order.COST))
+        after = None
+        if "cursor" in self.asked:
+            try:
+                after = Mark.parse(self.asked["cursor"], by, order)
+            except ValueError:
+                raise ParseError(f"{Pages.invalid_cursor_message} It goes with the same by and order.") from None
+        found = page(self.filtered(request), by, order=order, after=after, size=self.asked.get("limit", LARGEST_PAGE))
+        called = names(self.actor, by, [group.of for group in found.groups])
+        return self.show(
+            {
+                "by": by.value,
+                "order": order.value,
+                "total": {**asdict(found.total), "name": ""},
+                "groups": [{**asdict(group), "name": called.get(group.of, "")} for group in found.groups],
+                "truncated": found.next is not None,
+                "next_cursor": None if found.next is None else str(found.next),
+            }
+        )

@@ -150,7 +150,7 @@ class Total:
     cost_nano: int
 
 
-_SUMS = {
+SUMS = {
     "attempts": Count("pk", filter=Q(correction=False)),
     "refused": Count("pk", filter=Q(correction=False, outcome=Outcome.REFUSED.value)),
     "input": Sum("input_tokens", default=0),
@@ -164,15 +164,15 @@ def totals(rows: QuerySet[UsageRecord], by: By, *, most: int = LARGEST_PAGE) -> 
     """The groups with the greatest cost first; days and hours in order, those without any record left out."""
     if by in (By.DAY, By.HOUR):
         trunc = TruncDate if by is By.DAY else TruncHour
-        groups = rows.order_by().annotate(of=trunc("started_at", tzinfo=UTC)).values("of").annotate(**_SUMS)
+        groups = rows.order_by().annotate(of=trunc("started_at", tzinfo=UTC)).values("of").annotate(**SUMS)
         return _totals(groups.order_by("of")[:most])
-    groups = rows.order_by().values(by.value).annotate(**_SUMS)
+    groups = rows.order_by().values(by.value).annotate(**SUMS)
     return _totals(groups.order_by("-cost", "-attempts", by.value)[:most], by.value)
 
 
 def total(rows: QuerySet[UsageRecord]) -> Total:
     """Of all of them."""
-    return _total("", rows.order_by().aggregate(**_SUMS))
+    return sums_of("", rows.order_by().aggregate(**SUMS))
 
 
 def people(rows: QuerySet[UsageRecord]) -> int:
@@ -181,11 +181,11 @@ def people(rows: QuerySet[UsageRecord]) -> int:
 
 
 def _totals(groups: Iterable[Any], column: str = "of") -> list[Total]:
-    return [_total(_text(group[column]), group) for group in groups]
+    return [sums_of(_text(group[column]), group) for group in groups]
 
 
-def _total(of: str, sums: dict[str, object]) -> Total:
-    numbers = {name: int(str(sums[name] or 0)) for name in _SUMS}
+def sums_of(of: str, sums: dict[str, object]) -> Total:
+    numbers = {name: int(str(sums[name] or 0)) for name in SUMS}
     return Total(
         of,
         numbers["attempts"],

@@ -126,7 +126,12 @@ CATALOGUE: Mapping[Code, Entry] = MappingProxyType(
             "A blocking budget covers the key, the model has no price, and its provider says to refuse such models.",
             "an admin: a price for the model, or the provider's rule for models without one",
         ),
-        Code.RATE_LIMITED: Entry(429, True, "Too many requests in a short time.", "wait; an admin: the key's limits"),
+        Code.RATE_LIMITED: Entry(
+            429,
+            True,
+            "A request that was refused for a spent budget came again, unchanged, more than five times in ten seconds.",
+            "the engineer: stop the client that repeats it; the contact that the budget names: raise it",
+        ),
         Code.PROVIDER_ERROR: Entry(
             502, True, "The provider could not be reached or broke off before answering.", "wait; the platform team"
         ),

@@ -65,6 +65,14 @@ def test_check_prints_the_settings_in_force_and_no_secret(called):
     assert "canary" not in printed
 
 
+def test_check_names_a_variable_that_is_none(called):
+    code, printed, told = called("--check", FLEET_INSECURE="true", TYPO="1", DRAINS="7", PEPPERS="of the other plane")
+    assert code == 0
+    assert [line.partition(" ")[0] for line in told.splitlines()] == ["AIGATEWAY_DRAINS", "AIGATEWAY_TYPO"]
+    assert "did you mean AIGATEWAY_DRAIN_S?" in told
+    assert "TYPO" not in printed
+
+
 @pytest.mark.processes
 def test_a_pod_that_cannot_have_its_port_says_so_and_ends_in_1():
     with socket.socket() as taken:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from controlplane import environment as env
 from controlplane.changes.models import AuditEvent
+from controlplane.environment import REPOSITORY
 from controlplane.providers import credentials, vault
-from controlplane.providers.apps import credentials_can_be_opened, secrets_are_usable
+from controlplane.providers.apps import credentials_can_be_opened, secrets_are_usable, variables_are_known
 from controlplane.providers.models import Provider
 from dataplane.core.secret import Secret
 from tests.controlplane import factories
@@ -175,3 +176,12 @@ def test_a_fingerprint_shows_equality_within_an_organization_only():
 def test_nothing_of_a_short_credential_is_shown():
     assert vault.last4(Secret("short-secret")) == ""
     assert vault.last4(Secret("sk-ant-api03-0123456789")) == "6789"
+
+
+def test_the_check_names_a_variable_that_is_none_and_where_all_are_listed(monkeypatch):
+    assert variables_are_known(None) == []
+    monkeypatch.setenv("AIGATEWAY_TYPO", "canary")
+    (warning,) = variables_are_known(None)
+    assert warning.msg.startswith("AIGATEWAY_TYPO is not a variable")
+    assert "canary" not in warning.msg
+    assert (REPOSITORY / "deploy/reference/settings.md").read_text().count("AIGATEWAY_") > 50

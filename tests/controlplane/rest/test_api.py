@@ -182,7 +182,8 @@ def test_a_foreign_object_does_not_exist(api: Api, organization: Organization):
     for path in paths:
         for answer in (api.get(path), api.patch(path, {"name": "mine"})):
             assert answer.status_code == 404, path
-            assert answer.json() == api.get(path.rpartition("/")[0] + "/nothing_at_all").json()
+            nothing = api.get(path.rpartition("/")[0] + "/nothing_at_all")
+            assert answer.json() | {"request_id": ""} == nothing.json() | {"request_id": ""}
     for step in ("rotate", "disable", "enable", "revoke"):
         assert api.post(f"virtual-keys/{other.key.pk}/{step}").status_code == 404
     assert api.post(f"providers/{other.provider.pk}/test").status_code == 404

@@ -27,16 +27,16 @@ class Email:
     def check_address(self, address: str) -> str:
         recipients = list(dict.fromkeys(part.strip() for part in address.split(",") if part.strip()))
         if not 0 < len(recipients) <= MOST_RECIPIENTS:
-            raise ValidationError({"address": f"is 1 to {MOST_RECIPIENTS} e-mail addresses, separated by commas"})
+            raise ValidationError({"address": f"Give 1 to {MOST_RECIPIENTS} e-mail addresses, separated by commas."})
         for recipient in recipients:
             try:
                 validate_email(recipient)
             except ValidationError:
-                raise ValidationError({"address": f"“{recipient}” is not an e-mail address"}) from None
+                raise ValidationError({"address": f"“{recipient[:80]}” is not an e-mail address."}) from None
         return ", ".join(recipients)
 
     def check_secret(self, secret: Secret) -> Secret:
-        raise ValidationError({"secret": "e-mail needs none: the operator sets the mail server"})
+        raise ValidationError({"secret": "E-mail takes no secret: the operator sets the mail server."})
 
     def deliver(self, event: Event, target: Target) -> Outcome:
         if settings.EMAIL_BACKEND.endswith("dummy.EmailBackend"):

@@ -34,7 +34,7 @@ class PagerDuty:
     def check_secret(self, secret: Secret) -> Secret:
         value = secret.reveal().strip()
         if len(value) != 32 or not value.isalnum():
-            raise ValidationError({"secret": "an integration key is 32 letters and digits"})
+            raise ValidationError({"secret": "This is no integration key: PagerDuty's are 32 letters and digits."})
         return Secret(value)
 
     def deliver(self, event: Event, target: Target) -> Outcome:

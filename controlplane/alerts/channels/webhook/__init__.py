@@ -39,8 +39,14 @@ class Webhook:
         return str(checked_url(address, "address"))
 
     def check_secret(self, secret: Secret) -> Secret:
-        if not SHORTEST_SECRET <= len(secret.reveal()) <= LONGEST_SECRET:
-            raise ValidationError({"secret": f"is {SHORTEST_SECRET} to {LONGEST_SECRET} bytes, at random"})
+        size = len(secret.reveal())
+        if not SHORTEST_SECRET <= size <= LONGEST_SECRET:
+            raise ValidationError(
+                {
+                    "secret": f"The signing secret has {size} bytes; give {SHORTEST_SECRET} to {LONGEST_SECRET} random "
+                    "ones, such as what `openssl rand -hex 32` prints."
+                }
+            )
         return secret
 
     def deliver(self, event: Event, target: Target) -> Outcome:

@@ -1,0 +1,57 @@
+"""`/healthz`: the process answers. `/readyz`: the database does too and has every migration. `/` leads to the admin."""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+
+from django.db import DatabaseError, InterfaceError, connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.urls import reverse
+
+from controlplane.rest.busy import RETRY_AFTER_S
+
+_migrated = threading.Event()  # a database does not lose migrations, so it is asked for them until it has them all
+
+
+def root(request: HttpRequest) -> HttpResponse:
+    return HttpResponseRedirect(reverse("admin:index"))
+
+
+def healthz(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"status": "ok"})
+
+
+def readyz(request: HttpRequest) -> JsonResponse:
+    """Says in words what is missing, and nothing that helps a stranger."""
+    problem = missing()
+    if not problem:
+        return JsonResponse({"status": "ready"})
+    return JsonResponse(
+        {"status": "not ready", "because": problem},
+        status=503,
+        headers={"Retry-After": str(RETRY_AFTER_S), "Cache-Control": "no-store"},
+    )
+
+
+def missing() -> str:
+    """Empty: nothing."""
+    try:
+        if not _migrated.is_set():
+            if needed() - set(MigrationRecorder(connection).applied_migrations()):
+                return "The database lacks migrations: run manage.py migrate."
+            _migrated.set()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except (DatabaseError, InterfaceError):
+        return "The database does not answer."
+    return ""
+
+
+@cache
+def needed() -> frozenset[tuple[str, str]]:
+    """Every migration that the code brings."""
+    loader = MigrationLoader(None, ignore_no_migrations=True)
+    return frozenset(key for key, migration in loader.disk_migrations.items() if not migration.replaces)

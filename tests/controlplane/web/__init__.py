@@ -1,0 +1,1 @@
+"""Tests of what every answer of the web process has in common."""
