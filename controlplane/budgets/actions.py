@@ -185,9 +185,9 @@ def _names() -> Iterator[tuple[Budget, str]]:
             yield from ((row, str(scopes[row.scope_id])[:200]) for row in some if row.scope_id in scopes)
 
 
-def may_change(by: Actor, budget: Budget) -> bool:
+def may_change(by: Actor, budget: Budget, verb: Verb = Verb.BUDGET_CHANGE) -> bool:
     """Whether to offer the verbs above."""
-    return may(by, Verb.BUDGET_CHANGE, _place(budget.organization_id, budget.scope_kind, budget.team_id))
+    return may(by, verb, _place(budget.organization_id, budget.scope_kind, budget.team_id))
 
 
 def _switched(budget: Budget, by: Actor, *, enabled: bool) -> Budget:

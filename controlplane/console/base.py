@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, cast
+from urllib.parse import urlencode
 
+from django.contrib import messages
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db.models import Model, QuerySet
 from django.forms import ModelForm
@@ -18,7 +21,9 @@ from unfold.admin import ModelAdmin
 
 from controlplane.changes.actor import Actor
 from controlplane.console.access import actor_of, may_somewhere
+from controlplane.console.addresses import page_of
 from controlplane.console.filters import RelatedFilter
+from controlplane.console.theme import title_of
 from controlplane.tenancy.models import Organization
 from controlplane.tenancy.permissions import Verb, may, organizations_of
 from controlplane.tenancy.queries import for_actor
@@ -35,6 +40,7 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
     delete_verb: ClassVar[Verb | None] = None
     choice_verbs: ClassVar[Mapping[str, Verb]] = {}  # for a foreign key: what the person must be able to do to a choice
     fixed_fields: ClassVar[tuple[str, ...]] = ()  # chosen when the row is made, shown afterwards
+    noun: ClassVar[str] = ""  # what a row is called; empty: as its model is
     shown_after_add: ClassVar[bool] = False  # adding is answered by a page of its own
 
     actions = None
@@ -59,6 +65,9 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return for_actor(actor_of(request), super().get_queryset(request), self.view_verb)
 
+    def named(self) -> str:
+        return self.noun or str(self.opts.verbose_name)
+
     def _allowed(self, request: HttpRequest, verb: Verb | None, obj: Any) -> bool:
         if verb is None:
             return False
@@ -80,6 +89,21 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._allowed(request, self.delete_verb, obj)
+
+    def find(self, request: HttpRequest, object_id: object) -> Any:
+        """The row that an address names, None if there is none for the person. Ids are quoted in addresses."""
+        return self.get_object(request, unquote(str(object_id)))
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """The row with this id, None if there is none for the person. PostgreSQL takes no NUL, so that none has one."""
+        return None if "\x00" in object_id else super().get_object(request, object_id, from_field)
+
+    def row_at(self, request: HttpRequest, object_id: object) -> Any:
+        """The same; raises Http404."""
+        row = self.find(request, object_id)
+        if row is None:
+            raise Http404("no such object")
+        return row
 
     def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
         raise Http404("no such object")
@@ -105,6 +129,11 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
         fixed = self.fixed_fields if obj is not None else ()
         return [*super().get_readonly_fields(request, obj), *fixed]
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Its title is the sidebar's."""
+        title = title_of(f"{self.opts.app_label}_{self.opts.model_name}_changelist")
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
     # ---- writes ----
 
     def changeform_view(
@@ -114,7 +143,9 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
+        named = self.named()
         extra_context = {
+            "title": f"New {named}" if object_id is None else named[:1].upper() + named[1:],
             "show_save_and_add_another": False,
             "show_save_and_continue": object_id is not None or not self.shown_after_add,
             **(extra_context or {}),
@@ -154,6 +185,13 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         self.remove(request, obj)
 
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
+        try:
+            return super().delete_view(request, object_id, extra_context)
+        except ValidationError as refused:
+            messages.error(request, " ".join(refused.messages))
+            return HttpResponseRedirect(page_of(self.row_at(request, object_id)))
+
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         for row in queryset:
             self.remove(request, row)
@@ -175,9 +213,8 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
         return None
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
-        if self.get_object(request, object_id) is None:
-            raise Http404("no such object")
-        return HttpResponseRedirect(f"{reverse('admin:changes_auditevent_changelist')}?target_id={object_id}")
+        query = urlencode({"target_id": self.row_at(request, object_id).pk})
+        return HttpResponseRedirect(f"{reverse('admin:changes_auditevent_changelist')}?{query}")
 
 
 class ReadOnlyAdmin(ConsoleAdmin):
@@ -201,8 +238,8 @@ def refusing(form: type[Any], refused: ValidationError) -> type[Any]:
     class Refusing(form):  # type: ignore[misc]
         def _post_clean(self) -> None:
             super()._post_clean()
-            for field, messages in by_field(refused).items():
-                self.add_error(field if field in self.fields else None, messages)
+            for field, problems in by_field(refused).items():
+                self.add_error(field if field in self.fields else None, problems)
 
     return Refusing
 

@@ -18,12 +18,14 @@ from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputW
 from controlplane.budgets import actions, queries
 from controlplane.budgets.models import Account, Budget, Override, ScopeKind
 from controlplane.console.access import actor_of
+from controlplane.console.addresses import page_of
 from controlplane.console.base import by_field
 from controlplane.console.budget_form import DollarsField
-from controlplane.console.budget_words import at_words, limit_words, line_of, member_lines, override_words, page_of
+from controlplane.console.budget_words import at_words, limit_words, line_of, member_lines, override_words
 from controlplane.console.pages import ask, breadcrumbs
 from controlplane.console.wording import dollars
 from controlplane.tenancy.models import Principal
+from controlplane.tenancy.permissions import Verb
 
 BOOKS = 24  # windows and crossings on the page; the rest is in the API
 
@@ -51,13 +53,15 @@ def books(request: HttpRequest, budget: Budget) -> dict[str, Any]:
     crossings = list(queries.crossings_for(actor_of(request)).filter(budget_id=budget.pk)[:BOOKS])
     named = {row.member_id for row in accounts} | {row.member_id for row in crossings}
     members = Principal.objects.in_bulk(named - {""})
+    may_withdraw = actions.may_change(actor_of(request), budget, Verb.BUDGET_OVERRIDE)
     grouped = budget.scope_kind == ScopeKind.GROUP
     return {
         "standing": None if grouped or not standings else line_of(standings[0]),
         "members": member_lines(standings) if grouped else [],
         "grouped": grouped,
         "overrides": [
-            _override(row, now) for row in queries.overrides_for(actor_of(request)).filter(budget=budget)[:BOOKS]
+            _override(row, now, may_withdraw)
+            for row in queries.overrides_for(actor_of(request)).filter(budget=budget)[:BOOKS]
         ],
         "windows": [_window(row, members) for row in accounts],
         "crossings": [
@@ -156,8 +160,9 @@ def ask_withdraw(request: HttpRequest, site: AdminSite, budget: Budget, chosen: 
     )
 
 
-def _override(row: Override, now: datetime) -> dict[str, str]:
+def _override(row: Override, now: datetime, may_withdraw: bool) -> dict[str, str]:
     state, tone = override_words(row, now)
+    withdraw_url = f"{page_of(row.budget, 'withdraw')}?override={row.pk}"
     return {
         "extra": dollars(row.extra_nano),
         "until": at_words(row.until) if row.until is not None else "until withdrawn",
@@ -165,7 +170,7 @@ def _override(row: Override, now: datetime) -> dict[str, str]:
         "approved_by": row.approved_by,
         "state": state,
         "tone": tone,
-        "withdraw_url": f"{page_of(row.budget, 'withdraw')}?override={row.pk}" if state == "Live" else "",
+        "withdraw_url": withdraw_url if state == "Live" and may_withdraw else "",
     }
 
 

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.urls import reverse
-
 from controlplane.budgets.models import Budget, OnBreach, Override, ScopeKind, Window
 from controlplane.budgets.queries import Node, Standing
+from controlplane.console.addresses import page_of
 from controlplane.console.cells import BAD, GOOD, PLAIN, WARN
 from controlplane.console.wording import dollars
 from controlplane.tenancy.models import Principal
@@ -53,10 +52,6 @@ class Branch:
     kind: str
     name: str
     lines: tuple[Line, ...]
-
-
-def page_of(budget: Budget, page: str = "change") -> str:
-    return reverse(f"admin:budgets_budget_{page}", args=[budget.pk])
 
 
 def limit_words(budget: Budget, limit_nano: int | None = None) -> str:

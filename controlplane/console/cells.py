@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db.models import Model
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from controlplane.console.addresses import page_of
 from controlplane.console.wording import age
 
 GOOD, WARN, BAD, INFO, PLAIN = "good", "warn", "bad", "info", "plain"
@@ -28,8 +28,7 @@ def link(row: Model | None, text: str = "") -> SafeString | str:
     """To the page of an object."""
     if row is None:
         return NOTHING
-    address = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
-    return format_html('<a class="gw-link" href="{}">{}</a>', address, text or str(row))
+    return format_html('<a class="gw-link" href="{}">{}</a>', page_of(row), text or str(row))
 
 
 def ago(then: datetime | None) -> SafeString | str:

@@ -10,12 +10,13 @@ from django.contrib.admin import AdminSite
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
 
 from controlplane.changes.models import ResourceKind
 from controlplane.changes.queries import revision_of
+from controlplane.console.addresses import page_of
 from controlplane.console.convergence import Convergence, converge
-from controlplane.console.key_words import staleness
+from controlplane.console.form_token import new_token
+from controlplane.console.key_words import serving_words, staleness
 from controlplane.console.once import show_once
 from controlplane.console.pages import ask, breadcrumbs
 from controlplane.console.recipes import PLACEHOLDER, Target
@@ -36,10 +37,6 @@ STREAMS = (
 )
 
 
-def page_of(key: VirtualKey, page: str = "change") -> str:
-    return reverse(f"admin:keys_virtualkey_{page}", args=[key.pk])
-
-
 def target_of(key: VirtualKey, token: str = PLACEHOLDER) -> Target:
     """Where this key's CLIs go, with models that it can use: its own list, else aliases and what providers declare."""
     models: list[str] = list(key.models_allowed)
@@ -55,6 +52,7 @@ def target_of(key: VirtualKey, token: str = PLACEHOLDER) -> Target:
 
 
 def minted(request: HttpRequest, site: AdminSite, key: VirtualKey, token: Secret) -> TemplateResponse:
+    works, where = serving_words()
     return show_once(
         request,
         site,
@@ -62,8 +60,9 @@ def minted(request: HttpRequest, site: AdminSite, key: VirtualKey, token: Secret
         context={
             "title": "Virtual key",
             **breadcrumbs(key),
-            "heading": f"“{key.name}” is minted and works now",
+            "heading": f"“{key.name}” is minted{' and works now' if works else ''}",
             "secret_name": "Virtual key",
+            "remark": where,
             "done_url": page_of(key),
         },
         target=target_of(key, token.reveal().decode()),
@@ -112,6 +111,7 @@ def ask_rotate(request: HttpRequest, site: AdminSite, key: VirtualKey, errors: S
         choices_legend="How long does the old secret keep working?",
         choices=GRACES,
         errors=errors,
+        form_token=new_token(request),
     )
 
 

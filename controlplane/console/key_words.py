@@ -5,9 +5,11 @@ from __future__ import annotations
 from django.utils.safestring import SafeString
 
 from controlplane.console.cells import BAD, GOOD, PLAIN, WARN, pill
-from controlplane.fleet.queries import DEFAULT_BOUND_S
+from controlplane.fleet.queries import DEFAULT_BOUND_S, serving
 from controlplane.keys.models import KeyState, VirtualKey
 from controlplane.keys.queries import is_expired
+
+MOST_NAMED = 5  # pods in one sentence
 
 
 def state_pill(key: VirtualKey) -> SafeString:
@@ -18,6 +20,15 @@ def state_pill(key: VirtualKey) -> SafeString:
             return pill("Disabled", PLAIN)
         case _:
             return pill("Expired", WARN) if is_expired(key) else pill("Active", GOOD)
+
+
+def serving_words() -> tuple[bool, str]:
+    """Whether a key that was made just now works, and at which pods."""
+    pods = [str(pod) for pod in serving()]
+    if not pods:
+        return False, "No pod is ready now: it works as soon as one is, without anything being done here."
+    more = f" and {len(pods) - MOST_NAMED} more" if len(pods) > MOST_NAMED else ""
+    return True, f"Pods that serve it: {', '.join(pods[:MOST_NAMED])}{more}."
 
 
 def staleness(key: VirtualKey) -> str:

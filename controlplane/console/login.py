@@ -20,6 +20,11 @@ from dataplane.core.secret import Secret
 class ThrottledLogin(AuthenticationForm):  # type: ignore[misc]
     """The theme's log-in form, with a brake."""
 
+    error_messages = {
+        **AuthenticationForm.error_messages,
+        "invalid_login": "The username or the password is wrong, or the login is switched off. Case matters in both.",
+    }
+
     def clean(self) -> Any:
         address = str(self.request.META.get("REMOTE_ADDR", "")) if self.request is not None else ""
         brake = Brake(str(self.cleaned_data.get("username", "")), address)

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from controlplane.console.access import actor_of, may_somewhere
+from controlplane.console.addresses import page_of
 from controlplane.keys.models import VirtualKey
 from controlplane.providers.models import Provider
 from controlplane.tenancy.models import Organization, Principal, Project, Team
@@ -87,7 +88,7 @@ def checklist(request: HttpRequest) -> Checklist:
                 "See the first request",
                 "The ledger has its first record." if used else "Paste the setup into your CLI and ask something.",
                 used,
-                reverse("admin:keys_virtualkey_setup", args=[key.pk]) if key is not None and not used else "",
+                page_of(key, "setup") if key is not None and not used else "",
                 "Show the setup",
             ),
         )
@@ -127,5 +128,5 @@ def _provider_step(form: _Links, organization: Organization | None, provider: Pr
     else:
         said = "its last test failed." if provider.last_test_ok is False else "test that its credential works."
     detail = f"{provider.name} is there; {said}"
-    url = reverse("admin:providers_provider_test", args=[provider.pk])
+    url = page_of(provider, "test")
     return Step(step.title, detail, False, url if may_somewhere(form.request, Verb.PROVIDER_TEST) else "", "Test it")

@@ -42,6 +42,15 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         answer: TemplateResponse = super().index(request, {**(extra_context or {}), **dashboard(request)})
         return answer
 
+    def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """What the palette asks for while one types. Nothing of it is kept: the theme's own keeps rows for minutes."""
+        from controlplane.console.palette import find
+
+        found = find(request, self, request.GET.get("s", ""))
+        return TemplateResponse(
+            request, "console/palette.html", {"found": found}, headers={"Cache-Control": "no-store"}
+        )
+
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         words = {**self.each_context(request), **(extra_context or {})}
         request.current_app = self.name

@@ -42,6 +42,7 @@ def link(title: str, icon: str, view: str) -> dict[str, Any]:
     return {
         "title": title,
         "icon": icon,
+        "view": view,
         "link": reverse_lazy(f"admin:{view}"),
         "permission": lambda request, view=view: may_open(request, view),
     }
@@ -72,7 +73,6 @@ UNFOLD: dict[str, Any] = {
     "COLORS": {"primary": TEAL},
     "STYLES": [asset("console/console.css")],
     "SCRIPTS": [asset("console/console.js")],
-    "COMMAND": {"search_models": True},
     "SIDEBAR": {
         "show_search": True,
         "command_search": True,
@@ -111,3 +111,10 @@ UNFOLD: dict[str, Any] = {
         ],
     },
 }
+
+
+def title_of(view: str) -> str:
+    """What the sidebar calls a page."""
+    return next(
+        str(item["title"]) for part in UNFOLD["SIDEBAR"]["navigation"] for item in part["items"] if item["view"] == view
+    )

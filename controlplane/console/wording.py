@@ -52,6 +52,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def counted(number: int, one: str, several: str = "") -> str:
+    """1 person, 2 people, 0 requests."""
+    return f"{count(number)} {one if number == 1 else several or one + 's'}"
+
+
 def age(then: datetime | None, now: datetime) -> str:
     """How long ago, in the largest unit that fits."""
     if then is None:

@@ -104,6 +104,13 @@ def with_evictions(pods: QuerySet[Pod]) -> QuerySet[Any]:
     return pods.annotate(evicted=Exists(Eviction.objects.filter(certificate=OuterRef("certificate"))))
 
 
+def serving() -> list[Pod]:
+    """The pods that answer requests now, by what they said last."""
+    heard = Pod.objects.filter(connected=True, last_heartbeat_at__gt=timezone.now() - SILENT_AFTER)
+    ready = with_evictions(heard.filter(state=PodState.READY, nack_revision=0)).filter(evicted=False)
+    return list(ready.order_by("name", "pod_id"))
+
+
 def convergence(revision: int) -> Convergence:
     """Of a committed revision, over every pod that could have served since."""
     now, bound = timezone.now(), timedelta(seconds=_bound_s(revision))

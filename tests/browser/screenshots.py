@@ -148,8 +148,11 @@ def cover(chrome: Chrome, token: str) -> None:
 
 def show_a_key(admin: Person, demo: Demo) -> None:
     grace = demo.person(PEOPLE[0])
-    admin.open(f"/admin/keys/virtualkey/add/?project={demo.report['project_id']}&principal={grace}")
+    admin.go_to("Virtual keys")
+    admin.start_new()
     admin.fill("name", "grace-desktop")
+    admin.choose_id("project", demo.report["project_id"])
+    admin.choose_id("principal", grace)
     admin.press("Save")
     cover(admin.chrome, admin.read("#token"))
     shoot(admin.chrome, "key-once", 900)
@@ -173,19 +176,21 @@ def main() -> int:
         demo.let_people_work()
         demo.await_ledger()
         with chromium(width=WIDTH, height=HEIGHT) as chrome:
-            admin = Person(chrome, report["admin_url"].removesuffix("/admin/"))
+            admin = Person(chrome, report["admin_url"].rpartition("/admin")[0])
             admin.log_in(report["admin_username"], report["admin_password"])
-            for name, page in (
-                ("dashboard", "/admin/?days=1"),
-                ("usage", "/admin/usage/usagerecord/?days=1"),
-                ("budgets", "/admin/budgets/budget/"),
-                ("fleet", "/admin/fleet/pod/"),
-            ):
-                admin.open(page)
+            admin.press("Today")
+            shoot(chrome, "dashboard")
+            admin.go_to("Requests")
+            admin.choose("days", "Today")
+            admin.press("Apply")
+            shoot(chrome, "usage")
+            for name, page in (("budgets", "Budgets"), ("fleet", "Pods")):
+                admin.go_to(page)
                 shoot(chrome, name)
             show_a_key(admin, demo)
             chrome.execute_script("localStorage.setItem('adminTheme', JSON.stringify('dark'))")
-            admin.open("/admin/?days=1")
+            admin.go_to("Dashboard")
+            admin.press("Today")
             shoot(chrome, "dashboard-dark")
     finally:
         demo.revoke_minted()

@@ -6,8 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 
 from controlplane.alerts import channel_actions, delivery_actions, rule_actions
@@ -15,6 +14,7 @@ from controlplane.alerts.channels import CHANNELS
 from controlplane.alerts.models import Alert, AlertRule, Channel, ChannelKind, Delivery, DeliveryEvent, RuleKind
 from controlplane.alerts.queries import channel_names
 from controlplane.console.access import actor_of
+from controlplane.console.addresses import page_of
 from controlplane.console.alert_form import ChannelAddForm, ChannelForm, RuleAddForm, RuleForm
 from controlplane.console.alert_words import (
     alert_pill,
@@ -166,17 +166,10 @@ class ChannelAdmin(ConsoleAdmin):
     def remove(self, request: HttpRequest, row: Channel) -> None:
         channel_actions.delete_channel(row, by=actor_of(request))
 
-    def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
-        try:
-            return super().delete_view(request, object_id, extra_context)
-        except ValidationError as refused:
-            messages.error(request, " ".join(refused.messages))
-            return HttpResponseRedirect(reverse("admin:alerts_channel_change", args=[object_id]))
-
     def response_add(self, request: HttpRequest, obj: Channel, post_url_continue: str | None = None) -> HttpResponse:
         """To the new channel's own page, where the test button is."""
         messages.success(request, f"Channel “{obj.name}” was added. Test it now.")
-        return HttpResponseRedirect(reverse("admin:alerts_channel_change", args=[obj.pk]))
+        return HttpResponseRedirect(page_of(obj))
 
     # ---- list ----
 
@@ -217,15 +210,13 @@ class ChannelAdmin(ConsoleAdmin):
     # ---- test ----
 
     def has_test_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        row = self.get_object(request, str(object_id)) if object_id else None
+        row = self.find(request, object_id)
         return row is not None and may(actor_of(request), Verb.ALERT_TEST, row)
 
     @button(description="Test", icon="send", url_path="test", permissions=["test"])
     def test(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row: Channel | None = self.get_object(request, object_id)
-        if row is None:
-            raise Http404("no such object")
-        back = reverse("admin:alerts_channel_change", args=[row.pk])
+        row: Channel = self.row_at(request, object_id)
+        back = page_of(row)
         if request.method != "POST":
             return ask(
                 request,
@@ -360,15 +351,13 @@ class DeliveryAdmin(ReadOnlyAdmin):
         return f"{row.next_try_at:%Y-%m-%d %H:%M:%S} UTC" if row.state == "waiting" else NOTHING
 
     def has_redeliver_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        row = self.get_object(request, str(object_id)) if object_id else None
+        row = self.find(request, object_id)
         return row is not None and may(actor_of(request), Verb.ALERT_TEST, row)
 
     @button(description="Send again", icon="replay", url_path="redeliver", permissions=["redeliver"])
     def redeliver(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row: Delivery | None = self.get_object(request, object_id)
-        if row is None:
-            raise Http404("no such object")
-        back = reverse("admin:alerts_delivery_change", args=[row.pk])
+        row: Delivery = self.row_at(request, object_id)
+        back = page_of(row)
         if request.method != "POST":
             return ask(
                 request,

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 
 from controlplane.budgets import actions, queries
 from controlplane.budgets.models import Budget, Override, ScopeKind
@@ -14,14 +14,15 @@ from controlplane.budgets.preview import preview
 from controlplane.budgets.rules import overdraft_of
 from controlplane.console import budget_pages
 from controlplane.console.access import actor_of
+from controlplane.console.addresses import page_of
 from controlplane.console.base import ConsoleAdmin
 from controlplane.console.budget_form import BudgetAddForm, BudgetForm, organization_of
-from controlplane.console.budget_words import branches, limit_words, line_of, page_of
+from controlplane.console.budget_words import branches, limit_words, line_of
 from controlplane.console.cells import NOTHING, pill, two_lines
 from controlplane.console.decorators import button, display
 from controlplane.console.site import site
-from controlplane.console.wording import count, dollars
-from controlplane.tenancy.permissions import Forbidden, Verb, may, organizations_of
+from controlplane.console.wording import counted, dollars
+from controlplane.tenancy.permissions import Forbidden, Verb, organizations_of
 
 TREES = 20  # of organizations, on one page
 
@@ -84,7 +85,8 @@ class BudgetAdmin(ConsoleAdmin):
         if changelist is not None:
             rows = list(changelist.result_list)
             for row in rows:
-                row.line = line_of(queries.member_standings(row)[0]) if _has_members(row) else None
+                members = queries.member_standings(row) if row.scope_kind == ScopeKind.GROUP else []
+                row.line = line_of(members[0]) if members else None
             single = [row for row in rows if row.line is None]
             for row, standing in zip(single, queries.standings([(row, "") for row in single]), strict=True):
                 row.line = line_of(standing)
@@ -143,7 +145,7 @@ class BudgetAdmin(ConsoleAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> Any:
-        row = self.get_object(request, object_id)
+        row = self.find(request, object_id)
         words = budget_pages.books(request, row) if row is not None else {}
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **words})
 
@@ -163,21 +165,21 @@ class BudgetAdmin(ConsoleAdmin):
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
         """Only what the person may do to this one."""
-        row = self.get_object(request, str(object_id))
+        row = self.find(request, object_id)
         if row is None:
             return []
-        shown = {"override"} if may(actor_of(request), Verb.BUDGET_OVERRIDE, row) else set()
+        shown = {"override"} if actions.may_change(actor_of(request), row, Verb.BUDGET_OVERRIDE) else set()
         if self.has_change_permission(request, row):
             shown |= {"reset", "disable" if row.enabled else "enable"}
         return [item for item in super().get_actions_detail(request, object_id) if item.path in shown]
 
     @button(description="More money…", icon="add_card", url_path="override")
     def override(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return budget_pages.override(request, self.admin_site, self._row(request, object_id))
+        return budget_pages.override(request, self.admin_site, self.row_at(request, object_id))
 
     @button(description="Reset…", icon="restart_alt", url_path="reset")
     def reset(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row = self._row(request, object_id)
+        row = self.row_at(request, object_id)
         if request.method != "POST":
             return budget_pages.ask_reset(request, self.admin_site, row)
         actions.reset_budget(row, by=actor_of(request), reason=request.POST.get("reason", ""))
@@ -185,7 +187,7 @@ class BudgetAdmin(ConsoleAdmin):
 
     @button(description="Switch off…", icon="pause_circle", url_path="disable")
     def disable(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row = self._row(request, object_id)
+        row = self.row_at(request, object_id)
         if request.method != "POST":
             return budget_pages.ask_disable(request, self.admin_site, row)
         actions.disable_budget(row, by=actor_of(request))
@@ -193,7 +195,7 @@ class BudgetAdmin(ConsoleAdmin):
 
     @button(description="Switch on", icon="play_circle", url_path="enable")
     def enable(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row = self._row(request, object_id)
+        row = self.row_at(request, object_id)
         if request.method != "POST":
             return budget_pages.ask_enable(request, self.admin_site, row)
         actions.enable_budget(row, by=actor_of(request))
@@ -213,15 +215,14 @@ class BudgetAdmin(ConsoleAdmin):
             found = preview(actor, organization_of(actor, kind, id), kind, id)
         except (ValidationError, Forbidden):
             return JsonResponse({"words": "", "sample": []})
-        people = f"{count(found.principals)} people" if found.principals != 1 else "1 person"
-        keys = f"{count(found.keys)} keys" if found.keys != 1 else "1 key"
+        people, keys = counted(found.principals, "person", "people"), counted(found.keys, "key")
         words = f"Covers {keys} of {people} now, and later ones."
         if kind == ScopeKind.GROUP:
             words = f"An allowance for each of {people}, with {keys} now."
         return JsonResponse({"words": words, "sample": list(found.sample)})
 
     def withdraw(self, request: HttpRequest, object_id: str, **_: Any) -> HttpResponse:
-        row = self._row(request, object_id)
+        row = self.row_at(request, object_id)
         chosen = Override.objects.filter(budget=row, pk=request.GET.get("override", "")).first()
         if chosen is None:
             return HttpResponseRedirect(page_of(row))
@@ -230,18 +231,8 @@ class BudgetAdmin(ConsoleAdmin):
         actions.withdraw_override(chosen, by=actor_of(request))
         return HttpResponseRedirect(page_of(row))
 
-    def _row(self, request: HttpRequest, object_id: str) -> Budget:
-        row: Budget | None = self.get_object(request, object_id)
-        if row is None:
-            raise Http404("no such object")
-        return row
-
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).select_related("organization", "provider")
-
-
-def _has_members(row: Budget) -> bool:
-    return row.scope_kind == ScopeKind.GROUP
 
 
 site.register(Budget, BudgetAdmin)

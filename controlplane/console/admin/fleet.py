@@ -7,13 +7,13 @@ from typing import Any
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db.models import BooleanField, QuerySet, Value
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.html import format_html
 
 from controlplane.changes import queries
 from controlplane.console.access import actor_of
+from controlplane.console.addresses import page_of
 from controlplane.console.base import ReadOnlyAdmin
 from controlplane.console.cells import NOTHING, ago, mono
 from controlplane.console.decorators import button, display
@@ -58,16 +58,14 @@ class PodAdmin(ReadOnlyAdmin):
     # ---- buttons ----
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
-        row = self.get_object(request, str(object_id))
+        row = self.find(request, object_id)
         offered = row is not None and row.certificate and not row.evicted and actor_of(request).operator
         return super().get_actions_detail(request, object_id) if offered else []
 
     @button(description="Evict…", icon="block", url_path="evict", danger=True)
     def evict(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row: Pod | None = self.get_object(request, object_id)
-        if row is None:
-            raise Http404("no such object")
-        back_url = reverse("admin:fleet_pod_change", args=[row.pk])
+        row: Pod = self.row_at(request, object_id)
+        back_url = page_of(row)
         if request.method != "POST":
             return self._ask_evict(request, row, back_url)
         try:

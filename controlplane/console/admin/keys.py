@@ -7,19 +7,21 @@ from typing import Any
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
 
 from controlplane.console import key_pages
 from controlplane.console.access import actor_of
+from controlplane.console.addresses import page_of
 from controlplane.console.base import ConsoleAdmin
 from controlplane.console.cells import ago, link, mono
 from controlplane.console.decorators import button, display
 from controlplane.console.figures import spend_by_key
+from controlplane.console.form_token import Spent, refuse_spent, spend
 from controlplane.console.key_form import ModelAliasForm, VirtualKeyAddForm, VirtualKeyForm
 from controlplane.console.key_words import state_pill
-from controlplane.console.once import hand_over, setups, take_over
+from controlplane.console.minting import MintingAdmin
+from controlplane.console.once import setups, take_over
 from controlplane.console.pages import breadcrumbs
 from controlplane.console.recipes import PLACEHOLDER
 from controlplane.console.site import site
@@ -27,7 +29,8 @@ from controlplane.console.wording import dollars
 from controlplane.keys import actions, alias_actions
 from controlplane.keys.lifecycle import Step, WrongState, possible
 from controlplane.keys.models import KeyEnvironment, KeyState, ModelAlias, OwnerScope, VirtualKey
-from controlplane.tenancy.permissions import Verb, may
+from controlplane.tenancy.permissions import Verb, may, require
+from dataplane.core.secret import Secret
 
 LIMITS = {
     "fields": ("models_allowed", "providers_allowed", "expires_at"),
@@ -36,8 +39,7 @@ LIMITS = {
 NOTES = {"classes": ("collapse",), "fields": ("description", "tags", "metadata", "external_id")}
 
 
-class VirtualKeyAdmin(ConsoleAdmin):
-    shown_after_add = True
+class VirtualKeyAdmin(MintingAdmin):
     view_verb = Verb.KEY_VIEW
     add_verb = Verb.KEY_MINT
     change_verb = Verb.KEY_CHANGE
@@ -114,15 +116,13 @@ class VirtualKeyAdmin(ConsoleAdmin):
             return False
         return super().has_change_permission(request, obj)
 
-    def create(self, request: HttpRequest, data: dict[str, Any]) -> VirtualKey:
-        key, token = actions.mint(
+    def mint(self, request: HttpRequest, data: dict[str, Any]) -> tuple[VirtualKey, Secret]:
+        return actions.mint(
             by=actor_of(request),
             owner_scope=OwnerScope(data.pop("owner_scope")),
             environment=KeyEnvironment(data.pop("key_environment")),
             **data,
         )
-        hand_over(request, token)
-        return key
 
     def change(self, request: HttpRequest, row: VirtualKey, data: dict[str, Any]) -> VirtualKey:
         if "expires_at" in data:
@@ -136,7 +136,7 @@ class VirtualKeyAdmin(ConsoleAdmin):
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
         """Only the steps that the key's state allows and the person may take."""
-        row = self.get_object(request, str(object_id))
+        row = self.find(request, object_id)
         if row is None:
             return []
         shown = {"setup"} if row.state != KeyState.REVOKED else set()
@@ -147,53 +147,52 @@ class VirtualKeyAdmin(ConsoleAdmin):
         verb = {Step.ROTATE: Verb.KEY_ROTATE, Step.REVOKE: Verb.KEY_REVOKE}.get(step, Verb.KEY_DISABLE)
         return may(actor_of(request), verb, row)
 
-    def _row(self, request: HttpRequest, object_id: str) -> VirtualKey:
-        row: VirtualKey | None = self.get_object(request, object_id)
-        if row is None:
-            raise Http404("no such object")
-        return row
-
     @button(description="Set up a CLI", icon="terminal", url_path="setup")
     def setup(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row = self._row(request, object_id)
+        row = self.row_at(request, object_id)
         context = {
             **self.admin_site.each_context(request),
             "title": "Set up a CLI",
             **breadcrumbs(row),
             "setups": setups(key_pages.target_of(row)),
             "setup_hint": f"put the key in place of {PLACEHOLDER}; it is not shown again",
-            "done_url": reverse("admin:keys_virtualkey_change", args=[row.pk]),
+            "done_url": page_of(row),
         }
         return TemplateResponse(request, "console/setup.html", context)
 
     @button(description="Rotate…", icon="autorenew", url_path="rotate")
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row, errors = self._row(request, object_id), []
+        row, errors = self.row_at(request, object_id), []
+        require(actor_of(request), Verb.KEY_ROTATE, row)
         if request.method == "POST":
             try:
-                token = actions.rotate(row, by=actor_of(request), grace=key_pages.chosen_grace(request))
+                refuse_spent(request)
+                grace = key_pages.chosen_grace(request)
+                _, token = spend(request, lambda: (row, actions.rotate(row, by=actor_of(request), grace=grace)))
                 return key_pages.rotated(request, self.admin_site, row, token)
+            except Spent as earlier:
+                return self.answered_before(request, earlier)
             except (WrongState, ValidationError) as refused:
                 errors = [str(refused)] if isinstance(refused, WrongState) else refused.messages
         return key_pages.ask_rotate(request, self.admin_site, row, errors)
 
     @button(description="Disable", icon="pause_circle", url_path="disable")
     def disable(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row = self._row(request, object_id)
+        row = self.row_at(request, object_id)
         if request.method != "POST":
             return key_pages.ask_disable(request, self.admin_site, row)
         return self._stopped(request, row, Step.DISABLE)
 
     @button(description="Enable", icon="play_circle", url_path="enable")
     def enable(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row = self._row(request, object_id)
+        row = self.row_at(request, object_id)
         if request.method != "POST":
             return key_pages.ask_enable(request, self.admin_site, row)
         return self._stopped(request, row, Step.ENABLE)
 
     @button(description="Revoke…", icon="block", url_path="revoke", danger=True)
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row = self._row(request, object_id)
+        row = self.row_at(request, object_id)
         if request.method != "POST":
             return key_pages.ask_revoke(request, self.admin_site, row)
         return self._stopped(request, row, Step.REVOKE)
@@ -210,8 +209,8 @@ class VirtualKeyAdmin(ConsoleAdmin):
                     actions.revoke(row, by=actor, cut=request.POST.get("streams", "cut") == "cut")
         except WrongState as refused:
             messages.error(request, str(refused))
-            return HttpResponseRedirect(reverse("admin:keys_virtualkey_change", args=[row.pk]))
-        return HttpResponseRedirect(reverse("admin:keys_virtualkey_live", args=[row.pk]))
+            return HttpResponseRedirect(page_of(row))
+        return HttpResponseRedirect(page_of(row, "live"))
 
     def get_custom_urls(self) -> tuple[tuple[str, str, Any], ...]:
         return (
@@ -220,10 +219,10 @@ class VirtualKeyAdmin(ConsoleAdmin):
         )
 
     def live(self, request: HttpRequest, object_id: str, **_: Any) -> HttpResponse:
-        return key_pages.live(request, self.admin_site, self._row(request, object_id))
+        return key_pages.live(request, self.admin_site, self.row_at(request, object_id))
 
     def live_json(self, request: HttpRequest, object_id: str, **_: Any) -> HttpResponse:
-        return key_pages.live_json(self._row(request, object_id))
+        return key_pages.live_json(self.row_at(request, object_id))
 
 
 class ModelAliasAdmin(ConsoleAdmin):

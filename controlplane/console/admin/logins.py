@@ -43,6 +43,7 @@ def chosen_password(data: dict[str, Any]) -> Secret | None:
 class LoginAdmin(UserAdmin, ConsoleAdmin):  # type: ignore[misc, type-arg]
     """Accounts are switched off, not deleted: the audit names them."""
 
+    noun = "login"
     form = UserChangeForm
     add_form = UserCreationForm
     list_display = ("username", "email", "first_name", "last_name", "is_active", "is_superuser", "last_login")

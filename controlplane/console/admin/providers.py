@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 
 from controlplane.console.access import actor_of
+from controlplane.console.addresses import page_of
 from controlplane.console.base import ConsoleAdmin
 from controlplane.console.cells import BAD, GOOD, NOTHING, PLAIN, ago, link, mono, on_off, pill
 from controlplane.console.decorators import button, display
@@ -133,20 +133,18 @@ class ProviderAdmin(ConsoleAdmin):
     def response_add(self, request: HttpRequest, obj: Provider, post_url_continue: str | None = None) -> HttpResponse:
         """To the new provider's own page, where the test button is."""
         messages.success(request, f"Provider “{obj.name}” was added. Test it now.")
-        return HttpResponseRedirect(reverse("admin:providers_provider_change", args=[obj.pk]))
+        return HttpResponseRedirect(page_of(obj))
 
     # ---- test ----
 
     def has_test_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        row = self.get_object(request, str(object_id)) if object_id else None
+        row = self.find(request, object_id)
         return row is not None and may(actor_of(request), Verb.PROVIDER_TEST, row)
 
     @button(description="Test", icon="network_check", url_path="test", permissions=["test"])
     def test(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row: Provider | None = self.get_object(request, object_id)
-        if row is None:
-            raise Http404("no such object")
-        back = reverse("admin:providers_provider_change", args=[row.pk])
+        row: Provider = self.row_at(request, object_id)
+        back = page_of(row)
         if request.method != "POST":
             return ask(
                 request,

@@ -11,15 +11,17 @@ from django.utils import timezone
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from controlplane.console.access import actor_of
-from controlplane.console.base import ConsoleAdmin
+from controlplane.console.addresses import page_of
 from controlplane.console.cells import ago, link, mono, pill
 from controlplane.console.decorators import button, display
-from controlplane.console.once import hand_over, show_once, take_over
+from controlplane.console.minting import MintingAdmin
+from controlplane.console.once import show_once, take_over
 from controlplane.console.pages import ask, breadcrumbs
 from controlplane.console.site import site
 from controlplane.tenancy import actions
 from controlplane.tenancy.models import ApiToken, Role
 from controlplane.tenancy.permissions import OPERATORS_ONLY, Verb, may
+from dataplane.core.secret import Secret
 
 
 class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -37,11 +39,10 @@ class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]
         fields = ("organization", "name", "role", "team", "verbs", "expires_at")
 
 
-class ApiTokenAdmin(ConsoleAdmin):
+class ApiTokenAdmin(MintingAdmin):
     """A token cannot be changed: revoke it and mint another."""
 
     form = ApiTokenForm
-    shown_after_add = True
     view_verb = Verb.TOKEN_VIEW
     add_verb = Verb.TOKEN_CHANGE
     choice_verbs = {"organization": Verb.ORGANIZATION_VIEW, "team": Verb.TEAM_VIEW}
@@ -76,11 +77,9 @@ class ApiTokenAdmin(ConsoleAdmin):
     def shown_used(self, row: ApiToken) -> str:
         return ago(row.last_used_at)
 
-    def create(self, request: HttpRequest, data: dict[str, Any]) -> ApiToken:
-        verbs = [Verb(verb) for verb in data.pop("verbs")]
-        row, token = actions.mint_token(by=actor_of(request), **{**data, "role": Role(data["role"]), "verbs": verbs})
-        hand_over(request, token)
-        return row
+    def mint(self, request: HttpRequest, data: dict[str, Any]) -> tuple[ApiToken, Secret]:
+        verbs = [Verb(verb) for verb in data["verbs"]]
+        return actions.mint_token(by=actor_of(request), **{**data, "role": Role(data["role"]), "verbs": verbs})
 
     def response_add(self, request: HttpRequest, obj: ApiToken, post_url_continue: str | None = None) -> HttpResponse:
         return show_once(
@@ -98,13 +97,13 @@ class ApiTokenAdmin(ConsoleAdmin):
         )
 
     def has_revoke_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        row = self.get_object(request, str(object_id)) if object_id else None
+        row = self.find(request, object_id)
         return row is not None and row.revoked_at is None and may(actor_of(request), Verb.TOKEN_CHANGE, row)
 
     @button(description="Revoke…", icon="block", url_path="revoke", permissions=["revoke"], danger=True)
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row = self.get_object(request, object_id)
-        back = reverse("admin:tenancy_apitoken_change", args=[object_id])
+        row = self.row_at(request, object_id)
+        back = page_of(row)
         if request.method == "POST":
             actions.revoke_token(row, by=actor_of(request))
             return HttpResponseRedirect(back)

@@ -6,13 +6,14 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
 from controlplane.console.access import actor_of
+from controlplane.console.addresses import page_of
 from controlplane.console.base import ReadOnlyAdmin
 from controlplane.console.cells import ago, two_lines
 from controlplane.console.decorators import display
@@ -22,7 +23,7 @@ from controlplane.console.filters import BudgetFilter, PeriodFilter, by_owner, b
 from controlplane.console.pages import breadcrumbs
 from controlplane.console.record_page import facts, names_for, outcome_pill
 from controlplane.console.site import site
-from controlplane.console.wording import client_name, count, dollars, milliseconds
+from controlplane.console.wording import client_name, count, counted, dollars, milliseconds
 from controlplane.keys.models import VirtualKey
 from controlplane.tenancy.models import Principal, Project, Team
 from controlplane.tenancy.permissions import Verb
@@ -70,8 +71,8 @@ class UsageRecordAdmin(ReadOnlyAdmin):
         context["export_url"] = f"{reverse('admin:usage_usagerecord_export')}?{request.GET.urlencode()}"
         sums = total(changelist.queryset)
         context["sums_line"] = (
-            f"{count(sums.attempts)} requests, {count(sums.input_tokens + sums.output_tokens)} tokens, "
-            f"{dollars(sums.cost_nano)}, {count(people(changelist.queryset))} people"
+            f"{counted(sums.attempts, 'request')}, {counted(sums.input_tokens + sums.output_tokens, 'token')}, "
+            f"{dollars(sums.cost_nano)}, {counted(people(changelist.queryset), 'person', 'people')}"
         )
         context["boards"] = [
             {"title": dimension.title, "rows": shares(changelist.queryset, dimension)} for dimension in DIMENSIONS
@@ -98,9 +99,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
         """One request on one page; there is nothing to change."""
         if object_id is None:
             raise PermissionDenied("the ledger is written by pods")
-        row = self.get_object(request, object_id)
-        if row is None:
-            raise Http404("no such object")
+        row = self.row_at(request, object_id)
         attempts = self.get_queryset(request).filter(request_id=row.request_id).exclude(pk=row.pk)
         context = {
             **self.admin_site.each_context(request),
@@ -109,7 +108,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
             "record": row,
             "outcome": outcome_pill(row),
             "sections": facts(row),
-            "others": attempts.order_by("attempt", "correction"),
+            "others": [(other, page_of(other)) for other in attempts.order_by("attempt", "correction")],
         }
         return TemplateResponse(request, "console/usage_record.html", context)
 

@@ -13,8 +13,10 @@ from django.utils import timezone
 
 from controlplane.budgets.models import Budget, Charge, Override
 from controlplane.changes.models import AuditEvent
+from controlplane.console.addresses import page_of
 from controlplane.tenancy.models import Group, GroupMember, Role
 from tests.controlplane import factories as make
+from tests.controlplane.console.reading import row_of
 from tests.controlplane.console.world import Tenant, record, tenant
 
 pytestmark = pytest.mark.django_db
@@ -63,10 +65,6 @@ def form(**fields: str) -> dict[str, str]:
     } | fields
 
 
-def change_page(row: Budget, page: str = "change") -> str:
-    return reverse(f"admin:budgets_budget_{page}", args=[row.pk])
-
-
 def test_the_tree_shows_every_budget_where_it_belongs_with_what_is_spent_held_and_left(admin: Client, there: Tenant):
     page = text(admin.get(reverse("admin:budgets_budget_changelist")))
     assert "Project's month" in page.replace("&#x27;", "'")
@@ -87,7 +85,7 @@ def test_a_budget_can_be_set_on_every_scope_in_dollars(admin: Client, there: Ten
     made = Budget.objects.get(scope_kind=kind, name="Platform")
     assert (made.scope_id, made.limit_nano, made.overdraft_nano) == (row.pk, 12_345_678_901, 250_000_000)
     assert (made.thresholds, made.organization_id) == ([80, 100], there.organization.pk)
-    shown = text(admin.get(change_page(made)))
+    shown = text(admin.get(row_of(admin, made)))
     assert 'value="12.345678901"' in shown
     assert "80, 100" in shown
 
@@ -127,7 +125,7 @@ def test_the_form_says_whom_the_chosen_scope_covers(admin: Client, there: Tenant
 
 def test_a_raised_limit_is_saved_and_audited(admin: Client, there: Tenant):
     row = budget_of(there)
-    answer = admin.post(change_page(row), form(name=row.name, limit_nano="150"))
+    answer = admin.post(page_of(row), form(name=row.name, limit_nano="150"))
     assert answer.status_code == 302, text(answer)
     row.refresh_from_db()
     assert row.limit_nano == 150 * DOLLAR
@@ -139,25 +137,25 @@ def test_fifty_dollars_more_until_friday(admin: Client, there: Tenant):
     row = budget_of(there)
     friday = timezone.now() + timedelta(days=3)
     said = {"extra_nano": "50", "until_0": f"{friday:%Y-%m-%d}", "until_1": f"{friday:%H:%M:%S}", "reason": "Launch"}
-    page = reverse("admin:budgets_budget_override", args=[row.pk])
+    page = page_of(row, "override")
     assert "More money on" in text(admin.get(page))
     answer = admin.post(page, said)
     assert answer.status_code == 302, text(answer)
     made = Override.objects.get(budget=row, reason="Launch")
     assert (made.extra_nano, made.approved_by) == (50 * DOLLAR, "ada")
-    shown = text(admin.get(change_page(row)))
+    shown = text(admin.get(row_of(admin, row)))
     assert "+$50.00" in shown
     assert "$85.00 of $151.00" in shown
-    withdraw = f"{change_page(row, 'withdraw')}?override={made.pk}"
+    withdraw = f"{page_of(row, 'withdraw')}?override={made.pk}"
     assert "Withdraw $50.00" in text(admin.get(withdraw))
     admin.post(withdraw)
     made.refresh_from_db()
     assert made.withdrawn_at is not None
-    assert "$85.00 of $101.00" in text(admin.get(change_page(row)))
+    assert "$85.00 of $101.00" in text(admin.get(row_of(admin, row)))
 
 
 def test_more_money_needs_a_reason_an_amount_and_a_future(admin: Client, there: Tenant):
-    page = reverse("admin:budgets_budget_override", args=[budget_of(there).pk])
+    page = page_of(budget_of(there), "override")
     before = Override.objects.count()
     for said, problem in (
         ({"extra_nano": "0", "reason": "x"}, "more than 0"),
@@ -172,12 +170,12 @@ def test_more_money_needs_a_reason_an_amount_and_a_future(admin: Client, there: 
 
 def test_a_reset_opens_a_new_window_and_keeps_the_old_one_in_the_books(admin: Client, there: Tenant):
     row = budget_of(there)
-    page = reverse("admin:budgets_budget_reset", args=[row.pk])
+    page = page_of(row, "reset")
     assert "from nothing again" in text(admin.get(page))
     admin.post(page, {"reason": "New quarter"})
     row.refresh_from_db()
     assert row.resets == 1
-    shown = text(admin.get(change_page(row)))
+    shown = text(admin.get(row_of(admin, row)))
     assert "$0.00 of $101.00" in shown
     assert there.rows["budgets.account"].window_key in shown  # type: ignore[attr-defined]
     assert AuditEvent.objects.get(action="budget.reset").details["reason"] == "New quarter"
@@ -185,17 +183,17 @@ def test_a_reset_opens_a_new_window_and_keeps_the_old_one_in_the_books(admin: Cl
 
 def test_off_and_on(admin: Client, there: Tenant):
     row = budget_of(there)
-    admin.post(reverse("admin:budgets_budget_disable", args=[row.pk]))
+    admin.post(page_of(row, "disable"))
     row.refresh_from_db()
     assert not row.enabled
-    admin.post(reverse("admin:budgets_budget_enable", args=[row.pk]))
+    admin.post(page_of(row, "enable"))
     row.refresh_from_db()
     assert row.enabled
 
 
 def test_the_books_lead_to_the_requests_that_a_figure_is_made_of(admin: Client, there: Tenant):
     account = there.rows["budgets.account"]
-    shown = text(admin.get(change_page(budget_of(there))))
+    shown = text(admin.get(row_of(admin, budget_of(there))))
     link = f"{reverse('admin:usage_usagerecord_changelist')}?account={account.pk}&amp;days=all"
     assert link in shown
     assert "80 %" in shown  # crossed
@@ -212,7 +210,7 @@ def test_who_only_looks_sees_dollars_and_no_buttons(there: Tenant):
     actor, _ = make.member(there.organization, Role.VIEWER)
     client = Client()
     client.force_login(User.objects.get(pk=actor.id))
-    shown = text(client.get(change_page(budget_of(there))))
+    shown = text(client.get(row_of(client, budget_of(there))))
     assert "$100.00 a month" in shown
     assert "More money…" not in shown
     assert "Reset…" not in shown
@@ -234,7 +232,7 @@ def test_members_of_a_group_are_typed_as_people_name_each_other(admin: Client, t
     grace = make.principal(there.organization)
     row = there.rows["tenancy.group"]
     assert isinstance(row, Group)
-    page = reverse("admin:tenancy_group_change", args=[row.pk])
+    page = page_of(row)
     said = {"name": "Interns", "people": f"{there.principal.pk}\n{grace.display_name}"}
     answer = admin.post(page, said)
     assert answer.status_code == 302, text(answer)

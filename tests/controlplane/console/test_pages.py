@@ -15,10 +15,12 @@ from django.utils import timezone
 
 from controlplane.changes import queries
 from controlplane.changes.models import AuditEvent, ConfigChange
+from controlplane.console.addresses import page_of
 from controlplane.fleet.models import Eviction, PodAck
 from controlplane.providers.models import Provider
 from controlplane.tenancy.models import Organization, Principal, Role
 from tests.controlplane import factories as make
+from tests.controlplane.console.reading import row_of
 from tests.controlplane.console.world import pod, record, tenant, world
 
 pytestmark = pytest.mark.django_db
@@ -87,11 +89,11 @@ def test_an_empty_installation_leads_to_its_first_request_step_by_step(admin: Cl
     principal = make.principal(organization)
     assert next_step().startswith(reverse("admin:providers_provider_add"))
     provider = make.provider(organization)
-    assert next_step() == reverse("admin:providers_provider_test", args=[provider.pk])
+    assert next_step() == page_of(provider, "test")
     Provider.objects.filter(pk=provider.pk).update(last_test_ok=True)
     assert f"principal={principal.pk}" in next_step()
     key = make.key(project, principal=principal)
-    assert next_step() == reverse("admin:keys_virtualkey_setup", args=[key.pk])
+    assert next_step() == page_of(key, "setup")
     made = tenant()
     record(made, organization_id=organization.pk)
     assert context(admin.get(reverse("admin:index")))["checklist"].finished
@@ -133,9 +135,7 @@ def test_every_form_leaves_its_mark_in_the_audit(admin: Client):
         {"organization": organization.pk, "kind": "person", "display_name": "Grace"},
     )
     principal = Principal.objects.get()
-    admin.post(
-        reverse("admin:tenancy_principal_change", args=[principal.pk]), {"kind": "person", "display_name": "Grace H."}
-    )
+    admin.post(page_of(principal), {"kind": "person", "display_name": "Grace H."})
     done = list(AuditEvent.objects.order_by("pk").values_list("action", "actor_label"))
     assert done == [
         ("organization.created", "ada"),
@@ -149,7 +149,7 @@ def test_every_form_leaves_its_mark_in_the_audit(admin: Client):
 def test_a_deleted_alias_is_deleted_by_its_action(admin: Client):
     made = tenant()
     alias = made.rows["keys.modelalias"]
-    admin.post(reverse("admin:keys_modelalias_delete", args=[alias.pk]), {"post": "yes"})
+    admin.post(page_of(alias, "delete"), {"post": "yes"})
     last = AuditEvent.objects.order_by("-pk").first()
     assert last is not None
     assert (last.action, last.target_id) == ("model_alias.deleted", alias.pk)
@@ -188,7 +188,7 @@ def test_a_credential_goes_in_and_only_its_end_comes_back(admin: Client):
     organization = make.organization()
     answer = admin.post(reverse("admin:providers_provider_add"), provider_form(organization=organization.pk))
     row = Provider.objects.get()
-    page = reverse("admin:providers_provider_change", args=[row.pk])
+    page = page_of(row)
     assert answer.headers["Location"] == page
     shown = text(admin.get(page))
     assert "••••1234" in shown
@@ -214,7 +214,7 @@ def test_a_kind_without_an_address_asks_for_one(admin: Client):
 
 def test_saving_without_a_new_credential_keeps_the_stored_one(admin: Client):
     row = make.provider()
-    page = reverse("admin:providers_provider_change", args=[row.pk])
+    page = page_of(row)
     fields = {"name": "other", "base_url": row.base_url, "enabled": "on", "priority": "5", "unpriced": row.unpriced}
     assert admin.post(page, fields).status_code == 302
     fresh = Provider.objects.get(pk=row.pk)
@@ -230,13 +230,13 @@ def test_saving_without_a_new_credential_keeps_the_stored_one(admin: Client):
 def test_convergence_counts_pods_and_says_what_becomes_of_the_others(admin: Client):
     key = make.key()
     first, second = pod(name="one"), pod(name="two")
-    admin.post(reverse("admin:keys_virtualkey_revoke", args=[key.pk]), {"streams": "cut"})
+    admin.post(page_of(key, "revoke"), {"streams": "cut"})
     head = queries.head()
     for row in (first, second):
         row.epoch, row.last_heartbeat_at = head.epoch, timezone.now()
         row.first_seen_at = head.committed_at - timedelta(minutes=1)
         row.save()
-    address = reverse("admin:keys_virtualkey_live_json", args=[key.pk])
+    address = page_of(key, "live_json")
     waiting = admin.get(address)
     assert "no-store" in waiting.headers["Cache-Control"]
     assert waiting.json()["done"] is False
@@ -255,12 +255,12 @@ def test_convergence_counts_pods_and_says_what_becomes_of_the_others(admin: Clie
 def test_the_page_of_a_key_and_the_api_tell_the_same_of_a_change(admin: Client):
     patient = make.organization(freshness_bound_s=900)
     key = make.key(make.project(make.team(patient)))
-    admin.post(reverse("admin:keys_virtualkey_revoke", args=[key.pk]), {"streams": "cut"})
+    admin.post(page_of(key, "revoke"), {"streams": "cut"})
     ConfigChange.objects.update(committed_at=timezone.now() - timedelta(minutes=2))
     silent = pod(name="silent", first_seen_at=timezone.now() - timedelta(hours=1))
     silent.last_heartbeat_at = timezone.now() - timedelta(minutes=2)
     silent.save()
-    page = admin.get(reverse("admin:keys_virtualkey_live_json", args=[key.pk])).json()
+    page = admin.get(page_of(key, "live_json")).json()
     told = admin.get(f"/api/v1/fleet/pods/convergence/{page['revision']}").json()
     assert (page["done"], told["settled"]) == (False, False)
     assert [line["state"] for line in page["pods"]] == [line["reach"] for line in told["pods"]] == ["unreachable"]
@@ -334,7 +334,7 @@ def test_the_ledger_is_filtered_and_summed(admin: Client):
 def test_one_request_has_a_page_with_all_its_figures(admin: Client):
     made = tenant()
     row = record(made, trace_id="a" * 32, raw_usage='{"input_tokens": 1000}')
-    shown = text(admin.get(reverse("admin:usage_usagerecord_change", args=[row.pk])))
+    shown = text(admin.get(row_of(admin, row)))
     for expected in ("a" * 32, "$0.004500000", "Claude Code", made.key.name, "input_tokens"):
         assert expected in shown, expected
 
@@ -378,9 +378,9 @@ def test_a_pod_that_was_restarted_is_replaced_and_not_missed(admin: Client):
 def test_the_operator_evicts_a_pod_after_a_question_that_names_who_shares_its_certificate(admin: Client):
     row = pod(name="one", identity="pod-1", certificate="c" * 64)
     pod(name="two", identity="pod-1", certificate="c" * 64)
-    page = reverse("admin:fleet_pod_change", args=[row.pk])
+    page = page_of(row)
     assert "Evict…" in text(admin.get(page))
-    url = reverse("admin:fleet_pod_evict", args=[row.pk])
+    url = page_of(row, "evict")
     assert "1 other connected pod shows the same one" in text(admin.get(url))
     assert not Eviction.objects.exists()
     assert admin.post(url).headers["Location"] == page
@@ -394,6 +394,6 @@ def test_nobody_else_is_offered_to_evict_a_pod_or_can():
     client = Client()
     client.force_login(world().callers()["owner"])
     row = pod(certificate="c" * 64)
-    assert "Evict…" not in text(client.get(reverse("admin:fleet_pod_change", args=[row.pk])))
-    assert client.post(reverse("admin:fleet_pod_evict", args=[row.pk])).status_code == 403
+    assert "Evict…" not in text(client.get(page_of(row)))
+    assert client.post(page_of(row, "evict")).status_code == 403
     assert not Eviction.objects.exists()

@@ -23,7 +23,7 @@ from controlplane.providers import price_actions
 from controlplane.providers.models import Provider
 from controlplane.tenancy import actions as tenancy
 from controlplane.tenancy import group_actions
-from controlplane.tenancy.models import Organization, Principal, Project, Role, Team
+from controlplane.tenancy.models import Membership, Organization, Principal, Project, Role, Team
 from controlplane.usage.models import UsageRecord
 from dataplane.core.secret import Secret
 from tests.controlplane import factories as make
@@ -58,12 +58,12 @@ class World:
         }
 
 
-def tenant(user: Any = None) -> Tenant:
+def tenant(provider_url: str = "", channel_url: str = "") -> Tenant:
     organization = make.organization()
     team = make.team(organization)
     project = make.project(team)
-    principal = make.principal(organization, user=user)
-    provider = make.provider(organization)
+    principal = make.principal(organization)
+    provider = make.provider(organization, base_url=provider_url)
     key = make.key(project, principal=principal)
     made = Tenant(organization, team, project, principal, provider, key)
     token, _ = tenancy.mint_token(by=make.SYSTEM, organization=organization, name="script")
@@ -86,19 +86,20 @@ def tenant(user: Any = None) -> Tenant:
         ),
         record(made),
         *money(made),
-        *alerting(made),
+        *alerting(made, channel_url),
     ]
     made.rows = {row._meta.label_lower: row for row in rows}
     return made
 
 
-def alerting(of: Tenant) -> list[Model]:
+def alerting(of: Tenant, channel_url: str = "") -> list[Model]:
     """A rule, its channel, and an alert on its way there."""
     channel = channel_actions.create_channel(
         by=make.SYSTEM,
         organization=of.organization,
         name=f"On-call of {of.organization.slug}",
         kind=ChannelKind.PAGERDUTY,
+        address=channel_url,
         secret=Secret("0123456789abcdef0123456789abcdef"),
     )
     rule = rule_actions.create_rule(
@@ -193,8 +194,8 @@ def pod(**values: Any) -> Pod:
     )
 
 
-def world() -> World:
-    own, foreign = tenant(), tenant()
+def world(**urls: str) -> World:
+    own, foreign = tenant(**urls), tenant()
     logins = {}
     for role in ROLES:
         team = own.team if role is Role.TEAM_ADMIN else None
@@ -202,3 +203,18 @@ def world() -> World:
         logins[role] = User.objects.get(pk=actor.id)
     pod()
     return World(own, foreign, make.user(is_superuser=True), make.user(), logins)
+
+
+WALKERS = (Role.OWNER, Role.TEAM_ADMIN, Role.MEMBER, Role.AUDITOR)
+
+
+def busy_world(**urls: str) -> World:
+    """The same, and the member is a person of the team with a key of their own that was used."""
+    there = world(**urls)
+    member, own = there.logins[Role.MEMBER], there.own
+    tenancy.end_membership(Membership.objects.get(user=member), by=make.SYSTEM)
+    tenancy.grant_role(by=make.SYSTEM, user=member, organization=own.organization, role=Role.MEMBER, team=own.team)
+    grace = make.principal(own.organization, display_name="Grace Hopper", user=member)
+    laptop = make.key(own.project, name="grace-laptop", principal=grace)
+    record(own, principal_id=grace.pk, key_id=laptop.pk)
+    return there

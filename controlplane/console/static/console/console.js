@@ -1,5 +1,5 @@
-// Copy buttons, tabs, the live convergence page, the help of the provider form, whom a budget covers. No inline script anywhere: the page
-// carries data attributes, this file reads them.
+// Copy buttons, forms sent once, tabs, the live convergence page, the help of the provider form, whom a budget covers,
+// what the palette may ask for. No inline script anywhere: the page carries data attributes, this file reads them.
 "use strict";
 
 function announce(text) {
@@ -146,10 +146,28 @@ document.addEventListener("click", (event) => {
   }
 });
 
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!form.querySelector("[data-once]")) return;
+  if (form.dataset.sent) event.preventDefault(); // the second half of a double click would throw away the first answer
+  form.dataset.sent = "yes";
+});
+
+// A key pasted into the palette: only the part that every page shows goes into an address.
+document.addEventListener("htmx:configRequest", (event) => {
+  const asked = event.detail.parameters.get?.("s") ?? event.detail.parameters.s;
+  const shown = asked?.replace(/(lw_(?:vk_live|vk_test|at)_[0-9A-Z]{10})[0-9A-Z]+/g, "$1");
+  if (shown !== asked) event.detail.parameters.s = shown;
+});
+
 document.addEventListener("DOMContentLoaded", () => {
   // The theme's search boxes and date fields have only a placeholder for a name.
   document.querySelectorAll("input[placeholder]:not([aria-label])").forEach((field) => {
     if (!field.labels?.length) field.setAttribute("aria-label", field.placeholder);
+  });
+  // Before the theme makes scrollable regions of them, all of the same name.
+  document.querySelectorAll("[data-simplebar]").forEach((region, number) => {
+    region.dataset.simplebarAriaLabel = region.closest("nav") ? "Pages" : region.querySelector("table") ? "Rows" : `Part ${number}`;
   });
   document.querySelectorAll("[data-tabs]").forEach(makeTabs);
   document.querySelectorAll("[data-convergence]").forEach(watchConvergence);
