@@ -2167,6 +2167,7 @@ class UsageRecord(_message.Message):
     RESERVED_NANO_FIELD_NUMBER: _builtins.int
     HOLD_SESSION_FIELD_NUMBER: _builtins.int
     PROVIDER_ERROR_FIELD_NUMBER: _builtins.int
+    REFUSAL_BUDGET_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     attempt: _builtins.int
     """0 for the first"""
@@ -2233,6 +2234,8 @@ class UsageRecord(_message.Message):
     """whose leases it was held on; empty: on nobody's"""
     provider_error: _builtins.str
     """why the provider refused the organization's credential, in its words without secrets"""
+    refusal_budget_id: _builtins.str
+    """the budget that refused or cut it; empty: none did"""
     @_builtins.property
     def units(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """usage class → count"""
@@ -2298,10 +2301,11 @@ class UsageRecord(_message.Message):
         reserved_nano: _builtins.int = ...,
         hold_session: _builtins.str = ...,
         provider_error: _builtins.str = ...,
+        refusal_budget_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "attempt", b"attempt", "client", b"client", "client_version", b"client_version", "cost_nano", b"cost_nano", "dialect", b"dialect", "duration_ms", b"duration_ms", "end_user_id", b"end_user_id", "ended_at_ms", b"ended_at_ms", "estimated_input_tokens", b"estimated_input_tokens", "events", b"events", "fingerprint", b"fingerprint", "first_byte_ms", b"first_byte_ms", "geo", b"geo", "hold_session", b"hold_session", "http_status", b"http_status", "key_id", b"key_id", "metadata", b"metadata", "model", b"model", "model_reported", b"model_reported", "model_requested", b"model_requested", "operation", b"operation", "organization_id", b"organization_id", "outcome", b"outcome", "parent_span_id", b"parent_span_id", "price_version", b"price_version", "priced", b"priced", "principal_id", b"principal_id", "project_id", b"project_id", "provider_error", b"provider_error", "provider_id", b"provider_id", "provider_kind", b"provider_kind", "provider_request_id", b"provider_request_id", "raw_usage", b"raw_usage", "refusal_code", b"refusal_code", "request_bytes", b"request_bytes", "request_id", b"request_id", "reserved_nano", b"reserved_nano", "response_bytes", b"response_bytes", "revision", b"revision", "service_tier", b"service_tier", "session", b"session", "source", b"source", "span_id", b"span_id", "speed", b"speed", "started_at_ms", b"started_at_ms", "status", b"status", "streaming", b"streaming", "tags", b"tags", "team_id", b"team_id", "trace_id", b"trace_id", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "attempt", b"attempt", "client", b"client", "client_version", b"client_version", "cost_nano", b"cost_nano", "dialect", b"dialect", "duration_ms", b"duration_ms", "end_user_id", b"end_user_id", "ended_at_ms", b"ended_at_ms", "estimated_input_tokens", b"estimated_input_tokens", "events", b"events", "fingerprint", b"fingerprint", "first_byte_ms", b"first_byte_ms", "geo", b"geo", "hold_session", b"hold_session", "http_status", b"http_status", "key_id", b"key_id", "metadata", b"metadata", "model", b"model", "model_reported", b"model_reported", "model_requested", b"model_requested", "operation", b"operation", "organization_id", b"organization_id", "outcome", b"outcome", "parent_span_id", b"parent_span_id", "price_version", b"price_version", "priced", b"priced", "principal_id", b"principal_id", "project_id", b"project_id", "provider_error", b"provider_error", "provider_id", b"provider_id", "provider_kind", b"provider_kind", "provider_request_id", b"provider_request_id", "raw_usage", b"raw_usage", "refusal_budget_id", b"refusal_budget_id", "refusal_code", b"refusal_code", "request_bytes", b"request_bytes", "request_id", b"request_id", "reserved_nano", b"reserved_nano", "response_bytes", b"response_bytes", "revision", b"revision", "service_tier", b"service_tier", "session", b"session", "source", b"source", "span_id", b"span_id", "speed", b"speed", "started_at_ms", b"started_at_ms", "status", b"status", "streaming", b"streaming", "tags", b"tags", "team_id", b"team_id", "trace_id", b"trace_id", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from django.db.models import Model
 
 from controlplane.alerts.models import AlertRule, Channel
@@ -13,17 +16,19 @@ from controlplane.tenancy.models import Principal, Project, Team
 SUBJECTS: tuple[type[Model], ...] = (Budget, Team, Project, Principal, VirtualKey)
 
 
-def channel_names(rule: AlertRule) -> list[str]:
-    """In the order of the rule; a channel that is off says so."""
-    found = {row.pk: row for row in Channel.objects.filter(pk__in=rule.channels)}
-    rows = (found[pk] for pk in rule.channels if pk in found)
-    return [row.name if row.enabled else f"{row.name} (off)" for row in rows]
+def channel_names(rules: Iterable[AlertRule]) -> dict[str, list[str]]:
+    """By rule, in its order; a channel that is off says so."""
+    rules = list(rules)
+    found = Channel.objects.in_bulk({pk for rule in rules for pk in rule.channels})
+    rows = {rule.pk: [found[pk] for pk in rule.channels if pk in found] for rule in rules}
+    return {pk: [row.name if row.enabled else f"{row.name} (off)" for row in told] for pk, told in rows.items()}
 
 
-def subject_name(scope_id: str, organization_id: str) -> str:
-    """What a rule's `scope_id` names; empty: nothing any more."""
-    for model in SUBJECTS:
-        row = model._default_manager.filter(pk=scope_id, organization_id=organization_id).first()
-        if row is not None:
-            return str(row)
-    return ""
+def subject_names(rules: Iterable[AlertRule]) -> dict[str, str]:
+    """What the rules' `scope_id`s name; nothing for those that are gone."""
+    wanted = {rule.scope_id: rule.organization_id for rule in rules if rule.scope_id}
+    names: dict[str, str] = {}
+    for model in SUBJECTS if wanted else ():
+        found: Iterable[Any] = model._default_manager.filter(pk__in=wanted)
+        names |= {row.pk: str(row) for row in found if row.organization_id == wanted[row.pk]}
+    return names

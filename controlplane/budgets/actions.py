@@ -94,10 +94,13 @@ def update_budget(budget: Budget, *, by: Actor, **fields: Any) -> Budget:
     if "thresholds" in fields:
         fields["thresholds"] = validation.thresholds(fields["thresholds"])
     with change_set(by) as change:
+        before = _windows_of(budget)
         for name, value in fields.items():
             setattr(budget, name, value)
         validation.check(budget)
-        budget.save(update_fields=[*fields, "updated_at"])
+        if _windows_of(budget) != before:
+            budget.counts_from = timezone.now()
+        budget.save(update_fields=[*fields, "counts_from", "updated_at"])
         change.say("budget.updated", budget)
     return budget
 
@@ -124,8 +127,8 @@ def reset_budget(budget: Budget, *, by: Actor, reason: str = "") -> Budget:
     _require(by, Verb.BUDGET_CHANGE, budget)
     with change_set(by) as change:
         fresh: Budget = Budget.objects.select_for_update().get(pk=budget.pk)
-        budget.resets = fresh.resets + 1
-        budget.save(update_fields=["resets", "updated_at"])
+        budget.resets, budget.counts_from = fresh.resets + 1, timezone.now()
+        budget.save(update_fields=["resets", "counts_from", "updated_at"])
         change.say("budget.reset", budget, reason=_words(reason))
     return budget
 
@@ -188,6 +191,10 @@ def _names() -> Iterator[tuple[Budget, str]]:
 def may_change(by: Actor, budget: Budget, verb: Verb = Verb.BUDGET_CHANGE) -> bool:
     """Whether to offer the verbs above."""
     return may(by, verb, _place(budget.organization_id, budget.scope_kind, budget.team_id))
+
+
+def _windows_of(budget: Budget) -> tuple[str, str, int]:
+    return budget.window, budget.timezone, budget.anchor
 
 
 def _switched(budget: Budget, by: Actor, *, enabled: bool) -> Budget:

@@ -98,6 +98,9 @@ class StandingOut(serializers.Serializer[Standing]):
     member_id = serializers.CharField(help_text="The principal, of a budget on a group; else empty.")
     window_key = serializers.CharField()
     starts_at = serializers.DateTimeField(allow_null=True)
+    counts_from = serializers.DateTimeField(
+        allow_null=True, help_text="When the budget began to count, if that was within the window."
+    )
     ends_at = serializers.DateTimeField(allow_null=True)
     limit_nano = serializers.IntegerField(help_text="With the overrides that are live.")
     settled_nano = serializers.IntegerField()

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.utils.timezone import now
 
 from controlplane.budgets.accounts import Account, AskReply, Charge, Crossing, Lease, LeaseSession
 from controlplane.changes.audit import Target
@@ -91,7 +92,7 @@ class Budget(ConfigModel):
     """A limit in money on a scope and a window."""
 
     scope: ClassVar[Scope] = Scope(organization="organization_id", team="team_id")
-    unaudited = frozenset({"scope_name"})
+    unaudited = frozenset({"scope_name", "counts_from"})
     must = {
         "budget_limit_is_money": ("limit_nano", f"is an amount of {_AMOUNT}"),
         "budget_overdraft_is_money": ("overdraft_nano", f"is an amount of {_AMOUNT}, or empty"),
@@ -122,6 +123,9 @@ class Budget(ConfigModel):
     anchor = models.PositiveSmallIntegerField(
         default=0,
         help_text="When windows begin: hour of the day, weekday (1: Monday), or day of the month. 0: as usual.",
+    )
+    counts_from = models.DateTimeField(
+        default=now, editable=False, help_text="When it began to count in windows such as it has now."
     )
     resets = models.PositiveIntegerField(default=0, editable=False, help_text="How often it was reset by hand.")
     limit_nano = models.BigIntegerField()

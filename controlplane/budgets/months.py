@@ -14,13 +14,13 @@ from typing import Any, Final
 from django.db import models
 
 STRAYS: Final = date(1970, 1, 1)
-_MINTED = re.compile(r"req_([0-9a-f]{12})[0-9a-f]{18}")
+MINTED: Final = re.compile(r"req_([0-9a-f]{12})[0-9a-f]{18}")
 _EARLIEST_MS, _LATEST_MS = 1_577_836_800_000, 4_102_444_800_000  # 2020, 2100: outside, a clock is broken
 
 
 def month_of(request_id: str) -> date:
     """The first day, in UTC, of the month in which the id was minted."""
-    minted = _MINTED.fullmatch(request_id)
+    minted = MINTED.fullmatch(request_id)
     if minted is None or not _EARLIEST_MS <= (ms := int(minted[1], 16)) < _LATEST_MS:
         return STRAYS
     return first_day(datetime.fromtimestamp(ms / 1000, UTC))

@@ -37,11 +37,12 @@ class Standing:
     account: Account | None
     window_key: str
     starts_at: datetime | None  # None: from the first request on
+    counts_from: datetime | None  # when it began to count, if that was within the window: earlier spending is not in it
     ends_at: datetime | None  # exclusive, the moment of the next reset; None: it does not end by itself
     limit_nano: int  # with the overrides that are live
     settled_nano: int
     held_nano: int  # set aside by running requests, or leased to pods
-    burn_nano_per_hour: int  # of this window so far
+    burn_nano_per_hour: int  # of this window, since it counts
     projected_nano: int | None  # spent at the end of the window if it goes on like this; None: it has no end
     runs_out_at: datetime | None  # when the limit is reached if it goes on like this; None: not within the window
 
@@ -119,7 +120,11 @@ def _standing(budget: Budget, core: rules.Account, account: Account | None, at: 
     starts_ms, ends_ms, limit_nano = core.window.starts_ms, core.window.ends_ms, core.limit_nano
     settled = account.settled_nano if account is not None else 0
     held = account.held_nano if account is not None else 0
-    since_ms = starts_ms or ms(account.opened_at if account is not None else at)
+    counts_from = budget.counts_from if starts_ms and starts_ms < ms(budget.counts_from) <= ms(at) else None
+    if counts_from is not None:
+        since_ms = ms(counts_from)
+    else:
+        since_ms = starts_ms or ms(account.opened_at if account is not None else at)
     elapsed_ms = max(ms(at) - since_ms, _LEAST_MS)
     projected = settled + settled * max(0, ends_ms - ms(at)) // elapsed_ms if ends_ms else None
     runs_out_at = None
@@ -133,6 +138,7 @@ def _standing(budget: Budget, core: rules.Account, account: Account | None, at: 
         account=account,
         window_key=core.ref.window_key,
         starts_at=moment(starts_ms),
+        counts_from=counts_from,
         ends_at=moment(ends_ms),
         limit_nano=limit_nano,
         settled_nano=settled,
@@ -147,9 +153,29 @@ def member_standings(budget: Budget, at: datetime | None = None) -> list[Standin
     """Of a group budget: one for each member, whoever has spent most first. Of any other: its one."""
     if budget.scope_kind != ScopeKind.GROUP:
         return [standing(budget, at=at)]
-    members = GroupMember.objects.filter(group=budget.scope_id).values_list("principal_id", flat=True)
-    found = standings([(budget, member) for member in members.order_by("principal_id")], at)
-    return sorted(found, key=lambda one: -one.settled_nano)
+    found = standings_of([budget], at)[budget.pk]
+    return [one for one in found if one.member_id]
+
+
+def standings_of(budgets: Iterable[Budget], at: datetime | None = None) -> dict[str, list[Standing]]:
+    """By budget: its one, or of a group budget one for each member, whoever has spent most first; of an empty group
+    that of nobody. As many queries for many budgets as for one.
+    """
+    budgets = list(budgets)
+    groups = [budget.scope_id for budget in budgets if budget.scope_kind == ScopeKind.GROUP]
+    members: dict[str, list[str]] = {}
+    places = GroupMember.objects.filter(group__in=groups).order_by("principal_id") if groups else ()
+    for place in places:
+        members.setdefault(place.group_id, []).append(place.principal_id)
+    wanted = [
+        (budget, member)
+        for budget in budgets
+        for member in (members.get(budget.scope_id, [""]) if budget.scope_kind == ScopeKind.GROUP else [""])
+    ]
+    found: dict[str, list[Standing]] = {}
+    for one in standings(wanted, at):
+        found.setdefault(one.budget.pk, []).append(one)
+    return {pk: sorted(ones, key=lambda one: -one.settled_nano) for pk, ones in found.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +195,8 @@ def tree(actor: Actor, organization: Organization, at: datetime | None = None) -
     """
     rows = list(budgets_for(actor).filter(organization=organization))
     by_scope: dict[tuple[str, str], list[Standing]] = {}
-    single = [(row, "") for row in rows if row.scope_kind != ScopeKind.GROUP]
-    for one in standings(single, at):
-        by_scope.setdefault((one.budget.scope_kind, one.budget.scope_id), []).append(one)
-    for row in rows:
-        if row.scope_kind == ScopeKind.GROUP:
-            most = next(iter(member_standings(row, at)), None) or standing(row, at=at)
-            by_scope.setdefault((row.scope_kind, row.scope_id), []).append(most)
+    for most, *_ in standings_of(rows, at).values():
+        by_scope.setdefault((most.budget.scope_kind, most.budget.scope_id), []).append(most)
     names = {(row.scope_kind, row.scope_id): row.scope_name for row in rows}
 
     def node(kind: str, id: str, name: str, children: Iterable[Node] = ()) -> Node:

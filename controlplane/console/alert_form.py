@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, cast
 
 from django import forms
+from django.contrib.admin import AdminSite
 from django.core.exceptions import ValidationError
 from django.db.models import Model
+from django.http import HttpRequest
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminIntegerFieldWidget,
@@ -19,21 +21,41 @@ from controlplane.alerts.channels import CHANNELS
 from controlplane.alerts.models import LARGEST_PERCENT, About, AlertRule, Channel, ChannelKind, RuleKind
 from controlplane.budgets.models import Budget, Window
 from controlplane.changes.actor import Actor
+from controlplane.console.access import actor_of
 from controlplane.console.budget_form import DollarsField
+from controlplane.console.offers import Offer, OfferField, rows_of
 from controlplane.console.provider_form import CredentialField
 from controlplane.keys.models import VirtualKey
 from controlplane.tenancy.models import Principal, Project, Team
 from controlplane.tenancy.permissions import Verb, organizations_of
 from controlplane.tenancy.queries import for_actor
 
-MOST_CHOICES = 300  # of one kind
-_SUBJECTS: tuple[tuple[str, type[Model], Verb, str], ...] = (
-    ("Budgets", Budget, Verb.BUDGET_VIEW, "name"),
-    ("Teams", Team, Verb.TEAM_VIEW, "name"),
-    ("Projects", Project, Verb.PROJECT_VIEW, "name"),
-    ("People and service accounts", Principal, Verb.PRINCIPAL_VIEW, "display_name"),
-    ("Virtual keys", VirtualKey, Verb.KEY_VIEW, "name"),
+_SUBJECTS: tuple[tuple[str, type[Model], Verb], ...] = (
+    ("Budgets", Budget, Verb.BUDGET_VIEW),
+    ("Teams", Team, Verb.TEAM_VIEW),
+    ("Projects", Project, Verb.PROJECT_VIEW),
+    ("People and service accounts", Principal, Verb.PRINCIPAL_VIEW),
+    ("Virtual keys", VirtualKey, Verb.KEY_VIEW),
 )
+
+
+BUDGETS, PACE = RuleKind.BUDGET_THRESHOLD, RuleKind.SPEND_VELOCITY
+
+
+def only_for(*kinds: str) -> tuple[str, ...]:
+    """Classes of a part of the form that only these kinds have."""
+    return tuple(f"gw-for-{kind}" for kind in kinds)
+
+
+RULE_PARTS: list[Any] = [
+    (None, {"fields": ("organization", "name", "kind", "channels", "severity", "enabled")}),
+    ("Which budgets", {"classes": only_for(BUDGETS), "fields": ("about", "window", "threshold")}),
+    ("How fast is too fast", {"classes": only_for(PACE), "fields": ("factor", "floor_nano")}),
+    (
+        "Restrict it",
+        {"classes": only_for(BUDGETS, PACE, RuleKind.UNPRICED_MODEL), "fields": ("scope_id",)},
+    ),
+]
 
 
 class ChannelForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -69,9 +91,10 @@ class ChannelAddForm(ChannelForm):
 
 
 class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Everything on one page. `actor` is set on the class that a request uses."""
+    """Everything on one page. `actor` and `subjects` are set on the class that a request uses."""
 
     actor: ClassVar[Actor]
+    subjects: ClassVar[Sequence[Offer]]
 
     channels = forms.MultipleChoiceField(
         required=False,
@@ -104,7 +127,7 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
     floor_nano = DollarsField(
         label="At least, in dollars", required=False, help_text="An hour that costs less is never too fast."
     )
-    scope_id = forms.ChoiceField(
+    scope_id = OfferField(
         required=False,
         label="Only",
         widget=UnfoldAdminSelectWidget,
@@ -122,12 +145,13 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         organization_id = self.instance.organization_id or ""
-        self._choose("channels", list(channel_choices(self.actor, organization_id)))
-        self._choose("scope_id", [("", "No restriction"), *subject_choices(self.actor, organization_id)])
-
-    def _choose(self, name: str, choices: list[Any]) -> None:
-        if name in self.fields:
-            cast("forms.ChoiceField", self.fields[name]).choices = choices
+        if "channels" in self.fields:
+            told = cast("forms.MultipleChoiceField", self.fields["channels"])
+            told.choices = list(channel_choices(self.actor, organization_id))
+        if "scope_id" in self.fields:
+            chosen = str(self.data.get("scope_id") or self.initial.get("scope_id") or "")
+            only = cast(OfferField, self.fields["scope_id"])
+            only.offer(AlertRule, "scope_id", self.subjects, chosen, "No restriction", of=organization_id)
 
     def clean_floor_nano(self) -> int:
         given = self.cleaned_data.get("floor_nano")
@@ -167,21 +191,21 @@ def channel_choices(actor: Actor, organization_id: str) -> Iterator[tuple[str, s
     if organization_id:
         rows = rows.filter(organization_id=organization_id)
     several = not organization_id and organizations_of(actor).count() > 1
-    for row in rows[:MOST_CHOICES]:
+    for row in rows:
         owner = f", {row.organization}" if several else ""
         off = ", off" if not row.enabled else ""
         yield row.pk, f"{row.name} ({row.get_kind_display()}{owner}{off})"
 
 
-def subject_choices(actor: Actor, organization_id: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def subjects(request: HttpRequest, site: AdminSite, organization_id: str) -> list[Offer]:
+    """What a rule may be restricted to, kind by kind; of one organization, or of all."""
+    actor = actor_of(request)
     several = not organization_id and organizations_of(actor).count() > 1
-    for title, model, verb, name in _SUBJECTS:
-        rows = for_actor(actor, model._default_manager.select_related("organization").order_by(name, "pk"), verb)
+    offers: list[Offer] = []
+    for title, model, verb in _SUBJECTS:
+        rows = for_actor(actor, model._default_manager.select_related("organization"), verb)
         if organization_id:
             rows = rows.filter(organization_id=organization_id)
-        choices: list[tuple[str, str]] = []
-        for row in rows[:MOST_CHOICES]:
-            owner = getattr(row, "organization", "")
-            choices.append((str(row.pk), f"{row} ({owner})" if several else str(row)))
-        if choices:
-            yield title, choices
+        text = (lambda row: f"{row} ({row.organization})") if several else str
+        offers.append(rows_of(request, site, rows, title=title, text=text))
+    return offers

@@ -16,7 +16,6 @@ from controlplane.alerts.models import (
     RuleKind,
     Severity,
 )
-from controlplane.alerts.queries import subject_name
 from controlplane.console.cells import BAD, GOOD, INFO, NOTHING, PLAIN, WARN, ago, link, pill
 from controlplane.console.wording import dollars
 
@@ -32,10 +31,9 @@ _TONES = {Severity.INFO: INFO, Severity.WARNING: WARN, Severity.CRITICAL: BAD}
 _STATES = {DeliveryState.WAITING: WARN, DeliveryState.DELIVERED: GOOD, DeliveryState.DEAD: BAD}
 
 
-def sentence(rule: AlertRule) -> str:
-    """When it speaks."""
-    name = subject_name(rule.scope_id, rule.organization_id) if rule.scope_id else ""
-    only = f", only {name or 'what is gone'}" if rule.scope_id else ""
+def sentence(rule: AlertRule, subject: str) -> str:
+    """When it speaks. `subject`: the name of what it is restricted to."""
+    only = f", only {subject or 'what is gone'}" if rule.scope_id else ""
     match RuleKind(rule.kind):
         case RuleKind.BUDGET_THRESHOLD:
             whose = _WHOSE[About(rule.about)]

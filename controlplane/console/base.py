@@ -6,14 +6,15 @@ an action refuses with a ValidationError is shown at the field that it names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
-from django.db.models import Model, QuerySet
+from django.contrib.admin.widgets import AutocompleteSelect
+from django.core.exceptions import NON_FIELD_ERRORS, FieldDoesNotExist, ValidationError
+from django.db.models import DateTimeField, Model, QuerySet
 from django.forms import ModelForm
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -22,7 +23,10 @@ from unfold.admin import ModelAdmin
 from controlplane.changes.actor import Actor
 from controlplane.console.access import actor_of, may_somewhere
 from controlplane.console.addresses import page_of
-from controlplane.console.filters import RelatedFilter
+from controlplane.console.asked import understood, without_the_unknown
+from controlplane.console.filters import VIEW_VERBS, RelatedFilter, visible
+from controlplane.console.offers import FEW, Offer, name_of, rows_of
+from controlplane.console.pasted import searchable
 from controlplane.console.theme import title_of
 from controlplane.tenancy.models import Organization
 from controlplane.tenancy.permissions import Verb, may, organizations_of
@@ -48,6 +52,11 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
     show_facets = 0
     compressed_fields = True
     list_filter_sheet = True
+
+    @property
+    def media(self) -> Any:
+        """With what a search box for choices needs, wherever one may stand."""
+        return super().media + AutocompleteSelect(None, self.admin_site).media
 
     # ---- what an app's actions do ----
 
@@ -108,10 +117,33 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
     def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
         raise Http404("no such object")
 
+    def choices_for(self, request: HttpRequest, name: str) -> QuerySet[Any] | None:
+        """What a form offers for a foreign key of the rows; None: it is not chosen."""
+        verb = self.choice_verbs.get(name)
+        if verb is None:
+            return None
+        model = cast("type[Model]", self.opts.get_field(name).related_model)
+        return choices(actor_of(request), model, verb)
+
+    def offers(self, request: HttpRequest, name: str, *, filtering: bool = False) -> Sequence[Offer]:
+        """What there is to choose for `name`: in a form, or in a filter of the list. Raises Http404."""
+        try:
+            model = self.opts.get_field(name).related_model
+        except FieldDoesNotExist:
+            raise Http404("nothing is chosen by that name") from None
+        if filtering and model in VIEW_VERBS:
+            return [rows_of(request, self.admin_site, visible(request, cast("type[Model]", model)))]
+        rows = None if filtering else self.choices_for(request, name)
+        if rows is None:
+            raise Http404("nothing is chosen by that name")
+        return [rows_of(request, self.admin_site, rows)]
+
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        verb = self.choice_verbs.get(db_field.name)
-        if verb is not None:
-            kwargs["queryset"] = choices(actor_of(request), db_field.related_model, verb)
+        rows = self.choices_for(request, db_field.name)
+        if rows is not None:
+            kwargs["queryset"] = rows = rows.order_by(name_of(rows.model), "pk")
+            if len(rows.values_list("pk", flat=True)[: FEW + 1]) > FEW:
+                kwargs["widget"] = AutocompleteSelect(db_field, self.admin_site)
         field = super().formfield_for_foreignkey(db_field, request, **kwargs)
         if field is not None and hasattr(field.widget, "can_change_related"):
             # The pencil and the eye beside every choice say little and cost a tab stop each.
@@ -129,10 +161,27 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
         fixed = self.fixed_fields if obj is not None else ()
         return [*super().get_readonly_fields(request, obj), *fixed]
 
+    # ---- lists ----
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Its title is the sidebar's."""
         title = title_of(f"{self.opts.app_label}_{self.opts.model_name}_changelist")
-        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+        elsewhere = without_the_unknown(self, request)
+        answer = elsewhere or super().changelist_view(request, {"title": title, **(extra_context or {})})
+        changelist = (getattr(answer, "context_data", None) or {}).get("cl")
+        if changelist is not None:
+            changelist.result_list = list(changelist.result_list)
+            self.look_ahead(request, changelist.result_list)
+        return understood(request, answer)
+
+    def look_ahead(self, request: HttpRequest, rows: list[Any]) -> None:
+        """What columns say beside the rows of a page, read for all of them at once."""
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        found: tuple[QuerySet[Any], bool] = super().get_search_results(request, queryset, searchable(search_term))
+        return found
 
     # ---- writes ----
 
@@ -163,6 +212,12 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
         form = super().get_form(request, obj, change=change, **kwargs)
         refused = getattr(request, _REFUSED, None)
         return cast("type[ModelForm[Any]]", form if refused is None else refusing(form, refused))
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """What an address fills a form in with. Times are typed: their widgets take no text."""
+        given: dict[str, Any] = super().get_changeform_initial_data(request)
+        times = {field.name for field in self.opts.concrete_fields if isinstance(field, DateTimeField)}
+        return {name: value for name, value in given.items() if name not in times}
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
         return form.instance

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, ClassVar, cast
 
 from django import forms
+from django.contrib.admin import AdminSite
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest
 from django.urls import reverse_lazy
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminSelectWidget
 
-from controlplane.budgets import actions
 from controlplane.budgets.models import Budget, ScopeKind, default_thresholds
-from controlplane.budgets.validation import SCOPES, team_of
+from controlplane.budgets.validation import SCOPES
 from controlplane.changes.actor import Actor
+from controlplane.console.access import actor_of
 from controlplane.console.fields import LinesField
 from controlplane.console.filters import VIEW_VERBS
+from controlplane.console.offers import Offer, OfferField, rows_of
 from controlplane.tenancy.models import Organization
-from controlplane.tenancy.permissions import organizations_of
-from controlplane.tenancy.queries import for_actor
+from controlplane.tenancy.permissions import Verb, organizations_of
+from controlplane.tenancy.queries import for_actor, within
+from controlplane.tenancy.scope import Scope
 
-MOST_CHOICES = 300  # of one kind; further ones are reached from their own pages
 PLACES = 9
 NANO = 10**9
 
+COUNTS_FROM_NOW = (
+    "A new budget counts from the moment that it is saved, and so does another window: what was spent earlier in the "
+    "window that runs is not in it."
+)
 _TITLES = {
     ScopeKind.ORGANIZATION: "Organizations",
     ScopeKind.TEAM: "Teams",
@@ -103,14 +110,16 @@ class BudgetForm(forms.ModelForm):  # type: ignore[type-arg]
             "overdraft_nano", "thresholds", "contact",
         )  # fmt: skip
         labels = {"on_breach": "When it is spent", "outage": "Without the control plane", "model_pattern": "Models"}
+        help_texts = {"window": COUNTS_FROM_NOW}
 
 
 class BudgetAddForm(BudgetForm):
-    """The same, and what it covers. `actor` is set on the class that a request uses."""
+    """The same, and what it covers. `actor` and `scopes` are set on the class that a request uses."""
 
     actor: ClassVar[Actor]
+    scopes: ClassVar[Sequence[Offer]]
 
-    scope = forms.ChoiceField(
+    scope = OfferField(
         label="Covers",
         widget=UnfoldAdminSelectWidget(attrs={"data-covers": reverse_lazy("admin:budgets_budget_covers")}),
         help_text="Every request of it draws on this budget, and on all others above it.",
@@ -121,29 +130,25 @@ class BudgetAddForm(BudgetForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        field = cast("forms.ChoiceField", self.fields["scope"])
         wanted = str(self.data.get("scope") or self.initial.get("scope") or "")
-        field.choices = [("", "Choose…"), *scopes(self.actor, wanted)]
+        cast(OfferField, self.fields["scope"]).offer(Budget, "scope", self.scopes, wanted, "Choose…")
 
     def clean_scope(self) -> tuple[Organization, str, str]:
         kind, _, id = self.cleaned_data["scope"].partition(":")
         return organization_of(self.actor, kind, id), kind, id
 
 
-def scopes(actor: Actor, wanted: str = "") -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """What the actor may set a budget on, in groups; `wanted` is among them however many there are."""
+def scopes(request: HttpRequest, site: AdminSite) -> list[Offer]:
+    """What the person may set a budget on, kind by kind."""
+    actor = actor_of(request)
     several = organizations_of(actor).count() > 1
-    for kind, title in _TITLES.items():
-        rows = _visible(actor, kind)
-        name = "display_name" if kind == ScopeKind.PRINCIPAL else "name"
-        some = list(rows.order_by(name, "pk")[:MOST_CHOICES])
-        if wanted.startswith(f"{kind}:") and all(scope_value(kind, row.pk) != wanted for row in some):
-            some += list(rows.filter(pk=wanted.partition(":")[2]))
-        choices = [
-            (scope_value(kind, row.pk), _name(row, several=several)) for row in some if _may_cover(actor, kind, row)
-        ]
-        if choices:
-            yield title, choices
+    return [
+        rows_of(
+            request, site, _changeable(actor, kind), title=title, prefix=scope_value(kind, ""),
+            text=lambda row: _name(row, several=several),
+        )
+        for kind, title in _TITLES.items()
+    ]  # fmt: skip
 
 
 def organization_of(actor: Actor, kind: str, id: str) -> Organization:
@@ -162,10 +167,14 @@ def _visible(actor: Actor, kind: str) -> Any:
     return rows.exclude(state="revoked") if kind == ScopeKind.VIRTUAL_KEY else rows
 
 
-def _may_cover(actor: Actor, kind: str, row: Any) -> bool:
-    organization_id = row.pk if kind == ScopeKind.ORGANIZATION else row.organization_id
-    planned = Budget(organization_id=organization_id, scope_kind=kind, scope_id=row.pk, team_id=team_of(kind, row))
-    return actions.may_change(actor, planned)
+def _changeable(actor: Actor, kind: str) -> Any:
+    """Those that the actor sees and may set a budget on: what a team is allowed is not its own admin's to decide."""
+    place = {
+        ScopeKind.ORGANIZATION: Scope("pk"),
+        ScopeKind.PROJECT: Scope("organization_id", "team_id"),
+        ScopeKind.VIRTUAL_KEY: Scope("organization_id", "project__team_id"),
+    }.get(ScopeKind(kind), Scope("organization_id"))
+    return within(actor, _visible(actor, kind), Verb.BUDGET_CHANGE, place)
 
 
 def _name(row: Any, *, several: bool) -> str:

@@ -11,7 +11,6 @@ from django.contrib.admin import AdminSite
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
 
@@ -22,7 +21,9 @@ from controlplane.console.addresses import page_of
 from controlplane.console.base import by_field
 from controlplane.console.budget_form import DollarsField
 from controlplane.console.budget_words import at_words, limit_words, line_of, member_lines, override_words
+from controlplane.console.figures import ledger
 from controlplane.console.pages import ask, breadcrumbs
+from controlplane.console.periods import ALL
 from controlplane.console.wording import dollars
 from controlplane.tenancy.models import Principal
 from controlplane.tenancy.permissions import Verb
@@ -63,12 +64,12 @@ def books(request: HttpRequest, budget: Budget) -> dict[str, Any]:
             _override(row, now, may_withdraw)
             for row in queries.overrides_for(actor_of(request)).filter(budget=budget)[:BOOKS]
         ],
-        "windows": [_window(row, members) for row in accounts],
+        "windows": [_window(budget, row, members) for row in accounts],
         "crossings": [
             {
                 "at": at_words(row.at),
                 "threshold": f"{row.threshold} %",
-                "of": f"{dollars(row.settled_nano)} of {dollars(row.limit_nano)}",
+                "of": f"{dollars(row.settled_nano, row.limit_nano)} of {dollars(row.limit_nano, row.limit_nano)}",
                 "member": str(members.get(row.member_id, row.member_id)),
                 "window": row.window_key,
             }
@@ -174,14 +175,21 @@ def _override(row: Override, now: datetime, may_withdraw: bool) -> dict[str, str
     }
 
 
-def _window(row: Account, members: Mapping[str, Principal]) -> dict[str, str]:
+def _counts_from(budget: Budget, row: Account) -> datetime:
+    """When the window, or the budget in it, began to count."""
+    began = budget.counts_from if row.opened_at >= budget.counts_from else budget.created_at
+    return max(row.starts_at or row.opened_at, began)
+
+
+def _window(budget: Budget, row: Account, members: Mapping[str, Principal]) -> dict[str, str]:
     beyond = row.overdraft_used_nano + row.excess_nano
     return {
         "key": row.window_key,
+        "since": at_words(_counts_from(budget, row)),
         "member": str(members.get(row.member_id, row.member_id)),
         "spent": dollars(row.settled_nano),
         "held": dollars(row.held_nano) if row.held_nano else "",
         "limit": dollars(row.limit_nano),
         "beyond": dollars(beyond) if beyond else "",
-        "requests_url": f"{reverse('admin:usage_usagerecord_changelist')}?account={row.pk}&days=all",
+        "requests_url": ledger(account=row.pk, days=ALL),
     }

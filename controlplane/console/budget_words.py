@@ -40,6 +40,7 @@ class Line:
     figures: str
     remaining: str
     ends: str
+    since: str  # where it does not count from its window's beginning
     burn: str
     outlook: str
 
@@ -63,9 +64,9 @@ def line_of(standing: Standing, name: str = "") -> Line:
     state, tone = _state(standing)
     spent = min(100, standing.percent)
     held = min(100 - spent, standing.held_nano * 100 // limit) if limit > 0 else 0
-    figures = f"{dollars(standing.settled_nano)} of {dollars(limit)}"
+    figures = f"{dollars(standing.settled_nano, limit)} of {dollars(limit, limit)}"
     if standing.held_nano:
-        figures += f", {dollars(standing.held_nano)} held"
+        figures += f", {dollars(standing.held_nano, limit)} held"
     return Line(
         name=name or budget.name,
         url=page_of(budget),
@@ -81,6 +82,7 @@ def line_of(standing: Standing, name: str = "") -> Line:
         else "when reset by hand"
         if budget.window == Window.MANUAL
         else "never",
+        since=since_words(standing.counts_from) if standing.counts_from is not None else "",
         burn=f"{dollars(standing.burn_nano_per_hour)} an hour",
         outlook=_outlook(standing),
     )
@@ -106,6 +108,10 @@ def override_words(override: Override, now: datetime) -> tuple[str, str]:
     if override.until is not None and override.until <= now:
         return "Over", PLAIN
     return "Live", GOOD
+
+
+def since_words(moment: datetime) -> str:
+    return f"counts from {at_words(moment)}: what was spent earlier in this window is not in it"
 
 
 def at_words(at: datetime) -> str:

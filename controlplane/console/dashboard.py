@@ -13,15 +13,16 @@ from django.utils import timezone
 from controlplane.changes import queries
 from controlplane.console.access import actor_of, may_somewhere
 from controlplane.console.charts import Chart, bar_chart
-from controlplane.console.figures import DIMENSIONS, Dimension, Moment, series, shares
+from controlplane.console.figures import DIMENSIONS, Dimension, Moment, ledger, series, shares
 from controlplane.console.onboarding import checklist
+from controlplane.console.periods import PERIODS, beginning, lately
 from controlplane.console.pod_words import state_of, with_successors
 from controlplane.console.wording import age, count, dollars
 from controlplane.fleet.models import Pod, PodState
 from controlplane.tenancy.permissions import Verb
 from controlplane.usage.queries import By, Total, people, total, visible_to
 
-PERIODS = ((1, "Today"), (7, "7 days"), (30, "30 days"))
+DAYS = (1, 7, 30)
 BOARDS = (By.PERSON, By.MODEL, By.CLIENT)
 PODS_SHOWN = timedelta(hours=1)
 
@@ -46,15 +47,13 @@ class PodLine:
 def dashboard(request: HttpRequest) -> dict[str, Any]:
     now = timezone.now()
     chosen = request.GET.get("days", "7")
-    days = int(chosen) if chosen in {str(days) for days, _ in PERIODS} else 7
+    days = int(chosen) if chosen in set(map(str, DAYS)) else 7
     hourly = days == 1
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    since = midnight - timedelta(days=days - 1)
-    rows = visible_to(actor_of(request)).filter(started_at__gte=since)
-    line = series(rows, since, now, hourly=hourly)
+    rows = lately(visible_to(actor_of(request)), days, now)
+    line = series(rows, beginning(days, now), now, hourly=hourly)
     return {
         "checklist": checklist(request),
-        "periods": [{"days": value, "label": label, "chosen": value == days} for value, label in PERIODS],
+        "periods": [{"days": value, "label": dict(PERIODS)[str(value)], "chosen": value == days} for value in DAYS],
         "figures": figures(total(rows), people(rows)),
         "charts": charts(line, "hour" if hourly else "day"),
         "boards": [board(rows, dimension, days) for dimension in DIMENSIONS if dimension.by in BOARDS],
@@ -86,8 +85,8 @@ def charts(line: list[Moment], per: str) -> list[Chart]:
 def board(rows: Any, dimension: Dimension, days: int) -> dict[str, Any]:
     return {
         "title": dimension.title,
-        "rows": shares(rows, dimension, most=5),
-        "url": f"{reverse('admin:usage_usagerecord_changelist')}?days={days}",
+        "rows": shares(rows, dimension, lambda narrower: ledger(days=days, **narrower), most=5),
+        "url": ledger(days=days),
         "link": "All requests",
         "empty": "No requests in this period.",
     }

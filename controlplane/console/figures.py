@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import QuerySet
 from django.urls import reverse
-from django.utils import timezone
 
+from controlplane.console.periods import lately
 from controlplane.console.wording import CLIENTS, count, dollars
 from controlplane.keys.models import VirtualKey
 from controlplane.tenancy.models import Principal, Project, Team
@@ -18,7 +19,7 @@ from controlplane.usage import queries
 from controlplane.usage.models import UsageRecord
 from controlplane.usage.queries import By
 
-SPEND_PERIOD = timedelta(days=30)
+SPEND_DAYS = 30
 BOARD_ROWS = 8
 
 
@@ -55,16 +56,27 @@ DIMENSIONS = (
 )
 
 
-def shares(rows: QuerySet[UsageRecord], dimension: Dimension, most: int = BOARD_ROWS) -> list[Share]:
-    """The dearest values of a dimension."""
+def ledger(**query: object) -> str:
+    """The address of the list of requests with these filters."""
+    return f"{reverse('admin:usage_usagerecord_changelist')}?{urlencode(query)}"
+
+
+def shares(
+    rows: QuerySet[UsageRecord],
+    dimension: Dimension,
+    requests_of: Callable[[dict[str, str]], str],
+    most: int = BOARD_ROWS,
+) -> list[Share]:
+    """The dearest values of a dimension. `requests_of`: where the requests behind a figure are listed, given what
+    narrows `rows` down to them.
+    """
     found = queries.totals(rows, dimension.by, most=most)
     names = names_of(dimension, [total.of for total in found])
     dearest = max((total.cost_nano for total in found), default=0)
-    ledger = reverse("admin:usage_usagerecord_changelist")
     return [
         Share(
             names.get(total.of, total.of) or dimension.empty,
-            f"{ledger}?{dimension.by.value}={total.of}" if total.of else "",
+            requests_of({dimension.by.value: total.of}) if total.of else "",
             count(total.attempts),
             count(total.input_tokens + total.output_tokens),
             dollars(total.cost_nano),
@@ -83,8 +95,8 @@ def names_of(dimension: Dimension, values: Iterable[str]) -> Mapping[str, str]:
 
 
 def spend_by_key(key_ids: Iterable[str]) -> Mapping[str, int]:
-    """Nano-dollars of the last 30 days."""
-    rows = UsageRecord.objects.filter(key_id__in=list(key_ids), started_at__gte=timezone.now() - SPEND_PERIOD)
+    """Nano-dollars of the last SPEND_DAYS."""
+    rows = lately(UsageRecord.objects.filter(key_id__in=list(key_ids)), SPEND_DAYS)
     return {total.of: total.cost_nano for total in queries.totals(rows, By.KEY)}
 
 

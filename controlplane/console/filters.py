@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import timedelta
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib.admin import RelatedFieldListFilter, SimpleListFilter
+from django.contrib.admin.views.main import PAGE_VAR
 from django.db.models import Field, Model, QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 
 from controlplane.console.access import actor_of
+from controlplane.console.offers import opening, search_attributes
+from controlplane.console.periods import ALL, DEFAULT, PERIODS, lately
+from controlplane.console.sought import sought
 from controlplane.keys.models import VirtualKey
 from controlplane.providers.models import Provider
 from controlplane.tenancy.models import Group, Organization, Principal, Project, Team
 from controlplane.tenancy.permissions import Verb, organizations_of
 from controlplane.tenancy.queries import for_actor
-from controlplane.usage.queries import charged_to
+from controlplane.usage.queries import charged_to, tagged
 
 VIEW_VERBS: dict[type[Model], Verb] = {
     Organization: Verb.ORGANIZATION_VIEW,
@@ -28,7 +30,6 @@ VIEW_VERBS: dict[type[Model], Verb] = {
     Provider: Verb.PROVIDER_VIEW,
     Group: Verb.GROUP_VIEW,
 }
-MOST_CHOICES = 300
 
 
 def visible(request: HttpRequest, model: type[Model]) -> QuerySet[Any]:
@@ -42,48 +43,89 @@ def visible(request: HttpRequest, model: type[Model]) -> QuerySet[Any]:
 class RelatedFilter(RelatedFieldListFilter):
     """By a foreign key, over the rows that the person may see."""
 
+    searched: bool
+
     def field_choices(self, field: Field[Any, Any], request: HttpRequest, model_admin: Any) -> list[Any]:
-        rows = visible(request, field.related_model)  # type: ignore[arg-type]
-        return sorted(((row.pk, str(row)) for row in rows[:MOST_CHOICES]), key=lambda choice: choice[1].lower())
+        chosen = [str(value) for value in self.lookup_val or ()]
+        shown = opening(model_admin.offers(request, field.name, filtering=True), chosen)
+        self.searched = shown.searched
+        self.attributes = search_attributes(model_admin.model, field.name, filtering="1")
+        if self.searched:
+            self.template = "console/searched_filter.html"
+        known = {value for value, _ in shown.choices}
+        return [*shown.choices, *((value, value) for value in chosen if value not in known)]
+
+    def has_output(self) -> bool:
+        return self.searched or bool(super().has_output())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
+        emptied = list(self.lookup_val or ()) == [""]
+        return queryset if emptied else super().queryset(request, queryset)
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        if not self.searched:
+            yield from super().choices(changelist)
+            return
+        kept = {
+            name: values
+            for name, values in changelist.filter_params.items()
+            if name not in (self.lookup_kwarg, self.lookup_kwarg_isnull, PAGE_VAR)
+        }
+        chosen = [str(value) for value in self.lookup_val or ()]
+        yield {"kept": kept, "chosen": [choice for choice in self.lookup_choices if choice[0] in chosen]}
 
 
-class UsageFilter(SimpleListFilter):
-    """By one column of the ledger. Subclasses are made by `by_owner` and `by_value`."""
+class ColumnFilter(SimpleListFilter):
+    """By one column that holds an id or a text. The list's `offers` say what there is to choose."""
 
-    column: str
+    parameter_name: str
+    searched: bool
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        chosen = str(self.used_parameters.get(self.parameter_name) or "")
+        shown = opening(model_admin.offers(request, self.parameter_name, filtering=True), [chosen])
+        self.searched = shown.searched
+        self.attributes = search_attributes(model_admin.model, self.parameter_name, filtering="1")
+        choices = shown.choices
+        if chosen and all(value != chosen for value, _ in choices):
+            choices.append((chosen, chosen))  # gone, or from long ago: what is chosen stays chosen
+        return choices
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         chosen = self.value()
-        return queryset.filter(**{self.column: chosen}) if chosen else queryset
+        return queryset.filter(**{self.parameter_name: chosen}) if chosen else queryset
 
     def has_output(self) -> bool:
         return True
 
 
-def by_owner(column_name: str, title_text: str, model: type[Model], name: str) -> type[UsageFilter]:
-    """By an id in the ledger; offers the rows behind the ids."""
-
-    def offer(self: UsageFilter, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        rows = visible(request, model).order_by(name).values_list("pk", name)[:MOST_CHOICES]
-        return [(str(pk), str(text)) for pk, text in rows]
-
-    return _made(column_name, title_text, offer)
+def by_column(name: str, title: str) -> type[ColumnFilter]:
+    return type(f"By{title.title().replace(' ', '')}", (ColumnFilter,), {"title": title, "parameter_name": name})
 
 
-def by_value(column_name: str, title_text: str, days: int = 30) -> type[UsageFilter]:
-    """By a text in the ledger; offers what occurred lately."""
+class TagFilter(SimpleListFilter):
+    """By one tag, exactly; typed, because there may be any number."""
 
-    def offer(self: UsageFilter, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        rows = model_admin.get_queryset(request).filter(started_at__gte=timezone.now() - timedelta(days=days))
-        found = rows.order_by().exclude(**{column_name: ""}).values_list(column_name, flat=True).distinct()
-        return [(text, text) for text in sorted(found[:MOST_CHOICES])]
+    title = "tag"
+    parameter_name = "tag"
+    parameter_names = ("tag", "tags")
+    typed = True
 
-    return _made(column_name, title_text, offer)
+    def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
+        also = params.pop("tags", None)
+        if also and "tag" not in params:
+            params["tag"] = also
+        super().__init__(request, params, model, model_admin)
 
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return []
 
-def _made(column_name: str, title_text: str, offer: Callable[..., Iterable[tuple[str, str]]]) -> type[UsageFilter]:
-    body = {"title": title_text, "parameter_name": column_name, "column": column_name, "lookups": offer}
-    return type(f"By{title_text.title().replace(' ', '')}", (UsageFilter,), body)
+    def has_output(self) -> bool:
+        return True
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        tag = (self.value() or "").strip()
+        return tagged(queryset, tag) if tag else queryset
 
 
 class BudgetFilter(SimpleListFilter):
@@ -105,22 +147,24 @@ class BudgetFilter(SimpleListFilter):
 
 
 class PeriodFilter(SimpleListFilter):
-    """By time: the last so many days, today being one; seven unless said otherwise."""
+    """By time: the last so many days, today being one; seven unless said otherwise. An exact id has no age."""
 
     title = "period"
     parameter_name = "days"
-    default = "7"
+
+    def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
+        self.ageless = sought(request).ageless
+        super().__init__(request, params, model, model_admin)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("1", "Today"), ("7", "7 days"), ("30", "30 days"), ("90", "90 days"), ("all", "All time")]
+        return list(PERIODS)
 
     def value(self) -> str:
+        if self.ageless:
+            return ALL
         chosen = super().value()
-        return chosen if chosen in {value for value, _ in self.lookup_choices} else self.default
+        return chosen if chosen in dict(PERIODS) else DEFAULT
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         chosen = self.value()
-        if chosen == "all":
-            return queryset
-        midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
-        return queryset.filter(started_at__gte=midnight - timedelta(days=int(chosen) - 1))
+        return queryset if chosen == ALL else lately(queryset, int(chosen))

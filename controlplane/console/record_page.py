@@ -7,12 +7,14 @@ from typing import Any
 
 from django.utils.safestring import SafeString
 
+from controlplane.budgets.models import Budget
 from controlplane.console.cells import BAD, GOOD, INFO, NOTHING, WARN, ago, link, mono, pill
 from controlplane.console.wording import client_name, exact_dollars, milliseconds, size
 from controlplane.keys.models import VirtualKey
 from controlplane.providers.models import Provider
 from controlplane.tenancy.models import Organization, Principal, Project, Team
 from controlplane.usage.models import RecordState, UsageRecord
+from dataplane.core.errors import Code
 from dataplane.core.usage import Outcome, UsageSource
 
 TONES: Mapping[str, tuple[str, str]] = {
@@ -76,6 +78,7 @@ def _sections(row: UsageRecord) -> list[tuple[str, list[Fact]]]:
             ("Streaming", "yes" if row.streaming else "no"),
             ("Status", str(row.http_status or "")),
             ("Refused with", mono(row.refusal_code) if row.refusal_code else ""),
+            ("Budget in the way", _owner(Budget, row.refusal_budget_id)),
             ("Tags", ", ".join(map(str, row.tags))),
             ("Metadata", mono(row.metadata) if row.metadata else ""),
         ]),
@@ -86,7 +89,7 @@ def _sections(row: UsageRecord) -> list[tuple[str, list[Fact]]]:
             ("Counted by", SOURCES.get(row.source, row.source)),
             ("Service tier", row.service_tier),
             ("Cost", f"${exact_dollars(row.cost_nano)}"),
-            ("Priced by", row.price_version if row.priced else "no price is known for this model"),
+            ("Priced by", priced_by(row)),
         ]),
         ("When and how fast", [
             ("Started", ago(row.started_at)),
@@ -106,6 +109,17 @@ def _sections(row: UsageRecord) -> list[tuple[str, list[Fact]]]:
             ("Record", row.get_state_display()),
         ]),
     ]  # fmt: skip
+
+
+def priced_by(row: UsageRecord) -> str:
+    """The price list, or why there is none."""
+    if row.priced:
+        return row.price_version
+    if row.state == RecordState.ADMITTED:
+        return "not yet: its end has not been reported"
+    if row.refusal_code == Code.UNPRICED_MODEL or row.source != UsageSource.NONE:
+        return "no price is known for this model"
+    return "nothing: it was refused" if row.outcome == Outcome.REFUSED else "nothing: nothing was used"
 
 
 def _owner(model: Any, primary_key: str) -> SafeString | str:

@@ -7,13 +7,14 @@ from functools import wraps
 from typing import Any, cast
 
 from csp.constants import SELF, UNSAFE_EVAL
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, Resolver404, URLPattern, URLResolver, resolve, reverse
 from unfold.sites import UnfoldAdminSite
 
 from controlplane.console import access
 from controlplane.console.login import OwnPassword, ThrottledLogin
+from controlplane.console.pasted import cut_address
 
 # The theme's Alpine.js compiles its attributes with `new Function`. Everything outside the admin goes without.
 SCRIPTS_HERE = {"script-src": [SELF, UNSAFE_EVAL]}
@@ -33,7 +34,7 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         patterns: list[URLPattern | URLResolver] = super().get_urls()
-        _allow_theme_scripts(patterns)
+        _guard(patterns)
         return patterns
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
@@ -50,6 +51,21 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         return TemplateResponse(
             request, "console/palette.html", {"found": found}, headers={"Cache-Control": "no-store"}
         )
+
+    def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
+        """Choices for the search boxes of forms and filters: what the page that asks would offer, and nothing else."""
+        from controlplane.console.offers import asked, search
+
+        admin = self._of(request.GET.get("app_label", ""), request.GET.get("model_name", ""))
+        if admin is None or not (admin.has_view_permission(request) or admin.has_add_permission(request)):
+            raise Http404("no such choices")
+        offers = admin.offers(request, request.GET.get("field_name", ""), filtering="filtering" in request.GET)
+        return JsonResponse(search(offers, *asked(request)), headers={"Cache-Control": "no-store"})
+
+    def _of(self, app_label: str, model_name: str) -> Any:
+        """The pages of a model; None for one that has none."""
+        label = f"{app_label}.{model_name}"
+        return next((admin for model, admin in self._registry.items() if model._meta.label_lower == label), None)
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         words = {**self.each_context(request), **(extra_context or {})}
@@ -68,22 +84,27 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         return admin is not None and bool(admin.has_module_permission(request))
 
 
-def _allow_theme_scripts(patterns: list[URLPattern | URLResolver]) -> None:
+def _guard(patterns: list[URLPattern | URLResolver]) -> None:
     for pattern in patterns:
         if isinstance(pattern, URLResolver):
-            _allow_theme_scripts(pattern.url_patterns)
-        elif not getattr(pattern.callback, "_console_policy", False):
-            pattern.callback = with_theme_scripts(pattern.callback)
+            _guard(pattern.url_patterns)
+        elif not getattr(pattern.callback, "_console_guarded", False):
+            pattern.callback = guarded(pattern.callback)
 
 
-def with_theme_scripts(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def guarded(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Whatever page it is: no credential stays in its address, and the theme's scripts may run."""
+
     @wraps(view)
-    def answered(*args: Any, **kwargs: Any) -> HttpResponse:
-        answer = view(*args, **kwargs)
+    def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if "\0" in request.path:
+            raise Http404("no such page")
+        elsewhere = cut_address(request) if request.method in ("GET", "HEAD") else None
+        answer = elsewhere or view(request, *args, **kwargs)
         answer._csp_replace = SCRIPTS_HERE  # type: ignore[attr-defined]
         return answer
 
-    answered._console_policy = True  # type: ignore[attr-defined]
+    answered._console_guarded = True  # type: ignore[attr-defined]
     return answered
 
 

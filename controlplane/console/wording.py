@@ -29,13 +29,17 @@ def client_name(client: str) -> str:
     return CLIENTS.get(client, client or "unknown")
 
 
-def dollars(nano: int) -> str:
-    """`nano` dollars as text: cents from one cent on, below it as many places as say something."""
-    amount = Decimal(nano) / NANO
-    places = 2 if abs(amount) >= Decimal("0.01") or not nano else 4 if abs(amount) >= Decimal("0.0001") else 6
-    if places == 6 and abs(nano) < 1000:
-        return "<$0.000001"
-    return f"${amount.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):,f}"
+def dollars(nano: int, like: int | None = None) -> str:
+    """`nano` dollars as text: cents from one cent on, below it as many places as say something. `like`: with as many
+    as this amount takes, where both stand in one sentence.
+    """
+    amount = abs(nano if like is None else like)
+    places = 2 if amount >= 10**7 or not amount else 4 if amount >= 10**5 else 6
+    if amount and amount < 1000:
+        if like is None:
+            return "<$0.000001"
+        places = 9
+    return f"${(Decimal(nano) / NANO).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):,f}"
 
 
 def exact_dollars(nano: int) -> str:

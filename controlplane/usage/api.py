@@ -34,10 +34,10 @@ class UsageRecordOut(serializers.ModelSerializer[UsageRecord]):
             "id", "request_id", "attempt", "correction", "state", "started_at", "ended_at", "received_at",
             "organization_id", "team_id", "project_id", "principal_id", "key_id", "provider_id", "provider_kind",
             "dialect", "operation", "model_requested", "model", "model_reported", "client", "client_version", "session",
-            "streaming", "outcome", "refusal_code", "http_status", "source", "units", "input_tokens", "cached_tokens",
-            "output_tokens", "service_tier", "cost_nano", "priced", "price_version", "first_byte_ms", "duration_ms",
-            "revision", "trace_id", "span_id", "request_bytes", "response_bytes", "provider_request_id", "tags",
-            "metadata", "end_user_id",
+            "streaming", "outcome", "refusal_code", "refusal_budget_id", "http_status", "source", "units",
+            "input_tokens", "cached_tokens", "output_tokens", "service_tier", "cost_nano", "priced", "price_version",
+            "first_byte_ms", "duration_ms", "revision", "trace_id", "span_id", "request_bytes", "response_bytes",
+            "provider_request_id", "tags", "metadata", "end_user_id",
         )  # fmt: skip
         read_only_fields = fields
 

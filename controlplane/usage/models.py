@@ -57,6 +57,7 @@ class UsageRecord(models.Model):
         max_length=16, blank=True, choices=[(outcome.value, outcome.value) for outcome in Outcome]
     )
     refusal_code = models.CharField(max_length=64, blank=True)
+    refusal_budget_id = models.CharField(max_length=40, blank=True, help_text="The budget that refused or cut it.")
     http_status = models.IntegerField(default=0)
     source = models.CharField(
         max_length=10, default=UsageSource.NONE.value, choices=[(source.value, source.value) for source in UsageSource]
@@ -117,6 +118,10 @@ class UsageRecord(models.Model):
             models.Index(fields=["-started_at", "-id"], name="usage_by_time"),
             models.Index(fields=["received_at", "key_id"], name="usage_by_arrival"),
             models.Index(fields=["trace_id"], name="usage_by_trace"),
+            models.Index(fields=["session"], condition=~Q(session=""), name="usage_by_session"),
+            models.Index(
+                fields=["provider_request_id"], condition=~Q(provider_request_id=""), name="usage_by_provider_request"
+            ),
             models.Index(
                 fields=["received_at"], condition=Q(state=RecordState.ADMITTED), name="usage_waiting_for_its_end"
             ),

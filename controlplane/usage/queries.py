@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db import connection
+from django.db.models import BooleanField, Count, Exists, Func, OuterRef, Q, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import TruncDate, TruncHour
 
 from controlplane.budgets.models import Charge
@@ -40,6 +41,22 @@ def charged_to(rows: QuerySet[UsageRecord], account_id: int) -> QuerySet[UsageRe
         account=account_id, request_id=OuterRef("request_id"), month=OuterRef("month"), attempt=OuterRef("attempt")
     )
     return rows.filter(Exists(charges))
+
+
+def tagged(rows: QuerySet[UsageRecord], tag: str) -> QuerySet[UsageRecord]:
+    """Those that carry the tag, exactly."""
+    if connection.features.supports_json_field_contains:
+        return rows.filter(tags__contains=[tag])
+    one_is = Func(
+        "tags", Value(tag), arg_joiner=") AS one WHERE one.value = (", output_field=BooleanField(),
+        template="EXISTS (SELECT 1 FROM json_each(%(expressions)s))",
+    )  # fmt: skip
+    return rows.filter(one_is)
+
+
+def since(rows: QuerySet[UsageRecord], moment: datetime) -> QuerySet[UsageRecord]:
+    """Those that started at the moment or later; reads only the months in which they can be."""
+    return rows.filter(started_between(moment, None), started_at__gte=moment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,11 +132,24 @@ def page(rows: QuerySet[UsageRecord], *, after: Cursor | None = None, size: int 
     """Newest first. Rows that arrive meanwhile move nothing that was not read yet."""
     size = max(1, min(size, LARGEST_PAGE))
     if after is not None:
-        rows = rows.filter(Q(started_at__lt=after.started_at) | Q(started_at=after.started_at, id__lt=after.id))
+        earlier = Q(started_at__lt=after.started_at) | Q(started_at=after.started_at, id__lt=after.id)
+        rows = rows.filter(earlier, started_at__lte=after.started_at)  # the index knows where that begins
     found = list(rows.order_by("-started_at", "-id")[: size + 1])
     more = len(found) > size
     last = found[size - 1] if more else None
     return Page(tuple(found[:size]), None if last is None else Cursor(last.started_at, last.id))
+
+
+def in_pages(rows: QuerySet[UsageRecord], size: int) -> Iterator[tuple[UsageRecord, ...]]:
+    """All of them, newest first, never more than a page in memory; no page, if there is none."""
+    after: Cursor | None = None
+    while True:
+        found = page(rows, after=after, size=size)
+        if found.rows:
+            yield found.rows
+        if found.next is None:
+            return
+        after = found.next
 
 
 class By(StrEnum):

@@ -31,6 +31,7 @@ _PERIODS: Final = {
     WindowKind.TOTAL: "in total",
     WindowKind.MANUAL: "until it is reset",
 }
+_PLACES: Final = ((2, NANO_PER_DOLLAR // 100), (4, NANO_PER_DOLLAR // 10_000), (6, NANO_PER_DOLLAR // 1_000_000))
 _NAME: Final = 80  # characters of a name that a terminal has room for
 
 
@@ -39,9 +40,9 @@ def exhausted(view: OrganizationView, account: Account, state: AccountState, at_
     budget = account.budget
     limit = state.limit_nano or limit_at(budget, at_ms)
     busy = max(0, state.held_nano - state.idle_nano)
-    spent = f"{cents(state.settled_nano)} of {cents(limit)} spent"
+    spent = f"{cents(state.settled_nano, limit)} of {cents(limit)} spent"
     if busy * 100 >= limit:
-        spent += f", {cents(busy)} set aside for running requests"
+        spent += f", {cents(busy, limit)} set aside for running requests"
     resets = resets_at(account)
     when = f"; resets {resets[:16].replace('T', ' ')} UTC" if resets else ""
     contact = _clean(budget.contact) or who_can_help(view)
@@ -50,12 +51,11 @@ def exhausted(view: OrganizationView, account: Account, state: AccountState, at_
         Code.BUDGET_EXCEEDED,
         words,
         meta={
-            "budget": budget.name,
-            "budget_id": budget.id,
+            **_named(account),
             "scope": str(budget.scope_kind),
             "window": str(budget.window),
             "limit": cents(limit),
-            "spent": cents(state.settled_nano),
+            "spent": cents(state.settled_nano, limit),
             "resets_at": resets,
             "contact": contact,
         },
@@ -66,7 +66,7 @@ def unreachable(account: Account) -> Refusal:
     """The control plane cannot be asked, and the budget's rule for that says no."""
     name = _clean(account.budget.name)
     words = f"budget '{name}' cannot be checked: this pod has lost contact with the control plane; try again"
-    return Refusal(Code.CONFIGURATION_STALE, words, meta={"budget": account.budget.name}, retry_after=5)
+    return Refusal(Code.CONFIGURATION_STALE, words, meta=_named(account), retry_after=5)
 
 
 def unpriced(view: OrganizationView, account: Account, model: str, provider: str) -> Refusal:
@@ -75,7 +75,7 @@ def unpriced(view: OrganizationView, account: Account, model: str, provider: str
         Code.UNPRICED_MODEL,
         f"model '{_clean(model)}' of provider '{_clean(provider)}' has no price, and budget "
         f"'{_clean(account.budget.name)}' covers this key; {who_can_help(view)} can set a price, or what to do without",
-        meta={"model": model[:_NAME], "provider": provider, "budget": account.budget.name},
+        meta={"model": model[:_NAME], "provider": provider, **_named(account)},
     )
 
 
@@ -103,11 +103,11 @@ def standing(account: Account, state: AccountState | None, at_ms: int) -> dict[s
     left = max(0, limit - state.settled_nano - held)
     return said | {
         "spent_nano": state.settled_nano,
-        "spent": cents(state.settled_nano),
+        "spent": cents(state.settled_nano, limit),
         "held_nano": held,
-        "held": cents(held),
+        "held": cents(held, limit),
         "remaining_nano": left,
-        "remaining": cents(left),
+        "remaining": cents(left, limit),
         "percent": min((limit - left) * 100 // limit, 100) if limit > 0 else 100,
     }
 
@@ -118,12 +118,18 @@ def resets_at(account: Account) -> str:
     return datetime.fromtimestamp(ends // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if ends else ""
 
 
-def cents(nano: int) -> str:
-    """As people write it: "$12.50"; below a cent with the digits that say something."""
-    if 0 < nano < NANO_PER_DOLLAR // 100:
-        return f"$0.{nano // (NANO_PER_DOLLAR // 10_000):04d}"
-    whole, part = divmod(nano // (NANO_PER_DOLLAR // 100), 100)
-    return f"${whole:,}.{part:02d}"
+def cents(nano: int, like: int | None = None) -> str:
+    """As people write it: "$12.50"; below a cent with the digits that say something. `like`: with as many as this
+    amount takes, where both stand in one sentence.
+    """
+    amount = nano if like is None else like
+    places = next((places for places, least in _PLACES if amount >= least), 9) if amount else 2
+    whole, part = divmod(nano // 10 ** (9 - places), 10**places)
+    return f"${whole:,}.{part:0{places}d}"
+
+
+def _named(account: Account) -> dict[str, object]:
+    return {"budget": account.budget.name, "budget_id": account.budget.id}
 
 
 def _scope(account: Account) -> str:

@@ -198,6 +198,11 @@ class Refusal(Exception):
         return CATALOGUE[self.code].status
 
     @property
+    def budget_id(self) -> str:
+        """Of the budget that stands in the way; "": none does."""
+        return str(self.meta.get("budget_id", ""))
+
+    @property
     def retryable(self) -> bool:
         return CATALOGUE[self.code].retryable
 

@@ -163,3 +163,4 @@ class UsageRecord:
     accounts: tuple[AccountRef, ...] = ()
     reserved_nano: int = 0  # ADMITTED: held on each of the accounts
     hold_session: str = ""
+    refusal_budget_id: str = ""  # of the budget that refused or cut it

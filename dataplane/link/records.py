@@ -88,6 +88,7 @@ _ID_FIELDS: Final = "".join(f"{_heads(name).tag.decode('latin-1')}%c%s" for name
 _ID_LENGTH: Final = 127
 _METADATA, _END_USER, _PROVIDER_REQUEST, _RAW_USAGE = map(_heads, (*_SELDOM, "provider_request_id", "raw_usage"))
 _PROVIDER_ERROR: Final = _heads("provider_error")
+_REFUSAL_BUDGET: Final = _heads("refusal_budget_id")
 _REQUEST_BYTES, _ESTIMATED_INPUT = _field("request_bytes"), _field("estimated_input_tokens")
 _RESERVED: Final = _field("reserved_nano")
 _FIELDS_IN_THE_END: Final = tuple(map(_field, _NUMBERS_IN_THE_END))
@@ -174,6 +175,8 @@ def _end(record: UsageRecord) -> bytes:
         parts.append(_text(_PROVIDER_REQUEST, record.provider_request_id))
     if record.provider_error:
         parts.append(_text(_PROVIDER_ERROR, record.provider_error))
+    if record.refusal_budget_id:
+        parts.append(_text(_REFUSAL_BUDGET, record.refusal_budget_id))
     return b"".join(parts)
 
 

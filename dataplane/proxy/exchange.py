@@ -177,7 +177,7 @@ class Exchange:
         """In the client's dialect and shape. `status` overrides what the refusal's code says."""
         rendered = self.envelope.refusal(heard_by(self.client, refusal), self.client, self.identity.request_id)
         self._http_status = status or rendered.status
-        self.settle(outcome, refusal.code)
+        self.settle(outcome, refusal.code, refusal.budget_id)
         self._respond(
             self._http_status, [(name.encode(), value.encode()) for name, value in rendered.headers], rendered.body
         )
@@ -286,7 +286,7 @@ class Exchange:
     def first_byte(self) -> None:
         self._first_byte_s = self.pod.clock.monotonic() - self._began
 
-    def settle(self, outcome: Outcome, refusal_code: str = "") -> None:
+    def settle(self, outcome: Outcome, refusal_code: str = "", refusal_budget_id: str = "") -> None:
         """The one record of this exchange. The first caller wins."""
         if self.state >= _SETTLED:
             return
@@ -300,6 +300,7 @@ class Exchange:
         record = self.record
         record.status = _FINAL
         record.outcome, record.refusal_code, record.http_status = outcome, refusal_code, status
+        record.refusal_budget_id = refusal_budget_id
         record.usage = usage
         record.first_byte_ms = round(self._first_byte_s * 1e3)
         record.response_bytes = relay.body_bytes if relay else 0

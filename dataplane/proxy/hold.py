@@ -61,7 +61,7 @@ async def hold(
     if isinstance(held, Denied):
         refusal = _refusal(view, held, pod.holds.at_ms())
         if held.reason is Reason.EXHAUSTED:
-            pod.repeats.told(session, request.body, accounts, refusal.message)
+            pod.repeats.told(session, request.body, accounts, refusal)
         raise refusal
     made.append(Reservation(held, pod.holds, pod.estimates, view, exchange, output_pico, asker))
     exchange.holds(made[0])

@@ -32,7 +32,7 @@ class Account(Protocol):
 
     def first_byte(self) -> None: ...
 
-    def settle(self, outcome: Outcome, refusal_code: str = "") -> None:
+    def settle(self, outcome: Outcome, refusal_code: str = "", refusal_budget_id: str = "") -> None:
         """The last word on this answer; further calls change nothing."""
         ...
 
@@ -235,7 +235,7 @@ class Relay:
         self._open_ended = self._open_ended and speaks
         words = self._last_words(refusal, self._meter) if self._open_ended else b""
         self._meter.close()
-        self._account.settle(outcome, refusal.code)
+        self._account.settle(outcome, refusal.code, refusal.budget_id)
         if self._open_ended and (words or self._meter.complete):
             self._write(b"")  # the head, if it is not out: our words get a write of their own
             self._write(framing.chunk(words) + framing.CHUNKED_END if self._chunked else words)

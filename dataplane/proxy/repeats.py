@@ -29,7 +29,7 @@ class _Told:
 
     request: bytes
     accounts: Accounts
-    words: str
+    refusal: Refusal
     times: deque[float] = field(default_factory=lambda: deque(maxlen=MOST))
 
 
@@ -47,14 +47,15 @@ class Repeats:
         now = self._clock()
         if now - told.times[0] <= WITHIN_S and (told.request, told.accounts) == (_fingerprint(body), accounts):
             told.times.append(now)
-            raise Refusal(Code.RATE_LIMITED, told.words, meta={"repeated": True}, retry_after=WAIT_S)
+            meta = {"repeated": True, "budget_id": told.refusal.budget_id}
+            raise Refusal(Code.RATE_LIMITED, told.refusal.message, meta=meta, retry_after=WAIT_S)
 
-    def told(self, session: Session, body: bytes, accounts: Accounts, words: str) -> None:
-        """This request was refused in these words."""
+    def told(self, session: Session, body: bytes, accounts: Accounts, refusal: Refusal) -> None:
+        """This request was refused like this."""
         request = _fingerprint(body)
         told = self._told.pop(session, None)
         if told is None or (told.request, told.accounts) != (request, accounts):
-            told = _Told(request, accounts, words)
+            told = _Told(request, accounts, refusal)
         told.times.append(self._clock())
         self._told[session] = told
         if len(self._told) > REMEMBERED:

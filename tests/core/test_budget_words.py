@@ -20,12 +20,21 @@ VIEW = Snapshot.EMPTY.apply(1, [build.organization(contact="it@acme.test")]).vie
 @pytest.mark.parametrize(
     ("nano", "said"),
     [
-        (0, "$0.00"), (1, "$0.0000"), (9_990_000, "$0.0099"), (10_000_000, "$0.01"),
+        (0, "$0.00"), (1, "$0.000000001"), (1_500, "$0.000001"), (9_990_000, "$0.0099"), (10_000_000, "$0.01"),
         (2 * DOLLAR, "$2.00"), (1_234_567 * DOLLAR + 999_999_999, "$1,234,567.99"),
     ],
 )  # fmt: skip
 def test_money_reads_as_money(nano: int, said: str):
     assert budget_words.cents(nano) == said
+
+
+def test_the_amounts_of_a_sentence_are_as_precise_as_its_limit():
+    tiny = budget_words.exhausted(VIEW, account_at(budget(limit_nano=5), "", NOW), AccountState(5), NOW)
+    assert "$0.000000000 of $0.000000005 spent" in tiny.message
+    assert (tiny.meta["spent"], tiny.meta["limit"]) == ("$0.000000000", "$0.000000005")
+    account = account_at(budget(), "", NOW)
+    assert "$0.00 of $2.00 spent" in budget_words.exhausted(VIEW, account, AccountState(2 * DOLLAR, 5), NOW).message
+    assert budget_words.standing(account, AccountState(2 * DOLLAR, 5), NOW)["spent"] == "$0.00"
 
 
 def test_a_refusal_names_budget_scope_window_spent_limit_reset_and_contact():

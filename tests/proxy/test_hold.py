@@ -138,6 +138,7 @@ def test_a_spent_budget_refuses_and_names_itself(path: str, body: bytes, headers
             assert stage.nobody_called()
             record = await stage.settled()
             assert (record.outcome, record.refusal_code) == ("refused", "budget_exceeded")
+            assert record.refusal_budget_id == "bud_key"
             assert record.cost_nano == 0
             assert stage.journal.admitted == []
             assert stage.purse.in_flight == 0
@@ -252,6 +253,7 @@ def test_a_stream_whose_money_runs_out_ends_legally_in_our_words_and_is_charged_
             assert await provider.closed()
             record = await stage.settled()
             assert (record.outcome, record.refusal_code, record.http_status) == ("cut", "budget_exceeded", 200)
+            assert record.refusal_budget_id == "bud_1"
             assert record.usage.source == "metered"
             produced = record.usage.units[UsageClass.OUTPUT]
             assert record.cost_nano == 12 * 3_000 + produced * 15_000

@@ -14,6 +14,9 @@ THIS_MONTH = (account_at(budget(), "", 0),)
 NEXT_MONTH = (account_at(budget(), "", 40 * 86_400_000),)
 
 
+SPENT = Refusal(Code.BUDGET_EXCEEDED, "spent", meta={"budget": "mine", "budget_id": "bud_1"})
+
+
 class Clock:
     now = 0.0
 
@@ -24,7 +27,7 @@ class Clock:
 def looping(repeats: Repeats, times: int = MOST, body: bytes = b"{}") -> None:
     for _ in range(times):
         repeats.check(SESSION, body, THIS_MONTH)
-        repeats.told(SESSION, body, THIS_MONTH, "spent")
+        repeats.told(SESSION, body, THIS_MONTH, SPENT)
 
 
 def test_the_sixth_time_is_refused_in_the_same_words_with_a_wait():
@@ -33,7 +36,7 @@ def test_the_sixth_time_is_refused_in_the_same_words_with_a_wait():
     with pytest.raises(Refusal) as refused:
         repeats.check(SESSION, b"{}", THIS_MONTH)
     assert (refused.value.code, refused.value.message) == (Code.RATE_LIMITED, "spent")
-    assert refused.value.retry_after == WAIT_S
+    assert (refused.value.retry_after, refused.value.budget_id) == (WAIT_S, "bud_1")
 
 
 @pytest.mark.parametrize(
@@ -61,5 +64,5 @@ def test_a_loop_that_goes_on_stays_refused_and_one_that_stopped_is_forgiven():
 def test_memory_is_bounded():
     repeats = Repeats(Clock())
     for number in range(REMEMBERED + 10):
-        repeats.told(("vk_1", str(number)), b"{}", THIS_MONTH, "spent")
+        repeats.told(("vk_1", str(number)), b"{}", THIS_MONTH, SPENT)
     assert len(repeats._told) == REMEMBERED

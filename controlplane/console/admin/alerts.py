@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
+from django.db.models import prefetch_related_objects
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 
 from controlplane.alerts import channel_actions, delivery_actions, rule_actions
 from controlplane.alerts.channels import CHANNELS
 from controlplane.alerts.models import Alert, AlertRule, Channel, ChannelKind, Delivery, DeliveryEvent, RuleKind
-from controlplane.alerts.queries import channel_names
+from controlplane.alerts.queries import channel_names, subject_names
 from controlplane.console.access import actor_of
 from controlplane.console.addresses import page_of
-from controlplane.console.alert_form import ChannelAddForm, ChannelForm, RuleAddForm, RuleForm
+from controlplane.console.alert_form import (
+    RULE_PARTS,
+    ChannelAddForm,
+    ChannelForm,
+    RuleAddForm,
+    RuleForm,
+    only_for,
+    subjects,
+)
 from controlplane.console.alert_words import (
     alert_pill,
     delivery_pill,
@@ -27,18 +37,13 @@ from controlplane.console.alert_words import (
 from controlplane.console.base import ConsoleAdmin, ReadOnlyAdmin
 from controlplane.console.cells import BAD, GOOD, NOTHING, PLAIN, ago, link, mono, on_off, pill, two_lines
 from controlplane.console.decorators import button, display
+from controlplane.console.offers import Offer
 from controlplane.console.pages import ask
 from controlplane.console.site import site
 from controlplane.tenancy.permissions import Verb, may
 from dataplane.core.secret import Secret
 
 SCRIPT = ("console/alerts.js",)
-BUDGETS, PACE = RuleKind.BUDGET_THRESHOLD, RuleKind.SPEND_VELOCITY
-
-
-def _for(*kinds: str) -> tuple[str, ...]:
-    """Classes of a part of the form that only these kinds have."""
-    return tuple(f"gw-for-{kind}" for kind in kinds)
 
 
 class AlertRuleAdmin(ConsoleAdmin):
@@ -56,27 +61,24 @@ class AlertRuleAdmin(ConsoleAdmin):
         js = SCRIPT
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        parts: list[Any] = [
-            (None, {"fields": ("organization", "name", "kind", "channels", "severity", "enabled")}),
-            ("Which budgets", {"classes": _for(BUDGETS), "fields": ("about", "window", "threshold")}),
-            ("How fast is too fast", {"classes": _for(PACE), "fields": ("factor", "floor_nano")}),
-            (
-                "Restrict it",
-                {"classes": _for(BUDGETS, PACE, RuleKind.UNPRICED_MODEL), "fields": ("scope_id",)},
-            ),
-        ]
         if obj is None:
-            return parts
+            return RULE_PARTS
         return [
             (title, part)
-            for title, part in parts
+            for title, part in RULE_PARTS
             if f"gw-for-{obj.kind}" in part.get("classes", [f"gw-for-{obj.kind}"])
         ]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = RuleForm if obj is not None else RuleAddForm
-        chosen = type(form.__name__, (form,), {"actor": actor_of(request)})
+        about = subjects(request, self.admin_site, obj.organization_id if obj is not None else "")
+        chosen = type(form.__name__, (form,), {"actor": actor_of(request), "subjects": about})
         return super().get_form(request, obj, change, **kwargs, form=chosen)
+
+    def offers(self, request: HttpRequest, name: str, *, filtering: bool = False) -> Sequence[Offer]:
+        if name == "scope_id" and not filtering:
+            return subjects(request, self.admin_site, request.GET.get("of", ""))
+        return super().offers(request, name, filtering=filtering)
 
     def create(self, request: HttpRequest, data: dict[str, Any]) -> AlertRule:
         return rule_actions.create_rule(by=actor_of(request), **{**data, "kind": RuleKind(data["kind"])})
@@ -87,13 +89,18 @@ class AlertRuleAdmin(ConsoleAdmin):
     def remove(self, request: HttpRequest, row: AlertRule) -> None:
         rule_actions.delete_rule(row, by=actor_of(request))
 
+    def look_ahead(self, request: HttpRequest, rows: list[Any]) -> None:
+        told, subject = channel_names(rows), subject_names(rows)
+        for row in rows:
+            row.told, row.subject = told[row.pk], subject.get(row.scope_id, "")
+
     @display(description="When")
-    def shown_when(self, row: AlertRule) -> str:
-        return sentence(row)
+    def shown_when(self, row: Any) -> str:
+        return sentence(row, row.subject)
 
     @display(description="Tell")
-    def shown_channels(self, row: AlertRule) -> str:
-        return ", ".join(channel_names(row)) or "nobody, it shows here"
+    def shown_channels(self, row: Any) -> str:
+        return ", ".join(row.told) or "nobody, it shows here"
 
     @display(description="Severity", ordering="severity")
     def shown_severity(self, row: AlertRule) -> str:
@@ -116,7 +123,7 @@ class ChannelAdmin(ConsoleAdmin):
     list_display = ("name", "shown_kind", "shown_target", "shown_state", "shown_test", "shown_organization")
     list_filter = ("organization", "kind", "enabled")
     list_select_related = ("organization",)
-    search_fields = ("name", "id")
+    search_fields = ("name", "id", "address", "secret_last4")
     ordering = ("organization", "name")
     readonly_fields = ("shown_kind", "shown_secret", "shown_test", "shown_test_message")
     fixed_fields = ("organization",)
@@ -132,8 +139,8 @@ class ChannelAdmin(ConsoleAdmin):
         if obj is None:
             return (
                 (None, {"fields": ("organization", "kind", "name")}),
-                (None, {"classes": _for(*addressed), "fields": ("address",)}),
-                (None, {"classes": _for(*secret), "fields": ("secret",)}),
+                (None, {"classes": only_for(*addressed), "fields": ("address",)}),
+                (None, {"classes": only_for(*secret), "fields": ("secret",)}),
             )
         parts: list[Any] = [(None, {"fields": ("organization", "shown_kind", "name", "enabled")})]
         if obj.kind in addressed:
@@ -246,13 +253,8 @@ def _typed(data: dict[str, Any]) -> dict[str, Any]:
 class AlertAdmin(ReadOnlyAdmin):
     view_verb = Verb.ALERT_VIEW
     list_display = (
-        "shown_title",
-        "shown_severity",
-        "shown_state",
-        "shown_happened",
-        "shown_told",
-        "shown_organization",
-    )
+        "shown_title", "shown_severity", "shown_state", "shown_happened", "shown_told", "shown_organization",
+    )  # fmt: skip
     list_display_links = ("shown_title",)
     list_filter = ("organization", "state", "severity", "kind")
     list_select_related = ("organization",)
@@ -263,6 +265,9 @@ class AlertAdmin(ReadOnlyAdmin):
         ("What is known", {"fields": ("shown_facts",)}),
         ("Who was told", {"fields": ("shown_deliveries",)}),
     )
+
+    def look_ahead(self, request: HttpRequest, rows: list[Any]) -> None:
+        prefetch_related_objects(rows, "deliveries")
 
     @display(description="Alert")
     def shown_title(self, row: Alert) -> str:
@@ -291,8 +296,8 @@ class AlertAdmin(ReadOnlyAdmin):
 
     @display(description="Told")
     def shown_told(self, row: Alert) -> str:
-        beginning = row.deliveries.filter(event=DeliveryEvent.TRIGGERED)
-        return ", ".join(beginning.order_by("pk").values_list("channel_name", flat=True)) or NOTHING
+        beginning = sorted(row.deliveries.all(), key=lambda delivery: delivery.pk)
+        return ", ".join(one.channel_name for one in beginning if one.event == DeliveryEvent.TRIGGERED) or NOTHING
 
     @display(description="Facts")
     def shown_facts(self, row: Alert) -> str:

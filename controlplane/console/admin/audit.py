@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -15,8 +15,10 @@ from controlplane.console.access import actor_of
 from controlplane.console.base import ReadOnlyAdmin
 from controlplane.console.cells import NOTHING, ago, mono
 from controlplane.console.decorators import display
+from controlplane.console.pasted import searchable
 from controlplane.console.site import site
-from controlplane.tenancy.models import Organization
+from controlplane.keys.queries import ids_shown_as
+from controlplane.tenancy.models import ApiToken, Organization
 from controlplane.tenancy.permissions import Verb
 from controlplane.tenancy.queries import within
 from controlplane.tenancy.scope import Scope
@@ -39,6 +41,16 @@ class AuditEventAdmin(ReadOnlyAdmin):
         name = Organization.objects.filter(pk=OuterRef("organization_id")).values("name")
         rows = AuditEvent.objects.annotate(organization_name=Subquery(name[:1])).order_by("-at", "-pk")
         return within(actor_of(request), rows, self.view_verb, AUDIT_SCOPE)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """What a page shows of a key or token finds what was done to it, and by it."""
+        term = searchable(search_term)
+        ids = [*ids_shown_as(term), *ApiToken.objects.filter(public_id=term.upper()).values_list("pk", flat=True)]
+        if term and ids:
+            return queryset.filter(Q(target_id__in=ids) | Q(actor_id__in=ids)), False
+        return super().get_search_results(request, queryset, search_term)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return lookup in ("target_id", "target_kind") or super().lookup_allowed(lookup, value, request)

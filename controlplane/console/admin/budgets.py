@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -16,10 +17,11 @@ from controlplane.console import budget_pages
 from controlplane.console.access import actor_of
 from controlplane.console.addresses import page_of
 from controlplane.console.base import ConsoleAdmin
-from controlplane.console.budget_form import BudgetAddForm, BudgetForm, organization_of
+from controlplane.console.budget_form import BudgetAddForm, BudgetForm, organization_of, scopes
 from controlplane.console.budget_words import branches, limit_words, line_of
 from controlplane.console.cells import NOTHING, pill, two_lines
 from controlplane.console.decorators import button, display
+from controlplane.console.offers import Offer
 from controlplane.console.site import site
 from controlplane.console.wording import counted, dollars
 from controlplane.tenancy.permissions import Forbidden, Verb, organizations_of
@@ -80,18 +82,13 @@ class BudgetAdmin(ConsoleAdmin):
         actor = actor_of(request)
         trees = [queries.tree(actor, row) for row in organizations_of(actor).order_by("name")[:TREES]]
         shown = [list(branches(tree)) for tree in trees if tree.standings or tree.children]
-        answer = super().changelist_view(request, {**(extra_context or {}), "trees": shown})
-        changelist = getattr(answer, "context_data", {}).get("cl") if hasattr(answer, "context_data") else None
-        if changelist is not None:
-            rows = list(changelist.result_list)
-            for row in rows:
-                members = queries.member_standings(row) if row.scope_kind == ScopeKind.GROUP else []
-                row.line = line_of(members[0]) if members else None
-            single = [row for row in rows if row.line is None]
-            for row, standing in zip(single, queries.standings([(row, "") for row in single]), strict=True):
-                row.line = line_of(standing)
-            changelist.result_list = rows
-        return answer
+        return super().changelist_view(request, {**(extra_context or {}), "trees": shown})
+
+    def look_ahead(self, request: HttpRequest, rows: list[Any]) -> None:
+        found = queries.standings_of(rows)
+        for row in rows:
+            standings = found[row.pk]
+            row.line = line_of(standings[0]) if standings else None
 
     @display(description="Covers")
     def shown_scope(self, row: Budget) -> str:
@@ -129,10 +126,15 @@ class BudgetAdmin(ConsoleAdmin):
         return super().get_fieldsets(request, obj)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form = BudgetForm if obj is not None else BudgetAddForm
-        return super().get_form(
-            request, obj, change, **kwargs, form=type(form.__name__, (form,), {"actor": actor_of(request)})
-        )
+        if obj is not None:
+            return super().get_form(request, obj, change, **kwargs, form=BudgetForm)
+        asked = {"actor": actor_of(request), "scopes": scopes(request, self.admin_site)}
+        return super().get_form(request, obj, change, **kwargs, form=type("BudgetAddForm", (BudgetAddForm,), asked))
+
+    def offers(self, request: HttpRequest, name: str, *, filtering: bool = False) -> Sequence[Offer]:
+        if name == "scope" and not filtering:
+            return scopes(request, self.admin_site)
+        return super().offers(request, name, filtering=filtering)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         if isinstance(obj, Budget):

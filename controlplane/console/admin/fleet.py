@@ -6,12 +6,13 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.db.models import BooleanField, QuerySet, Value
+from django.db.models import BooleanField, QuerySet, Subquery, Value
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.html import format_html
 
 from controlplane.changes import queries
+from controlplane.changes.models import Revision
 from controlplane.console.access import actor_of
 from controlplane.console.addresses import page_of
 from controlplane.console.base import ReadOnlyAdmin
@@ -48,7 +49,8 @@ class PodAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         operator = Value(actor_of(request).operator, output_field=BooleanField())
-        return with_successors(Pod.objects.annotate(for_operator=operator))
+        newest = Subquery(Revision.objects.values("value")[:1])
+        return with_successors(Pod.objects.annotate(for_operator=operator, newest=newest))
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         head = queries.head()
@@ -108,8 +110,8 @@ class PodAdmin(ReadOnlyAdmin):
         return pod_pill(row, timezone.now())
 
     @display(description="Revision", ordering="applied_revision")
-    def shown_revision(self, row: Pod) -> str:
-        behind = queries.head().revision - row.applied_revision
+    def shown_revision(self, row: Any) -> str:
+        behind = (row.newest or 0) - row.applied_revision
         if behind <= 0:
             return format_html('{} <span class="gw-muted">newest</span>', row.applied_revision)
         return format_html('{} <span class="gw-bad">{} behind</span>', row.applied_revision, behind)

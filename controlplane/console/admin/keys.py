@@ -6,9 +6,11 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.utils.html import format_html
 
 from controlplane.console import key_pages
 from controlplane.console.access import actor_of
@@ -16,7 +18,7 @@ from controlplane.console.addresses import page_of
 from controlplane.console.base import ConsoleAdmin
 from controlplane.console.cells import ago, link, mono
 from controlplane.console.decorators import button, display
-from controlplane.console.figures import spend_by_key
+from controlplane.console.figures import SPEND_DAYS, ledger, spend_by_key
 from controlplane.console.form_token import Spent, refuse_spent, spend
 from controlplane.console.key_form import ModelAliasForm, VirtualKeyAddForm, VirtualKeyForm
 from controlplane.console.key_words import state_pill
@@ -49,7 +51,11 @@ class VirtualKeyAdmin(MintingAdmin):
     )  # fmt: skip
     list_filter = ("state", "organization", "team", "project", "environment")
     list_select_related = ("project", "principal", "organization")
-    search_fields = ("name", "public_id", "id", "principal__display_name", "principal__email", "external_id")
+    search_fields = (
+        "name", "public_id", "secrets__public_id", "id", "principal__display_name", "principal__email", "external_id",
+        "tags_text",
+    )  # fmt: skip
+    search_help_text = "Name, key or its first characters, old secret, id, person, e-mail, tag"
     ordering = ("-created_at",)
     add_fieldsets = (
         (None, {"fields": ("name", "project", "principal", "owner_scope", "key_environment")}),
@@ -66,14 +72,16 @@ class VirtualKeyAdmin(MintingAdmin):
 
     # ---- list ----
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        answer = super().changelist_view(request, extra_context)
-        changelist = getattr(answer, "context_data", {}).get("cl") if hasattr(answer, "context_data") else None
-        if changelist is not None:
-            spend = spend_by_key(row.pk for row in changelist.result_list)
-            for row in changelist.result_list:
-                row.spend_nano = spend.get(row.pk, 0)
-        return answer
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        rows = queryset.alias(tags_text=Cast("tags", TextField()))
+        return super().get_search_results(request, rows, search_term)
+
+    def look_ahead(self, request: HttpRequest, rows: list[Any]) -> None:
+        spend = spend_by_key(row.pk for row in rows)
+        for row in rows:
+            row.spend_nano = spend.get(row.pk, 0)
 
     @display(description="Key")
     def shown_key(self, row: VirtualKey) -> str:
@@ -99,9 +107,10 @@ class VirtualKeyAdmin(MintingAdmin):
     def shown_used(self, row: VirtualKey) -> str:
         return ago(row.last_used_at)
 
-    @display(description="Spend, 30 days")
+    @display(description=f"Spend, {SPEND_DAYS} days")
     def shown_spend(self, row: Any) -> str:
-        return dollars(getattr(row, "spend_nano", 0))
+        address = ledger(key_id=row.pk, days=SPEND_DAYS)
+        return format_html('<a class="gw-link" href="{}">{}</a>', address, dollars(getattr(row, "spend_nano", 0)))
 
     # ---- form ----
 

@@ -36,7 +36,7 @@ class ProviderAdmin(ConsoleAdmin):
     list_display = ("name", "shown_kind", "shown_url", "shown_state", "shown_test", "priority", "shown_organization")
     list_filter = ("organization", "kind", "enabled")
     list_select_related = ("organization",)
-    search_fields = ("name", "base_url", "id")
+    search_fields = ("name", "base_url", "id", "credential_last4", "credential_fingerprint")
     ordering = ("organization", "priority", "name")
     add_fieldsets = (
         (None, {"fields": ("organization", "kind", "name", "base_url", "credential")}),

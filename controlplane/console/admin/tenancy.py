@@ -148,10 +148,11 @@ class ProjectAdmin(ConsoleAdmin):
 class LoginChoice:
     """A form names logins that its user may name."""
 
-    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "user":
-            kwargs["queryset"] = logins_for(actor_of(request))
-        return super().formfield_for_foreignkey(db_field, request, **kwargs)  # type: ignore[misc]
+    def choices_for(self, request: HttpRequest, name: str) -> QuerySet[Any] | None:
+        if name == "user":
+            return logins_for(actor_of(request))
+        rows: QuerySet[Any] | None = super().choices_for(request, name)  # type: ignore[misc]
+        return rows
 
 
 class PrincipalAdmin(LoginChoice, ConsoleAdmin):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import PAGE_VAR
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -14,21 +18,36 @@ from django.utils.html import format_html
 
 from controlplane.console.access import actor_of
 from controlplane.console.addresses import page_of
+from controlplane.console.asked import unknown_parameters
 from controlplane.console.base import ReadOnlyAdmin
 from controlplane.console.cells import ago, two_lines
 from controlplane.console.decorators import display
 from controlplane.console.export import as_csv
-from controlplane.console.figures import DIMENSIONS, shares
-from controlplane.console.filters import BudgetFilter, PeriodFilter, by_owner, by_value
+from controlplane.console.figures import DIMENSIONS, ledger, shares
+from controlplane.console.filters import BudgetFilter, PeriodFilter, TagFilter, by_column, visible
+from controlplane.console.offers import Offer, Values, rows_of
 from controlplane.console.pages import breadcrumbs
+from controlplane.console.periods import lately
 from controlplane.console.record_page import facts, names_for, outcome_pill
 from controlplane.console.site import site
-from controlplane.console.wording import client_name, count, counted, dollars, milliseconds
+from controlplane.console.sought import nothing, sought
+from controlplane.console.wording import CLIENTS, client_name, count, counted, dollars, milliseconds
 from controlplane.keys.models import VirtualKey
+from controlplane.providers.models import Provider
 from controlplane.tenancy.models import Principal, Project, Team
 from controlplane.tenancy.permissions import Verb
 from controlplane.usage.models import UsageRecord
 from controlplane.usage.queries import people, total, visible_to
+
+OWNERS: Mapping[str, type[Model]] = {
+    "principal_id": Principal,
+    "key_id": VirtualKey,
+    "team_id": Team,
+    "project_id": Project,
+    "provider_id": Provider,
+}
+TEXTS: Mapping[str, Mapping[str, str]] = {"model": {}, "client": CLIENTS, "outcome": {}}
+TEXTS_OF_DAYS = 30  # what occurred lately is on offer; whatever is in the address is looked for
 
 
 class UsageRecordAdmin(ReadOnlyAdmin):
@@ -40,17 +59,19 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     list_display_links = ("shown_at",)
     list_filter = (
         PeriodFilter,
-        by_owner("principal_id", "person", Principal, "display_name"),
-        by_owner("key_id", "key", VirtualKey, "name"),
-        by_owner("team_id", "team", Team, "name"),
-        by_owner("project_id", "project", Project, "name"),
-        by_value("model", "model"),
-        by_value("client", "client"),
-        by_value("outcome", "outcome"),
+        by_column("principal_id", "person"),
+        by_column("key_id", "key"),
+        by_column("team_id", "team"),
+        by_column("project_id", "project"),
+        by_column("provider_id", "provider"),
+        by_column("model", "model"),
+        by_column("client", "client"),
+        by_column("outcome", "outcome"),
+        TagFilter,
         BudgetFilter,
     )
-    search_fields = ("request_id__exact", "trace_id__exact", "session__exact", "provider_request_id__exact")
-    search_help_text = "A request id, trace id, session or the provider's request id, exactly."
+    search_fields = ("request_id",)  # what `get_search_results` really looks at: see `sought`
+    search_help_text = "Exact id of a request, trace, session or provider's request, at any age; or a key"
     ordering = ("-started_at", "-id")
     sortable_by = ()
     show_full_result_count = False  # a second count over the whole ledger
@@ -59,35 +80,62 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return visible_to(actor_of(request)).order_by("-started_at", "-id")
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        return sought(request).among(queryset), False
+
+    def offers(self, request: HttpRequest, name: str, *, filtering: bool = False) -> Sequence[Offer]:
+        if name in OWNERS:
+            return [rows_of(request, self.admin_site, visible(request, OWNERS[name]))]
+        if name in TEXTS:
+            return [Values(lately(self.get_queryset(request), TEXTS_OF_DAYS), name, TEXTS[name])]
+        raise Http404("nothing is chosen by that name")
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         answer = super().changelist_view(request, extra_context)
         context = getattr(answer, "context_data", None)
         if context is None or "cl" not in context:
             return answer
         changelist = context["cl"]
-        names = names_for(changelist.result_list)
-        for row in changelist.result_list:
-            row.names = names
         context["export_url"] = f"{reverse('admin:usage_usagerecord_export')}?{request.GET.urlencode()}"
+        context["nothing"] = "" if changelist.result_count else nothing(request)
         sums = total(changelist.queryset)
         context["sums_line"] = (
             f"{counted(sums.attempts, 'request')}, {counted(sums.input_tokens + sums.output_tokens, 'token')}, "
             f"{dollars(sums.cost_nano)}, {counted(people(changelist.queryset), 'person', 'people')}"
         )
+        here = {name: value for name, value in request.GET.dict().items() if name != PAGE_VAR}
+        here["days"] = next(spec.value() for spec in changelist.filter_specs if isinstance(spec, PeriodFilter))
         context["boards"] = [
-            {"title": dimension.title, "rows": shares(changelist.queryset, dimension)} for dimension in DIMENSIONS
+            {
+                "title": dimension.title,
+                "rows": shares(changelist.queryset, dimension, lambda narrower: ledger(**here | narrower)),
+            }
+            for dimension in DIMENSIONS
         ]
         return answer
+
+    def look_ahead(self, request: HttpRequest, rows: list[Any]) -> None:
+        names = names_for(rows)
+        for row in rows:
+            row.names = names
 
     def get_custom_urls(self) -> tuple[tuple[str, str, Any], ...]:
         return (("export.csv", "usage_usagerecord_export", self.export),)
 
-    def export(self, request: HttpRequest, **_: Any) -> HttpResponse:
+    def export(self, request: HttpRequest, **_: Any) -> HttpResponseBase:
         """What the list shows with the same filters, as one file."""
         if not self.has_view_permission(request):
             raise PermissionDenied("usage is not yours to see")
-        rows = self.get_changelist_instance(request).queryset
-        return as_csv(rows, f"usage-{timezone.now():%Y%m%d-%H%M%S}.csv")
+        said_there = HttpResponseRedirect(ledger(**request.GET.dict()))
+        if unknown_parameters(self, request):
+            return said_there
+        try:
+            rows = self.get_changelist_instance(request).queryset
+        except IncorrectLookupParameters:
+            return said_there
+        return as_csv(request, rows, f"usage-{timezone.now():%Y%m%d-%H%M%S}.csv")
 
     def changeform_view(
         self,

@@ -140,3 +140,26 @@ def test_budgets_and_crossings_of_others_do_not_exist() -> None:
     assert {row.budget_id for row in queries.crossings_for(viewer)} == {row.pk for row in rows.values()}
     assert [row.budget_id for row in queries.crossings_for(admin)] == [rows[project].pk]
     assert queries.accounts_for(admin).count() == 1
+
+
+def test_a_budget_that_began_within_its_window_counts_and_is_extrapolated_from_there() -> None:
+    budget = factories.budget(limit_nano=20 * DOLLAR)
+    budget.counts_from = AT - timedelta(hours=2)
+    account(budget, settled_nano=4 * DOLLAR)
+    found = queries.standing(budget, at=AT)
+    assert (found.counts_from, found.burn_nano_per_hour) == (AT - timedelta(hours=2), 2 * DOLLAR)
+    assert found.runs_out_at == AT + timedelta(hours=8)
+    budget.counts_from = datetime(2026, 10, 31, tzinfo=UTC)
+    assert queries.standing(budget, at=AT).counts_from is None
+
+
+def test_another_window_and_a_reset_begin_to_count_and_another_limit_does_not() -> None:
+    budget = factories.budget()
+    began = budget.counts_from
+    actions.update_budget(budget, by=SYSTEM, limit_nano=DOLLAR, name="other")
+    assert budget.counts_from == began
+    actions.update_budget(budget, by=SYSTEM, window="week")
+    changed = budget.counts_from
+    actions.reset_budget(budget, by=SYSTEM)
+    budget.refresh_from_db()
+    assert began < changed < budget.counts_from

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from controlplane.budgets.models import Budget, Charge, Override
+from controlplane.changes.change_set import change_set
 from controlplane.changes.models import AuditEvent
 from controlplane.console.addresses import page_of
 from controlplane.tenancy.models import Group, GroupMember, Role
@@ -73,6 +74,23 @@ def test_the_tree_shows_every_budget_where_it_belongs_with_what_is_spent_held_an
     assert "84 % spent" in page
     for name in (there.organization.name, there.team.name, there.project.name):
         assert name in page
+
+
+def test_a_budget_says_from_when_it_counts_on_form_page_tree_and_in_the_books(admin: Client, there: Tenant):
+    budget = budget_of(there)
+    when = f"{budget.counts_from:%a %d %b %Y, %H:%M} UTC"
+    assert "counts from the moment that it is saved" in text(admin.get(reverse("admin:budgets_budget_add")))
+    words = f"counts from {when}: what was spent earlier in this window is not in it"
+    page = text(admin.get(change_page(budget)))
+    assert f"<dt>Counting</dt><dd>{words}</dd>" in page
+    assert f"<td>{when}</td>" in page
+    assert words in text(admin.get(reverse("admin:budgets_budget_changelist")))
+
+
+def test_a_budget_that_counts_from_its_windows_beginning_says_nothing_of_it(admin: Client, there: Tenant):
+    with change_set(make.SYSTEM):
+        Budget.objects.update(counts_from=timezone.now() - timedelta(days=70))
+    assert "counts from" not in text(admin.get(change_page(budget_of(there)))).partition("<form")[0]
 
 
 @pytest.mark.parametrize("kind", ["organization", "team", "project", "principal", "virtual_key", "group"])

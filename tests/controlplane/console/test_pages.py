@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from datetime import timedelta
 from typing import Any
 
@@ -339,17 +337,36 @@ def test_one_request_has_a_page_with_all_its_figures(admin: Client):
         assert expected in shown, expected
 
 
-def test_an_export_is_safe_to_open_in_a_spreadsheet(admin: Client):
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"priced": True, "price_version": "genai-prices 0.2"}, "genai-prices 0.2"),
+        ({"outcome": "refused", "refusal_code": "budget_exceeded", "source": "none"}, "nothing: it was refused"),
+        (
+            {"outcome": "refused", "refusal_code": "unpriced_model", "source": "none"},
+            "no price is known for this model",
+        ),
+        ({"outcome": "client_gone", "source": "none"}, "nothing: nothing was used"),
+        ({"outcome": "", "state": "admitted", "source": "none"}, "not yet: its end has not been reported"),
+        ({"outcome": "ok", "source": "provider"}, "no price is known for this model"),
+    ],
+)
+def test_a_request_says_what_priced_it_or_why_nothing_did(admin: Client, values: dict[str, Any], says: str):
+    row = record(tenant(), cost_nano=0, units={}, **values)
+    shown = text(admin.get(reverse("admin:usage_usagerecord_change", args=[row.pk])))
+    assert f"<dt>Priced by</dt><dd>{says}" in shown
+
+
+def test_a_refused_request_names_the_budget_that_refused_it(admin: Client):
     made = tenant()
-    record(made, model='=HYPERLINK("http://evil")', client="@sum", end_user_id="-1+1")
-    answer = admin.get(reverse("admin:usage_usagerecord_export"), {"days": "7"})
-    assert answer.headers["Content-Type"].startswith("text/csv")
-    rows = list(csv.DictReader(io.StringIO(text(answer))))
-    assert len(rows) == 2
-    assert rows[0]["model"] == '\'=HYPERLINK("http://evil")'
-    assert rows[0]["client"] == "'@sum"
-    assert rows[0]["end_user_id"] == "'-1+1"
-    assert rows[0]["cost_usd"] == "0.004500000"
+    budget = made.rows["budgets.budget"]
+    row = record(made, outcome="refused", refusal_code="budget_exceeded", refusal_budget_id=budget.pk, source="none")
+    shown = text(admin.get(reverse("admin:usage_usagerecord_change", args=[row.pk])))
+    assert "Budget in the way" in shown
+    assert reverse("admin:budgets_budget_change", args=[budget.pk]) in shown
+    assert "Project&#x27;s month" in shown
+    gone = record(made, outcome="refused", refusal_budget_id="bud_gone", source="none")
+    assert "bud_gone" in text(admin.get(reverse("admin:usage_usagerecord_change", args=[gone.pk])))
 
 
 def test_charts_come_with_the_same_figures_as_a_table(admin: Client):

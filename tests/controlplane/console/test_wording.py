@@ -33,6 +33,11 @@ def test_money_shows_cents_and_below_them_what_says_something(nano: int, text: s
     assert dollars(nano) == text
 
 
+def test_amounts_of_one_sentence_have_one_precision():
+    assert (dollars(0, 5), dollars(5, 5)) == ("$0.000000000", "$0.000000005")
+    assert (dollars(3_100_000, 500 * 10**9), dollars(1_234, 0)) == ("$0.00", "$0.00")
+
+
 @given(st.integers(0, 10**15))
 def test_exact_money_loses_nothing(nano: int):
     assert Decimal(exact_dollars(nano)) * 10**9 == nano

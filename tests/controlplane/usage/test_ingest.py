@@ -204,3 +204,9 @@ class AnyDelivery(TestCase):
         known = ReportSession.objects.get()
         assert (known.gaps, known.missing) == ([], 0)
         assert known.through_seq == max(b.first_seq + len(b.records) - 1 for b in delivered)
+
+
+@pytest.mark.django_db
+def test_the_budget_that_refused_a_request_is_kept() -> None:
+    booked(record(outcome="refused", refusal_code="budget_exceeded", refusal_budget_id="bud_1"))
+    assert UsageRecord.objects.get().refusal_budget_id == "bud_1"
