@@ -38,7 +38,7 @@ bench:  ## every system under every load on pinned cores, half an hour (ARGS="--
 	@deploy/setup.sh dev
 	@exec $(PY) -m tests.bench $(ARGS)
 
-bench-quick:  ## has the pod become dearer? CPU ratios to nginx against the committed ones, 2 minutes, 3 when something looks dearer
+bench-quick:  ## has the pod become dearer than the commit that landed last? both take turns, 3 minutes; 6 when something looks dearer
 	@deploy/setup.sh dev
 	@exec $(PY) -m tests.bench.guard $(ARGS)
 

@@ -7,7 +7,7 @@ override among it ends, so that a request pays one look-up (and nothing where no
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from dataplane.core.globs import compiled
@@ -31,10 +31,14 @@ class Account:
     window: Window
     limit_nano: int  # with the overrides that are live
     until_ms: int  # as long as this stays true; 0: for ever
+    # Made once, since every request asks several times of each of its accounts.
+    blocks: bool = field(init=False)
+    tolerates_nothing: bool = field(init=False)  # blocks, and not a cent beyond its limit
 
-    @property
-    def blocks(self) -> bool:
-        return self.budget.blocks
+    def __post_init__(self) -> None:
+        blocks = self.budget.blocks
+        object.__setattr__(self, "blocks", blocks)
+        object.__setattr__(self, "tolerates_nothing", blocks and not self.budget.overdraft_nano)
 
 
 def accounts_for(snapshot: Snapshot, key: VirtualKey, provider: Provider, model: str, at_ms: int) -> Accounts:

@@ -8,12 +8,12 @@ time, so that the whole ceiling is set aside. Prices are those of the dearest ca
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from dataplane.core.globs import compiled
 from dataplane.core.money import nano_from_pico
-from dataplane.core.pricing import ModelPrice, RateCard
+from dataplane.core.pricing import Ceiling, ModelPrice, RateCard
 from dataplane.core.usage import INPUT_CLASSES, UsageClass
 
 # What a request writes as long as nothing is known: the median of coding turns is 400 tokens, their mean 900.
@@ -27,6 +27,8 @@ _ABOVE, _MEAN = 3, 2
 REMEMBERED: Final = 65_536
 # What is set aside where a model hides its reasoning and neither request nor model name a ceiling.
 HIDDEN_CEILING: Final = 32_000
+# Ways of asking (service tier, speed, marks) whose dearest rates are remembered per price; then all are forgotten.
+CEILINGS: Final = 64
 
 _OUTPUT: Final = (UsageClass.OUTPUT, UsageClass.OUTPUT_REASONING)
 _PLAIN_INPUT: Final = frozenset({UsageClass.INPUT, UsageClass.CACHE_READ, UsageClass.CACHE_WRITE})
@@ -39,6 +41,7 @@ _HIDING: Final = {
 _HIDING_LIKE: Final = {"azure_openai": "openai", "openai_compatible": "openai"}
 
 
+@lru_cache(maxsize=1024)  # it is on every request's path, and pods see few models
 def hides_reasoning(kind: str, model: str) -> bool:
     """Whether the model may bill tokens that its stream does not show."""
     patterns = _HIDING.get(_HIDING_LIKE.get(kind, kind))
@@ -74,8 +77,7 @@ class OutputEstimates:
         return min(expected, ceiling) if ceiling else expected
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """Nano-dollars. `minimum`: the input alone; `output_pico`: what one more token of output costs at most."""
 
     need: int
@@ -99,15 +101,32 @@ def need(
     `service_tier`, `speed`: as the request asks for them, the answer may come under the usual ones; `marked`: cache
     writes that the request asks for; `extra_pico`: for what is not counted in tokens, such as web searches.
     """
-    reachable = list(_reachable(price, service_tier.lower(), speed.lower(), at_ms))
-    classes = _PLAIN_INPUT | (INPUT_CLASSES & frozenset(marked))
+    asked = (service_tier, speed, *marked)
+    ceiling = price.ceilings.get(asked)
+    if ceiling is None or not ceiling.since_ms <= at_ms < ceiling.until_ms:
+        ceiling = _ceiling(price, at_ms, service_tier.lower(), speed.lower(), asked[2:])
+        if len(price.ceilings) >= CEILINGS:
+            price.ceilings.clear()
+        price.ceilings[asked] = ceiling
     input_pico = output_pico = 0
-    for card in reachable:
-        rates = card.tier(input_tokens).rates_pico
-        input_pico = max(input_pico, *(rates.get(unit, 0) for unit in classes))
-        output_pico = max(output_pico, *(rates.get(unit, 0) for unit in _OUTPUT))
+    for above, input_pico, output_pico in ceiling.steps:  # noqa: B007  the last one applies to everything
+        if input_tokens > above:
+            break
     least = input_tokens * input_pico + extra_pico
     return Need(nano_from_pico(least + output_tokens * output_pico), nano_from_pico(least), output_pico)
+
+
+def _ceiling(price: ModelPrice, at_ms: int, service_tier: str, speed: str, marked: Iterable[str]) -> Ceiling:
+    cards = list(_reachable(price, service_tier, speed, at_ms))
+    classes = _PLAIN_INPUT | INPUT_CLASSES.intersection(marked)
+
+    def dearest(input_tokens: int, units: Iterable[UsageClass]) -> int:
+        return max(card.tier(input_tokens).rates_pico.get(unit, 0) for card in cards for unit in units)
+
+    thresholds = {tier.above_input_tokens for card in cards for tier in card.tiers[1:]}
+    steps = [(above, dearest(above + 1, classes), dearest(above + 1, _OUTPUT)) for above in sorted(thresholds)]
+    base = (-1, dearest(0, classes), dearest(0, _OUTPUT))
+    return Ceiling((*reversed(steps), base), *price.unchanged(at_ms))
 
 
 def _reachable(price: ModelPrice, service_tier: str, speed: str, at_ms: int) -> Iterator[RateCard]:

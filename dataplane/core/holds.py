@@ -43,10 +43,14 @@ class AccountState(NamedTuple):
         return self.limit_nano - self.settled_nano - self.held_nano
 
     @property
+    def used(self) -> int:
+        """Spent, or set aside for running requests."""
+        return self.settled_nano + self.held_nano - self.idle_nano
+
+    @property
     def percent(self) -> int:
-        """Of the limit, spent or set aside for running requests."""
-        used = self.settled_nano + self.held_nano - self.idle_nano
-        return max(0, used) * 100 // self.limit_nano if self.limit_nano > 0 else 100
+        """Of the limit, used."""
+        return max(0, self.used) * 100 // self.limit_nano if self.limit_nano > 0 else 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,13 +117,15 @@ class LeaseBook:
             return
         hold.ended = True
         self.live.pop((hold.request_id, hold.attempt), None)
-        ours = hold.session == self.session
+        charged = hold.charged
+        left = charged - actual
+        # What an ended session's leases were spent on is settled there; here it was only covered.
+        freed, consumed = (left, actual) if hold.session == self.session else (charged, 0)
         for slice in hold.slices:
-            slice.live -= hold.charged
-            # What an ended session's leases were spent on is settled there; here it was only covered.
-            slice.free += hold.charged - actual if ours else hold.charged
-            slice.consumed += actual if ours else 0
-            slice.spent -= hold.charged - actual
+            slice.live -= charged
+            slice.free += freed
+            slice.consumed += consumed
+            slice.spent -= left
             slice.last_used = now
             slice.unsaid = True
 
@@ -303,9 +305,9 @@ class LeaseBook:
     def slice_of(self, ref: AccountRef) -> Slice | None:
         return self.slices.get(ref)
 
-    def warning(self, accounts: Accounts) -> tuple[Account, int] | None:
-        """The account that is fullest, if it has passed the first of its thresholds, and its per cent."""
-        return fullest(self.slices[account.ref] for account in accounts if account.ref in self.slices)
+    def warning(self, hold: Hold) -> tuple[Account, int] | None:
+        """Of its accounts the one that is fullest, if it has passed the first of its thresholds, and its per cent."""
+        return fullest(hold.slices)
 
     def problems(self) -> list[str]:
         """What must never be: I3 (every cent of a lease is somewhere) and I5 (nothing runs on more than it holds)."""

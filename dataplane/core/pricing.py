@@ -63,6 +63,14 @@ class RateCard:
         return chosen
 
 
+class Ceiling(NamedTuple):
+    """The dearest rates that an answer may come under, and as long as they are that."""
+
+    steps: tuple[tuple[int, int, int], ...]  # above so many input tokens, descending: pico-dollars of input, of output
+    since_ms: int
+    until_ms: int
+
+
 @dataclass(frozen=True, slots=True)
 class ModelPrice:
     provider: (
@@ -74,6 +82,8 @@ class ModelPrice:
     released_ms: int = 0  # 0: not known
     unlisted: bool = False  # withdrawn, or of no use here: lists of models leave it out
     unread: str = ""  # what of it this version does not know how to charge, in words
+    # What its tokens cost at most, by what is asked for: `estimates.need` remembers it here.
+    ceilings: dict[tuple[str, ...], Ceiling] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def card(self, service_tier: str, speed: str, at_ms: int) -> RateCard:
         for card in self.cards:

@@ -132,7 +132,7 @@ class Hold:
 
     @property
     def accounts(self) -> tuple[Account, ...]:
-        return tuple(slice.account for slice in self.slices)
+        return tuple([slice.account for slice in self.slices])
 
 
 class Pending:
@@ -227,9 +227,11 @@ def fullest(slices: Iterable[Slice]) -> tuple[Account, int] | None:
     """The fullest account, if it has passed the first of its thresholds, and its per cent."""
     found: tuple[Account, int] | None = None
     for slice in slices:
-        thresholds = slice.account.budget.thresholds
-        if thresholds and slice.state.limit_nano and (percent := slice.state.percent) >= thresholds[0]:
-            found = max(found or (slice.account, -1), (slice.account, percent), key=lambda pair: pair[1])
+        thresholds, state = slice.account.budget.thresholds, slice.state
+        if not thresholds or not state.limit_nano or state.used * 100 < thresholds[0] * state.limit_nano:
+            continue  # so much for nearly every request
+        if found is None or state.percent > found[1]:
+            found = slice.account, state.percent
     return found
 
 

@@ -101,18 +101,18 @@ class Holds:
         """The control plane's clock: what decides which window an instant belongs to."""
         return time.time_ns() // 1_000_000 + self._ahead_ms
 
-    async def hold(
-        self, request_id: str, attempt: int, accounts: Accounts, need: int, minimum: int, on_cut: OnCut
-    ) -> Hold | Denied:
-        """Money on every account, or the one that stands in the way. `on_cut`, once: the stream has to end."""
+    async def hold(self, request_id: str, attempt: int, accounts: Accounts, need: int, minimum: int) -> Hold | Denied:
+        """Money on every account, or the one that stands in the way."""
         outcome = self.book.hold(request_id, attempt, accounts, need, minimum, self._clock())
         if isinstance(outcome, Ask):
             outcome = await self._answer(outcome)
         if isinstance(outcome, Denied):
             self._metrics.count("budget_refusals_total", "remembered" if outcome.remembered else str(outcome.reason))
-        else:
-            self._on_cut[outcome] = on_cut
         return outcome
+
+    def watch(self, hold: Hold, on_cut: OnCut) -> None:
+        """Before the first `accrue`: whom to tell, once, that the stream has to end."""
+        self._on_cut[hold] = on_cut
 
     def accrue(self, hold: Hold, accrued: int) -> None:
         """What the attempt has cost so far: extends the hold ahead of need. May call `on_cut` before it returns."""
@@ -145,8 +145,8 @@ class Holds:
         for returned in self.book.surplus(hold) if self._outgoing is not None else ():
             self._send(returned)
 
-    def warning(self, accounts: Accounts) -> tuple[Account, int] | None:
-        return self.book.warning(accounts)
+    def warning(self, hold: Hold) -> tuple[Account, int] | None:
+        return self.book.warning(hold)
 
     def state(self, account: AccountRef) -> AccountState | None:
         """As the control plane told it last; None: it did not."""

@@ -120,7 +120,7 @@ class Exchange:
     def holds(self, reservation: Reservation) -> None:
         """Money is set aside; whatever happens from here on, `settle` gives back what was not spent."""
         self.money, record, hold = reservation, self.record, reservation.hold
-        record.accounts = tuple([account.ref for account in reservation.accounts])
+        record.accounts = tuple([slice.account.ref for slice in hold.slices])
         record.reserved_nano, record.hold_session = hold.charged, hold.session
 
     def cost_so_far(self) -> int:
@@ -215,8 +215,8 @@ class Exchange:
             listen_bytes=self.pod.limits.body_bytes,
             judge=judge,
         )
-        if self.money is not UNHELD:
-            relay.also(self.money.follow(meter, self.envelope.name))
+        if (follow := self.money.follow(meter, self.envelope.name)) is not None:
+            relay.also(follow)
         if not relay.begin():
             del head, fields  # 0.7 KB that an open stream need not hold
             self.others_turn()

@@ -11,7 +11,7 @@ from dataplane.core.budgets import Accounts, accounts_for
 from dataplane.core.errors import Refusal
 from dataplane.core.estimates import HIDDEN_CEILING, OutputEstimates, hides_reasoning
 from dataplane.core.estimates import need as estimate_need
-from dataplane.core.lease_book import Cut, Denied, Reason
+from dataplane.core.lease_book import Denied, Reason
 from dataplane.core.money import nano_from_pico
 from dataplane.core.pricing import ModelPrice, dearest_in_family
 from dataplane.core.routing import Candidate
@@ -50,21 +50,15 @@ async def hold(
     need, minimum, output_pico = _amounts(
         pod.estimates, asker, request.facts, accounts, price, hides, exchange.started_at_ms
     )
-    made: list[Reservation] = []
-
-    def on_cut(cut: Cut) -> None:
-        made[0].ended_by(cut)
-
     exchange.others_turn()
-    held = await pod.holds.hold(exchange.identity.request_id, 0, accounts, need, minimum, on_cut)
+    held = await pod.holds.hold(exchange.identity.request_id, 0, accounts, need, minimum)
     exchange.our_turn()
     if isinstance(held, Denied):
         refusal = _refusal(view, held, pod.holds.at_ms())
         if held.reason is Reason.EXHAUSTED:
             pod.repeats.told(session, request.body, accounts, refusal)
         raise refusal
-    made.append(Reservation(held, pod.holds, pod.estimates, view, exchange, output_pico, asker))
-    exchange.holds(made[0])
+    exchange.holds(Reservation(held, pod.holds, pod.estimates, view, exchange, output_pico, asker))
 
 
 def _refusal(view: OrganizationView, denied: Denied, at_ms: int) -> Refusal:
@@ -105,7 +99,7 @@ def _amounts(
     seen = facts.stream and not hides
     output = likely if seen else facts.max_output or HIDDEN_CEILING
     whole = estimate_need(price, at_ms, facts.input_tokens_upper, output)
-    if any(account.blocks and not account.budget.overdraft_nano for account in accounts):
+    if any(account.tolerates_nothing for account in accounts):
         enough = whole.minimum if seen else whole.need
     else:
         enough = whole.minimum * facts.input_tokens_estimate // max(1, facts.input_tokens_upper)

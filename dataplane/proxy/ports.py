@@ -18,9 +18,13 @@ class Holds(Protocol):
         ...
 
     def hold(
-        self, request_id: str, attempt: int, accounts: Accounts, need: int, minimum: int, on_cut: Callable[[Cut], None]
+        self, request_id: str, attempt: int, accounts: Accounts, need: int, minimum: int
     ) -> Awaitable[Hold | Denied]:
-        """Money on every account, or the one that stands in the way. `on_cut`, once: the stream has to end."""
+        """Money on every account, or the one that stands in the way."""
+        ...
+
+    def watch(self, hold: Hold, on_cut: Callable[[Cut], None]) -> None:
+        """Before the first `accrue`: whom to tell, once, that the stream has to end."""
         ...
 
     def accrue(self, hold: Hold, accrued: int) -> None:
@@ -31,8 +35,8 @@ class Holds(Protocol):
         """The attempt has ended, however. Again: nothing."""
         ...
 
-    def warning(self, accounts: Accounts) -> tuple[Account, int] | None:
-        """The account that is fullest, if it has passed its first threshold, and its per cent."""
+    def warning(self, hold: Hold) -> tuple[Account, int] | None:
+        """Of its accounts the one that is fullest, if it has passed its first threshold, and its per cent."""
         ...
 
     def state(self, account: AccountRef) -> AccountState | None:

@@ -30,8 +30,6 @@ _BYTES_PER_TOKEN: Final = 3
 _PICO_PER_NANO: Final = 1_000
 _MINUTE_MS: Final = 60_000
 
-_OUTPUT: Final = (UsageClass.OUTPUT, UsageClass.OUTPUT_REASONING)
-
 
 class Payer(Protocol):
     """The exchange that holds."""
@@ -43,8 +41,8 @@ class Payer(Protocol):
 class Money(Protocol):
     """What an exchange asks of its reservation."""
 
-    def follow(self, meter: Meter, dialect: DialectName) -> Callable[[], None]:
-        """What to call after every read of the running answer."""
+    def follow(self, meter: Meter, dialect: DialectName) -> Callable[[], None] | None:
+        """What to call after every read of the running answer; None: nothing."""
         ...
 
     def fields(self, client: str) -> list[Field]:
@@ -57,8 +55,8 @@ class Money(Protocol):
 class Unheld:
     """Of an exchange that no budget covers, or that has not come so far."""
 
-    def follow(self, meter: Meter, dialect: DialectName) -> Callable[[], None]:
-        return _nothing_to_do
+    def follow(self, meter: Meter, dialect: DialectName) -> None:
+        return None
 
     def fields(self, client: str) -> list[Field]:
         return []
@@ -66,14 +64,16 @@ class Unheld:
     def settle(self, cost_nano: int, usage: Usage) -> None: ...
 
 
-def _nothing_to_do() -> None: ...
-
-
 UNHELD: Final = Unheld()
 
 
 class Reservation:
     """A hold and its exchange. `pico_per_token`: the dearest output of the model; `asker`: model and person."""
+
+    __slots__ = (
+        *("_asker", "_estimates", "_events", "_holds", "_look_at_byte", "_look_at_event", "_payer", "_pico_per_byte"),
+        *("_view", "hold"),
+    )
 
     def __init__(
         self,
@@ -86,7 +86,6 @@ class Reservation:
         asker: tuple[str, str],
     ) -> None:
         self.hold = hold
-        self.accounts = hold.accounts
         self._holds = holds
         self._estimates = estimates
         self._view = view
@@ -97,10 +96,11 @@ class Reservation:
         self._look_at_event = NEVER
         self._events = NEVER
 
-    def follow(self, meter: Meter, dialect: DialectName) -> Callable[[], None]:
-        """Only a stream can be followed: an answer in one piece tells what it costs when it is over."""
+    def follow(self, meter: Meter, dialect: DialectName) -> Callable[[], None] | None:
+        """Only a stream can be followed, and cut: an answer in one piece tells what it costs when it is over."""
         if not isinstance(meter, EventMeter):
-            return _nothing_to_do
+            return None
+        self._holds.watch(self.hold, self.ended_by)
         if dialect is DialectName.GEMINI:
             self._events = LOOK_EVENTS
             self._look_at_event = 1
@@ -129,12 +129,13 @@ class Reservation:
     def settle(self, cost_nano: int, usage: Usage) -> None:
         self._holds.settle(self.hold, cost_nano)
         if usage.source is UsageSource.PROVIDER:
-            self._estimates.learn(*self._asker, sum(usage.units.get(unit, 0) for unit in _OUTPUT))
+            billed = usage.units.get
+            self._estimates.learn(*self._asker, billed(UsageClass.OUTPUT, 0) + billed(UsageClass.OUTPUT_REASONING, 0))
 
     def fields(self, client: str) -> list[Field]:
         """How full the fullest budget is."""
         found: list[Field] = []
-        warning = self._holds.warning(self.accounts)
+        warning = self._holds.warning(self.hold)
         if warning is not None:
             account, percent = warning
             found.append((b"X-Langwatch-Budget-Warning", f"{account.budget.scope_kind}:{percent}".encode()))
@@ -144,7 +145,7 @@ class Reservation:
         """What Codex shows below its input line: its own words for an allowance."""
         known = [
             (state.percent, account.window)
-            for account in self.accounts
+            for account in self.hold.accounts
             if account.window.ends_ms and (state := self._holds.state(account.ref)) is not None
         ]
         if not known:

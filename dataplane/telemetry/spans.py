@@ -15,6 +15,7 @@ from typing import Final
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
+from dataplane.core.holds import AccountRef
 from dataplane.core.usage import Outcome, UsageClass, UsageRecord
 from dataplane.telemetry.otlp import Text, Value, attributes, double_head, number
 from dataplane.telemetry.protobuf import Heads, varint
@@ -116,7 +117,7 @@ def encode(record: UsageRecord, overhead_us: int) -> bytes:
     if record.end_user_id:
         parts.append(_END_USER.encode(record.end_user_id))
     if record.accounts:
-        parts.append(_BUDGETS.encode(",".join([account.budget_id for account in record.accounts])))
+        parts.append(_budgets(record.accounts))
         parts.append(_RESERVED[record.reserved_nano])
     if record.metadata:
         parts.append(_METADATA.encode(record.metadata))
@@ -154,6 +155,12 @@ _of_many: Final = attrgetter(
     *("tags", "client", "client_version", "model_requested", "dialect", "streaming", "attempt"),
     *("provider_kind", "provider_id", "model_reported", "usage.source"),
 )
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _budgets(accounts: tuple[AccountRef, ...]) -> bytes:
+    """The same accounts come again until a window ends."""
+    return _BUDGETS.encode(",".join([account.budget_id for account in accounts]))
 
 
 @lru_cache(maxsize=REMEMBERED)

@@ -83,7 +83,8 @@ class Ground:
         """Fleet server and pod as they are now, with whatever is in the database."""
         site = Site(self.scratch / "pods", mock_port=9, mock_pid=os.getpid())
         estate = Estate(self.house, site)
-        with self.fleet() as (fleet, fleet_s), estate.pod(settings={"AIGATEWAY_OTLP_ENDPOINT": ""}) as pod:
+        silent = {"AIGATEWAY_OTLP_ENDPOINT": ""}
+        with self.fleet() as (fleet, fleet_s), estate.pod(settings=silent, budgets=None) as pod:
             pod.tree.settle(10.0)
             return {
                 "fleet_s": fleet_s,

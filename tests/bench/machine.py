@@ -1,10 +1,9 @@
-"""Which machine this is: in words for the table, and as the class that committed ratios belong to."""
+"""Which machine this is, in words for the table."""
 
 from __future__ import annotations
 
 import os
 import platform
-import re
 from pathlib import Path
 
 
@@ -20,9 +19,3 @@ def describe() -> str:
         f"{os.cpu_count()} × {_processor()}{' (virtual)' if virtual else ''}, {memory:.0f} GiB, "
         f"Linux {platform.release()}, Python {platform.python_version()}, load average {os.getloadavg()[0]:.1f}"
     )
-
-
-def machine_class() -> str:
-    """Processor and minor version of Python, which is what ratios depend on."""
-    python = ".".join(platform.python_version_tuple()[:2])
-    return re.sub(r"[^a-z0-9.]+", "-", f"{_processor()} python{python}".lower()).strip("-")

@@ -64,7 +64,12 @@ def tidy_when_told_to_end() -> None:
 
 @contextlib.contextmanager
 def process(
-    command: Sequence[str], *, cores: Iterable[int], log: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    *,
+    cores: Iterable[int],
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    directory: Path = ROOT,
 ) -> Iterator[subprocess.Popen[bytes]]:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -75,7 +80,7 @@ def process(
             stderr=output,
             start_new_session=True,
             env=environment,
-            cwd=ROOT,
+            cwd=directory,
             preexec_fn=end_with_parent,
         )
     prefer(child.pid)

@@ -22,7 +22,7 @@ from tests.bench import generator
 from tests.bench.loads import SATURATION
 from tests.bench.processes import LOAD_CORE, in_venv, tidy_when_told_to_end
 from tests.bench.report import table
-from tests.bench.systems.pod import estate
+from tests.bench.systems.pod import EVERYTHING, estate
 from tests.bench.systems.system import Site
 from tests.bench.turns import take
 
@@ -82,6 +82,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.profile", description=__doc__)
     parser.add_argument("load", nargs="?", default="2kb", choices=loads)
     parser.add_argument("--seconds", type=int, default=15)
+    parser.add_argument("--budgets", type=int, default=EVERYTHING, choices=range(EVERYTHING + 1), help="above the key")
     parser.add_argument("--rows", type=int, default=40)
     options = parser.parse_args()
     tidy_when_told_to_end()
@@ -91,7 +92,8 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aigw-profile-")))
         mock = stack.enter_context(made.mock(scratch))
-        pod = stack.enter_context(stack.enter_context(estate(Site(scratch / "pod", mock.port, mock.tree.root))).pod())
+        grounds = stack.enter_context(estate(Site(scratch / "pod", mock.port, mock.tree.root)))
+        pod = stack.enter_context(grounds.pod(budgets=options.budgets))
         chosen.run(made, pod, WARM_UP_S)
         undisturbed = take(made, mock, pod, chosen, WARM_UP_S)
         raw = scratch / "stacks"

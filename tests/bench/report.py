@@ -42,6 +42,7 @@ def cost_rows(taken: Sequence[Taken]) -> list[Row]:
                     "unit": row.ask.unit,
                     "cpu_us": row.median(name, lambda each: each.cpu_us),
                     "ratio": None if name == FLOOR else row.ratio(name),
+                    "control_us": row.median(name, lambda each: each.control_us) or None,
                     "per_second": row.median(name, lambda each: each.per_second),
                     "share_of_core": row.median(name, lambda each: each.system_share),
                     "harness_bound": sum(each.harness_bound for each in slices) * 2 > len(slices),
@@ -63,6 +64,7 @@ def cost_table(taken: Sequence[Taken]) -> str:
             row["system"],
             _number(row["cpu_us"]) + ("" if row["settled"] else " …"),
             _number(row["ratio"]),
+            _number(row["control_us"], 0),
             f"1/{dearest[row['load']] / row['cpu_us']:.0f}" if row["load"] in dearest and row["ratio"] else "–",
             ("≥ " if row["harness_bound"] else "") + _number(row["per_second"], 0),
             f"{100 * row['share_of_core']:.0f} %",
@@ -70,9 +72,13 @@ def cost_table(taken: Sequence[Taken]) -> str:
         ]
         for row in rows
     ]
-    head = ("load", "system", "CPU µs", f"× {ANCHOR}", "of LiteLLM", "units/s", "of its core", "failed")
+    head = (
+        *("load", "system", "CPU µs", f"× {ANCHOR}", "control plane's", "of LiteLLM", "units/s", "of its core"),
+        "failed",
+    )
     notes = (
-        "`direct`: no system; the CPU is the mock's. ≥: generator and mock were the limit. …: work went on afterwards."
+        "`pod-3` has everything on, three blocking budgets too; `pod-0` has no budget. `direct`: no system; the CPU "
+        "is the mock's. ≥: generator and mock were the limit. …: work went on afterwards."
     )
     return f"{table(head, cells)}\n\n{notes}"
 

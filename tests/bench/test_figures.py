@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 
 import pytest
 
-from tests.bench import guard, profile, report, soak
+from tests.bench import profile, report, soak
 from tests.bench.generator import Load
 from tests.bench.loads import SATURATION
 from tests.bench.turns import Slice, Taken
 
 
-def slice_(cpu_us: float, *, whole: dict[int, int] | None = None, harness: float = 0.5, failed: int = 0) -> Slice:
+def slice_(
+    cpu_us: float,
+    *,
+    whole: dict[int, int] | None = None,
+    harness: float = 0.5,
+    failed: int = 0,
+    control_us: float = 0.0,
+) -> Slice:
     load = Load(2.0, 100, failed, 0, 0, 0, 0, 0, {"200": 100}, whole=Counter(whole or {}))
-    return Slice(load, 100, cpu_us * 100 / 1e6, settled=True, system_share=0.5, harness_share=harness)
+    shares = {"system_share": 0.5, "harness_share": harness}
+    return Slice(load, 100, cpu_us * 100 / 1e6, settled=True, control_cpu_s=control_us * 100 / 1e6, **shares)
 
 
 def taken(**slices: list[Slice]) -> Taken:
@@ -31,6 +38,17 @@ def test_a_ratio_compares_what_was_measured_in_the_same_round() -> None:
 
 def test_without_the_anchor_there_is_no_ratio() -> None:
     assert taken(pod=[slice_(40)]).ratio("pod") is None
+
+
+def test_the_control_plane_counts_per_request_and_not_as_the_pods() -> None:
+    row = taken(nginx=[slice_(10)] * 2, **{"pod-3": [slice_(40, control_us=390), slice_(40, control_us=330)]})
+    rows = {each["system"]: each for each in report.cost_rows([row])}
+    assert rows["pod-3"]["control_us"] == pytest.approx(360)
+    assert rows["pod-3"]["cpu_us"] == pytest.approx(40)
+    assert rows["nginx"]["control_us"] is None
+    head, _, anchor, pod, *_ = report.cost_table([row]).splitlines()
+    at = head.split(" | ").index("control plane's")
+    assert [line.split(" | ")[at] for line in (anchor, pod)] == ["–", "360"]
 
 
 def test_a_rate_that_the_harness_limited_is_shown_as_at_least() -> None:
@@ -61,52 +79,6 @@ def test_a_percentile_of_too_few_is_not_shown() -> None:
 
 def test_failed_answers_are_summed_over_the_rounds() -> None:
     assert taken(pod=[slice_(1, failed=2), slice_(1, failed=3)]).failed("pod") == 5
-
-
-COMMITTED = {"2kb": 4.0, "100kb": 3.0, "burst": 2.0, "paced": 1.5}
-
-
-def test_the_guard_lets_noise_pass_and_stops_what_became_dearer() -> None:
-    measured = {"2kb": 5.1, "100kb": 3.0, "burst": 2.0, "paced": 2.0}
-    dearer = {each.load: each.dearer for each in guard.judge(measured, COMMITTED)}
-    assert dearer == {"2kb": False, "100kb": False, "burst": False, "paced": True}
-
-
-class Measured:
-    """A machine on which each measurement finds the next of these ratios, and so many wrong answers."""
-
-    def __init__(self, *found: dict[str, float], failed: tuple[int, ...] = ()) -> None:
-        self.found = list(found)
-        self.failed = list(failed)
-        self.asked: list[tuple[list[str], int]] = []
-
-    def __call__(self, loads: Sequence[str], rounds: int) -> tuple[dict[str, float], int]:
-        self.asked.append((list(loads), rounds))
-        found = self.found.pop(0)
-        return {load: found[load] for load in loads}, self.failed.pop(0) if self.failed else 0
-
-
-def test_what_looks_dearer_is_measured_once_more_alone_and_longer() -> None:
-    machine = Measured(COMMITTED | {"burst": 3.0}, {"burst": 2.1})
-    ratios, failed = guard.measured_ratios(machine, COMMITTED)
-    assert (ratios, failed) == (COMMITTED | {"burst": 2.1}, 0)
-    assert machine.asked == [(list(guard.GUARDED), guard.ROUNDS), (["burst"], guard.AGAIN_ROUNDS)]
-
-
-def test_what_is_dearer_twice_is_dearer() -> None:
-    machine = Measured(COMMITTED | {"2kb": 9.0}, {"2kb": 8.0})
-    ratios, _ = guard.measured_ratios(machine, COMMITTED)
-    assert [each.load for each in guard.judge(ratios, COMMITTED) if each.dearer] == ["2kb"]
-
-
-def test_wrong_answers_are_asked_for_once_more_and_then_count() -> None:
-    assert guard.measured_ratios(Measured(COMMITTED, COMMITTED, failed=(3, 0)), COMMITTED)[1] == 0
-    assert guard.measured_ratios(Measured(COMMITTED, COMMITTED, failed=(3, 2)), COMMITTED)[1] == 2
-
-
-def test_a_machine_without_committed_ratios_is_measured_once_and_not_judged() -> None:
-    machine = Measured(COMMITTED)
-    assert guard.measured_ratios(machine, None) == (COMMITTED, 0)
 
 
 MEMORY, SOAK_S = 83_000_000, 30 * 60

@@ -133,6 +133,56 @@ def test_the_dearest_card_that_the_answer_may_come_under_counts():
     assert need(tiered, 15, 1_000, 0).minimum == 99_000_000
 
 
+def test_what_was_remembered_of_a_price_ends_with_the_card():
+    seasonal = price(card(tier(input=99, output=99), start=10, end=20))
+    minima = [need(seasonal, at_ms, 1_000, 0).minimum for at_ms in (0, 9, 10, 19, 20, 15, 5)]
+    assert minima == [3_000_000, 3_000_000, 99_000_000, 99_000_000, 3_000_000, 99_000_000, 3_000_000]
+
+
+def test_ways_of_asking_are_remembered_apart_and_not_without_bound():
+    tiered = price(card(tier(input=6, output=30), service_tier="priority"))
+    for number in range(1_000):
+        assert need(tiered, 0, 1_000, 0, service_tier=f"tier-{number}").minimum == 3_000_000
+        assert need(tiered, 0, 1_000, 0, service_tier="priority").minimum == 6_000_000
+        assert need(tiered, 0, 1_000, 0, marked=[C.CACHE_WRITE_1H]).minimum == 6_000_000
+    assert len(tiered.ceilings) <= estimates.CEILINGS
+
+
+THRESHOLDS = st.lists(st.integers(0, 50), max_size=3, unique=True).map(sorted)
+RATES = st.integers(0, 9)
+
+
+@st.composite
+def cards(draw: st.DrawFn) -> RateCard:
+    above = [0, *draw(THRESHOLDS)]
+    tiers = [tier(each, input=draw(RATES), read=draw(RATES), output=draw(RATES)) for each in above]
+    start, end = draw(st.integers(0, 10)), draw(st.integers(0, 10))
+    names = {"service_tier": draw(st.sampled_from(["", "flex"])), "speed": draw(st.sampled_from(["", "fast"]))}
+    return card(*tiers, start=start, end=end, **names)
+
+
+@given(
+    st.lists(cards(), max_size=4),
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 60), st.booleans()), min_size=1, max_size=12),
+)
+def test_whatever_was_asked_before_the_dearest_reachable_rate_of_each_kind_counts(some, asked):
+    remembering = price(*some)
+    for at_ms, tokens, flexible in asked:
+        tiers = {"", "default", "flex"} if flexible else {"", "default"}
+        reachable = [remembering.card("", "", at_ms), remembering.card("flex" if flexible else "", "", at_ms)]
+        reachable += [
+            each
+            for each in remembering.cards
+            if each.service_tier in tiers and each.speed == "" and each.applies(each.service_tier, each.speed, at_ms)
+        ]
+        rates = [each.tier(tokens).rates_pico for each in reachable]
+        dearest = max(max(rate[C.INPUT], rate[C.CACHE_READ]) for rate in rates)
+        found = need(remembering, at_ms, tokens, 7, service_tier="flex" if flexible else "")
+        assert found.output_pico == max(rate[C.OUTPUT] for rate in rates)
+        assert found.minimum == (tokens * dearest + 500) // 1_000
+        assert found.need == (tokens * dearest + 7 * found.output_pico + 500) // 1_000
+
+
 def test_what_is_not_counted_in_tokens_is_held_too():
     assert need(price(), 0, 0, 0, extra_pico=10_000_000_000).minimum == 10_000_000
 

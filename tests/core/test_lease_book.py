@@ -430,5 +430,6 @@ def test_an_account_whose_window_is_long_over_is_forgotten():
 def test_the_fullest_account_warns_from_its_first_threshold_on(settled, idle, percent):
     talk, one = Talk(), account()
     state = AccountState(100, settled - 10, 10 + idle - idle, idle)
-    talk.grant(talk.hold(one), 10 * CENT, state)
-    assert talk.book.warning((one,)) == (None if percent is None else (one, percent))
+    hold = talk.grant(talk.hold(one), 10 * CENT, state)
+    assert isinstance(hold, Hold)
+    assert talk.book.warning(hold) == (None if percent is None else (one, percent))

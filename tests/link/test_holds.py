@@ -25,11 +25,8 @@ def account(id: str = "bud_1", **fields: Any) -> Account:
     return account_at(budget(id, **fields), "", NOW)
 
 
-def asking(
-    banked: Banked, *accounts: Account, request: str = "req_1", cuts: list[Cut] | None = None
-) -> asyncio.Task[Hold | Denied]:
-    cut = cuts.append if cuts is not None else lambda cut: None
-    return asyncio.ensure_future(banked.holds.hold(request, 0, accounts or (account(),), NEED, MINIMUM, cut))
+def asking(banked: Banked, *accounts: Account, request: str = "req_1") -> asyncio.Task[Hold | Denied]:
+    return asyncio.ensure_future(banked.holds.hold(request, 0, accounts or (account(),), NEED, MINIMUM))
 
 
 async def open_till(banked: Banked, **said: Any) -> Till:
@@ -191,7 +188,8 @@ def test_a_running_request_asks_for_more_and_is_cut_once_when_there_is_none(on_l
         async with banking() as banked:
             till = await open_till(banked)
             cuts: list[Cut] = []
-            hold = await held(banked, till, cuts=cuts)
+            hold = await held(banked, till)
+            banked.holds.watch(hold, cuts.append)
             banked.holds.accrue(hold, NEED - 1_000_000)
             ask = await till.hears("ask")
             assert ask.kind == pb.ASK_KIND_EXTEND
@@ -221,10 +219,11 @@ def test_a_running_request_goes_one_step_beyond_its_hold_while_its_question_is_y
             till = await open_till(banked)
             cuts: list[Cut] = []
             strict = account(outage=OutageRule.STRICT)
-            waiting = asyncio.ensure_future(banked.holds.hold("req_1", 0, (strict,), NEED, MINIMUM, cuts.append))
+            waiting = asking(banked, strict)
             await till.grants(await till.hears("ask"))
             hold = await waiting
             assert isinstance(hold, Hold)
+            banked.holds.watch(hold, cuts.append)
             banked.holds.accrue(hold, NEED - 1_000_000)
             await till.hears("ask")
             late = age_ms
@@ -320,7 +319,9 @@ def test_reports_say_what_became_of_the_money_and_their_answers_what_is_known_of
             while (found := banked.holds.state(ref)) is None or found.settled_nano != 1_700_000_000:
                 await asyncio.sleep(0)
             assert banked.holds.book.contact.pods == 3
-            assert banked.holds.warning((account(),)) is not None
+            warned = banked.holds.warning(hold)
+            assert warned is not None
+            assert warned[0].ref == ref
 
     on_loop(story())
 

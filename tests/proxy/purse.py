@@ -79,7 +79,6 @@ class Purse:
         accounts: Accounts,
         need: int,
         minimum: int,
-        on_cut: Callable[[Cut], None],
     ) -> Hold | Denied:
         outcome = self.book.hold(request_id, attempt, accounts, need, minimum, 0)
         while isinstance(outcome, Ask):
@@ -87,9 +86,10 @@ class Purse:
             answered = self._answer(outcome)
             assert isinstance(answered, Ask | Hold | Denied)
             outcome = answered
-        if isinstance(outcome, Hold):
-            self.cuts[outcome] = on_cut
         return outcome
+
+    def watch(self, hold: Hold, on_cut: Callable[[Cut], None]) -> None:
+        self.cuts[hold] = on_cut
 
     def accrue(self, hold: Hold, accrued: int) -> None:
         outcome = self.book.accrue(hold, accrued, 0)
@@ -102,8 +102,8 @@ class Purse:
         self.settled.append((hold.request_id, actual))
         self.book.settle(hold, actual, 0)
 
-    def warning(self, accounts: Accounts) -> tuple[Account, int] | None:
-        return self.book.warning(accounts)
+    def warning(self, hold: Hold) -> tuple[Account, int] | None:
+        return self.book.warning(hold)
 
     def state(self, account: AccountRef) -> AccountState | None:
         slice = self.book.slice_of(account)

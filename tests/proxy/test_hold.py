@@ -263,6 +263,23 @@ def test_a_stream_whose_money_runs_out_ends_legally_in_our_words_and_is_charged_
     play(scene())
 
 
+def test_a_stream_that_was_not_asked_for_is_followed_and_cut_all_the_same():
+    async def scene() -> None:
+        async with Stage(rows=(budget(overdraft_nano=1),)) as stage:
+            stage.purse.left["bud_1"] = 30_000_000
+            client = await stage.client()
+            provider = await stage.asked(client, post("/v1/messages", MESSAGE))
+            await provider.send(STREAM_HEAD + chunk(EVENTS[0]) + chunk(EVENTS[1]))
+            await client.until(b"content_block_start")
+            for _ in range(4):
+                await provider.send(chunk(text("more " * 1_000)))
+            assert b"is used up" in await client.until(b"0\r\n\r\n")
+            assert (await stage.settled()).outcome == "cut"
+            assert stage.purse.in_flight == 0
+
+    play(scene())
+
+
 def test_an_answer_in_one_piece_is_never_cut():
     async def scene() -> None:
         async with Stage(rows=(budget(overdraft_nano=1),)) as stage:

@@ -25,6 +25,10 @@ class System:
     start_s: float = 0.0  # from its start to its first answer (ready, where it tells)
     slow: bool = False
     streams: bool = True
+    control: tuple[Tree, ...] = ()  # what works for it elsewhere: a pod's control plane
+
+    def control_cpu_s(self) -> float:
+        return sum(tree.cpu_s() for tree in self.control)
 
 
 @dataclass(frozen=True, slots=True)
