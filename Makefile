@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 22
 
-demo:  ## set up and run the whole product on this machine (PODS=1, ports: see README)
+demo:  ## set up and run the whole product on this machine (PODS=1, ports: deploy/reference/settings.md)
 	@deploy/setup.sh controlplane
 	@exec $(PY) -m deploy.demo
 
@@ -54,7 +54,7 @@ openapi:  ## regenerate controlplane/openapi.yaml
 	@deploy/setup.sh dev
 	@$(PY) -m deploy.generate openapi
 
-docs:  ## regenerate the tables of settings, metrics and errors
+docs:  ## regenerate the tables of settings, metrics, errors and routes
 	@deploy/setup.sh dev
 	@$(PY) -m deploy.generate tables
 

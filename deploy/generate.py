@@ -1,4 +1,4 @@
-"""Writes what is made from code: OpenAPI document, tables of settings, metrics, errors; or says what is out of date.
+"""Writes what is made from code: OpenAPI document, tables of settings, metrics, errors, routes; or says what is stale.
 
 `openapi` | `tables` write; `--check` compares; `migrations` asks whether models and migrations agree, `deployment`
 whether Django warns of the settings that an installation behind HTTPS has.
@@ -84,14 +84,24 @@ def errors_text() -> str:
 
     return (
         f"{NOTE}# Errors that the gateway authors\n\nA provider's own errors are forwarded as they are. "
-        f"Status and envelope follow the client (README, clients).\n\n{errors.render_table()}\n"
+        "Envelope and status follow the dialect and the client that was recognized, so that each "
+        "[coding CLI](../../README.md#point-a-cli-at-it) stops and shows the words.\n\n"
+        f"{errors.render_table()}\n"
     )
+
+
+def routes_text() -> str:
+    from deploy import routes
+
+    os.environ.update(management_environment())
+    return f"{NOTE}# Routes of a pod\n\n{routes.render()}"
 
 
 TABLES: dict[Path, Callable[[], str]] = {
     REFERENCE / "settings.md": settings_text,
     REFERENCE / "metrics.md": metrics_text,
     REFERENCE / "errors.md": errors_text,
+    REFERENCE / "routes.md": routes_text,
 }
 
 

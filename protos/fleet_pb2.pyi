@@ -1135,7 +1135,7 @@ class Provider(_message.Message):
     name: _builtins.str
     """slug: the `provider` of `provider/model`"""
     kind: _builtins.str
-    """anthropic | openai | gemini | azure_openai | openai_compatible | anthropic_compatible"""
+    """a word of dataplane.core.rows.ProviderKind"""
     base_url: _builtins.str
     """without a trailing slash"""
     credential: _builtins.bytes

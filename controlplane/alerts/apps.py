@@ -7,6 +7,7 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
 
 
 class AlertsConfig(AppConfig):
@@ -16,8 +17,22 @@ class AlertsConfig(AppConfig):
     def ready(self) -> None:
         from controlplane.budgets.bell import on_crossing
 
+        _demand_every_channel()
         checks.register(secrets_can_be_opened, checks.Tags.database)
         on_crossing(_sweep_at_once)
+
+
+def _demand_every_channel() -> None:
+    """A program with half a channel does not start."""
+    from controlplane.alerts.channels import CHANNELS
+    from controlplane.alerts.models import ChannelKind
+
+    half = sorted(set(CHANNELS) ^ set(ChannelKind.values))
+    if half:
+        raise ImproperlyConfigured(
+            f"alert channel {', '.join(half)}: needs a word in ChannelKind (controlplane/alerts/models.py) and a line "
+            "in controlplane/alerts/channels/__init__.py"
+        )
 
 
 def _sweep_at_once() -> None:
@@ -42,5 +57,9 @@ def secrets_can_be_opened(
     try:
         check_roots()
     except ConfigurationError as error:
-        return [checks.Critical(str(error), hint="Put the old root key back, last in the list.", id="alerts.E001")]
+        return [
+            checks.Critical(
+                str(error), hint="Give the root key that they were sealed under, last in the list.", id="alerts.E001"
+            )
+        ]
     return []

@@ -8,6 +8,8 @@ from controlplane.providers import vault
 from dataplane.core.secret import Secret
 
 NONE = Secret(b"")
+TRIED = 3  # secrets per root key, at the start: one that was altered does not stop it
+COLUMNS = ("organization_id", "secret_sealed", "secret_root_version", "secret_version")
 
 
 def _place(channel: Channel) -> vault.Place:
@@ -38,13 +40,20 @@ def rewrap(channel: Channel) -> None:
 
 
 def check_roots() -> None:
-    """Raise ConfigurationError when a secret needs a root key that the environment does not have."""
+    """Raise ConfigurationError when secrets need a root key that the environment has not, or has another of."""
     sealed = Channel.objects.exclude(secret_sealed=None)
-    missing = sorted(
-        set(sealed.values_list("secret_root_version", flat=True).distinct()) - set(environment().root_keyring())
-    )
+    needed = set(sealed.values_list("secret_root_version", flat=True).distinct())
+    missing = sorted(needed - set(environment().root_keyring()))
     if missing:
         versions = ", ".join(map(str, missing))
         raise ConfigurationError(
             f"AIGATEWAY_ROOT_KEYS: alert channels are sealed under version {versions}, which is not given"
         )
+    for version in sorted(needed):
+        rows = sealed.filter(secret_root_version=version).only(*COLUMNS).order_by("-pk")[:TRIED]
+        stored = ((vault.Sealed(bytes(row.secret_sealed or b""), version), _place(row)) for row in rows)
+        if vault.opens_none(stored):
+            raise ConfigurationError(
+                f"AIGATEWAY_ROOT_KEYS: the root key given as version {version} is not the one that alert channels are "
+                "sealed under"
+            )

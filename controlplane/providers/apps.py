@@ -54,5 +54,9 @@ def credentials_can_be_opened(
     try:
         check_roots()
     except ConfigurationError as error:
-        return [checks.Critical(str(error), hint="Put the old root key back, last in the list.", id="providers.E002")]
+        return [
+            checks.Critical(
+                str(error), hint="Give the root key that they were sealed under, last in the list.", id="providers.E002"
+            )
+        ]
     return []

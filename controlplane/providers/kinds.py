@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from dataplane.core.kinds import demand_every_kind
 from dataplane.core.snapshot import ProviderKind
 
 
@@ -103,4 +104,5 @@ KINDS: Mapping[ProviderKind, Kind] = MappingProxyType(
         )
     }
 )
+demand_every_kind(KINDS, "KINDS of controlplane/providers/kinds.py")
 AZURE_DEFAULT_API_VERSION = "2024-10-21"

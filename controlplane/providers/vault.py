@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
@@ -67,6 +68,19 @@ def unseal(sealed: Sealed, place: Place) -> Secret:
         return Secret(AESGCM(inner).decrypt(nonce, ciphertext, place.bound("value")))
     except InvalidTag:
         raise CannotUnseal(f"{place.table} {place.row}: the credential was altered or moved") from None
+
+
+def opens_none(stored: Iterable[tuple[Sealed, Place]]) -> bool:
+    """Whether there are some and not one opens: then it is the root key that is wrong, not a value that was altered."""
+    tried = False
+    for sealed, place in stored:
+        tried = True
+        try:
+            unseal(sealed, place)
+        except CannotUnseal:
+            continue
+        return False
+    return tried
 
 
 def rewrap(sealed: Sealed, place: Place) -> Sealed:

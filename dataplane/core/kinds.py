@@ -36,3 +36,14 @@ NAMES: Final[Mapping[ProviderKind, GlobSet]] = {
     ProviderKind.OPENAI_COMPATIBLE: GlobSet(("*",)),
     ProviderKind.ANTHROPIC_COMPATIBLE: GlobSet(("*",)),
 }
+
+
+def demand_every_kind(table: Mapping[ProviderKind, object], where: str) -> None:
+    """Raises LookupError naming the kinds that have no row: a program with half a kind does not start."""
+    missing = [kind.value for kind in ProviderKind if kind not in table]
+    if missing:
+        raise LookupError(f"provider kind {', '.join(missing)}: no row in {where}")
+
+
+demand_every_kind(DIALECTS, "DIALECTS of dataplane/core/kinds.py")
+demand_every_kind(NAMES, "NAMES of dataplane/core/kinds.py")

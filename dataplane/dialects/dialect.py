@@ -46,7 +46,7 @@ class Operation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who asks, by its headers (clis.md). `name` is one of the table's; never refuse for "other"."""
+    """Who asks, by its headers (`clients.py`). `name` is one of its table's; never refuse for "other"."""
 
     name: str
     version: str

@@ -8,7 +8,7 @@ in is `envelope(path)`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote
@@ -103,6 +103,21 @@ def match(method: str, path: str, headers: Mapping[bytes, bytes] | None = None) 
     if method == "POST" and len(path) <= REMEMBERED_LENGTH:
         return _remembered(method, path)
     return _matched(method, path, headers or {})
+
+
+def listed() -> Iterator[tuple[str, str, DialectName, Operation]]:
+    """Every route, for the documentation: method, path with `{model}` and `{id}`, dialect, operation."""
+    for version, table in (("v1", _OPENAI_TABLE), ("v1beta", _GEMINI_TABLE)):
+        for pattern, dialect, methods in table:
+            for path in _spelt(pattern.pattern):
+                yield from ((method, f"/{version}{path}", dialect.name, methods[method]) for method in methods)
+        yield from (("GET", f"/{version}/models{one}", CHAT.name, Operation.MODELS) for one in ("", "/{model}"))
+
+
+def _spelt(pattern: str) -> list[str]:
+    path = pattern.replace(f"({_MODEL})", "{model}").replace(_ID, "{id}")
+    choice = re.fullmatch(r"(.*)\(\?:(.*)\)", path)
+    return [choice[1] + one for one in choice[2].split("|")] if choice else [path]
 
 
 @lru_cache(maxsize=1024)

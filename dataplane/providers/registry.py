@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dataplane.core.kinds import demand_every_kind
 from dataplane.core.snapshot import ProviderKind
 from dataplane.providers.anthropic import ANTHROPIC, ANTHROPIC_COMPATIBLE
 from dataplane.providers.azure_openai import AZURE_OPENAI
@@ -19,3 +20,4 @@ KINDS: Mapping[ProviderKind, Kind] = {
     ProviderKind.OPENAI_COMPATIBLE: OPENAI_COMPATIBLE,
     ProviderKind.ANTHROPIC_COMPATIBLE: ANTHROPIC_COMPATIBLE,
 }
+demand_every_kind(KINDS, "KINDS of dataplane/providers/registry.py")

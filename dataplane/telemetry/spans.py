@@ -1,4 +1,4 @@
-"""Usage records as spans: OpenTelemetry's GenAI and HTTP conventions, and `langwatch.*` (contract.md, "Traces").
+"""Usage records as spans: OpenTelemetry's GenAI and HTTP conventions, and `langwatch.*`.
 
 One server span per exchange, below it one client span per attempt that reached for a provider. No prompt, no key.
 Source of the names: OpenTelemetry semantic conventions 1.38, gen-ai.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# name, default, meaning: the README's table of the demo's settings
+# name, default, meaning: a table of deploy/reference/settings.md
 VARIABLES: tuple[tuple[str, str, str], ...] = (
     ("PODS", "1", "how many pods"),
     ("DEMO_HOST", "127.0.0.1", "address that everything listens on"),

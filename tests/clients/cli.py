@@ -49,7 +49,7 @@ class Cli:
     """
 
     name: str
-    client: str  # the name that the gateway detects, clis.md
+    client: str  # the name that the gateway detects
     ecosystem: str
     package: str
     cases: tuple[Case, ...]

@@ -222,6 +222,10 @@ def test_secrets_follow_the_root_key(organization, sink, monkeypatch):
     environment.cache_clear()
     with pytest.raises(ConfigurationError, match="version 1"):
         sealed.check_roots()
+    monkeypatch.setenv("AIGATEWAY_ROOT_KEYS", f"1:{new}")
+    environment.cache_clear()
+    with pytest.raises(ConfigurationError, match="given as version 1 is not the one"):
+        sealed.check_roots()
     monkeypatch.setenv("AIGATEWAY_ROOT_KEYS", f"2:{new},{old}")
     environment.cache_clear()
     assert actions.rewrap_secrets(by=SYSTEM) == 1

@@ -141,6 +141,25 @@ def test_a_credential_whose_root_key_is_gone_is_named_at_the_start(db, roots):
         credentials.credential_of(provider)
 
 
+def test_another_root_key_under_the_same_version_is_found_at_the_start(db, roots):
+    roots({1: os.urandom(32)})
+    factories.provider()
+    credentials.check_roots()
+    roots({1: os.urandom(32)})
+    with pytest.raises(env.ConfigurationError, match="given as version 1 is not the one"):
+        credentials.check_roots()
+    assert [problem.id for problem in credentials_can_be_opened(None, databases=["default"])] == ["providers.E002"]
+
+
+def test_one_altered_credential_does_not_stop_the_start(db, roots):
+    roots({1: os.urandom(32)})
+    altered, _ = factories.provider(), factories.provider()
+    with connection.cursor() as cursor:
+        nothing = b"\x01" + bytes(100)
+        cursor.execute("UPDATE providers_provider SET credential_sealed = %s WHERE id = %s", [nothing, altered.pk])
+    credentials.check_roots()
+
+
 def test_another_key_under_the_same_version_does_not_open_it(roots):
     roots({1: os.urandom(32)})
     sealed = vault.seal(Secret("sk"), HERE)
