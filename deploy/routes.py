@@ -38,16 +38,18 @@ OPEN: Mapping[str, str] = {
     "/": "what this is, and which routes it has",
     "/api/hello": "a greeting that some clients look for",
     "/healthz": "200 while the process runs",
-    "/readyz": "200 while the pod takes requests, else 503 with what is missing",
-    "/startupz": "503 until the pod has had a configuration",
-    "/health": "the same checks, always 200",
-    "/metrics": "Prometheus; see [metrics](metrics.md)",
+    "/readyz": "200 while the pod takes requests, else 503 with what is missing, in words",
+    "/startupz": "503 until the pod has had a configuration and has reached what `AIGATEWAY_STARTUP_REACH` names",
+    "/health": "status and version, always 200; particulars for `AIGATEWAY_OPERATORS`",
+    "/metrics": "Prometheus, for `AIGATEWAY_OPERATORS`; see [metrics](metrics.md)",
 }
 
 WEB: Mapping[str, str] = {
+    "/": "leads to the admin",
     "/admin/": "the admin, for people",
     "/api/v1/": "the REST API, for programs: the resources below",
     "/healthz": "200 while the process runs",
+    "/readyz": "200 while the database answers and is migrated, else 503",
 }
 
 RESOURCES: Mapping[str, str] = {
@@ -81,6 +83,7 @@ READ: Mapping[str, str] = {
     "X-Langwatch-End-User-Id": "whom the client's own user is called",
     "X-Langwatch-Session-Id": "the session, where the CLI names none by itself",
     "traceparent": "the trace to become a part of",
+    "X-Request-Id": "an id of the client's own, which comes back to it beside ours",
 }
 
 WRITTEN: Mapping[str, str] = {
@@ -113,7 +116,7 @@ def render() -> str:
         _listed("route", {f"GET {path}": words for path, words in _complete(_open(), OPEN).items()}),
         "## Headers\n\nA client may send:",
         _listed("header", READ),
-        "None of them goes on to the provider. Answers carry:",
+        "Of these only `X-Request-Id` goes on to the provider. Answers carry:",
         _listed("header", WRITTEN),
         "# Routes of the control plane",
         _listed("route", _complete(_web(), WEB)),

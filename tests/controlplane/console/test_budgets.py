@@ -81,7 +81,7 @@ def test_a_budget_says_from_when_it_counts_on_form_page_tree_and_in_the_books(ad
     when = f"{budget.counts_from:%a %d %b %Y, %H:%M} UTC"
     assert "counts from the moment that it is saved" in text(admin.get(reverse("admin:budgets_budget_add")))
     words = f"counts from {when}: what was spent earlier in this window is not in it"
-    page = text(admin.get(change_page(budget)))
+    page = text(admin.get(page_of(budget)))
     assert f"<dt>Counting</dt><dd>{words}</dd>" in page
     assert f"<td>{when}</td>" in page
     assert words in text(admin.get(reverse("admin:budgets_budget_changelist")))
@@ -90,7 +90,7 @@ def test_a_budget_says_from_when_it_counts_on_form_page_tree_and_in_the_books(ad
 def test_a_budget_that_counts_from_its_windows_beginning_says_nothing_of_it(admin: Client, there: Tenant):
     with change_set(make.SYSTEM):
         Budget.objects.update(counts_from=timezone.now() - timedelta(days=70))
-    assert "counts from" not in text(admin.get(change_page(budget_of(there)))).partition("<form")[0]
+    assert "counts from" not in text(admin.get(page_of(budget_of(there)))).partition("<form")[0]
 
 
 @pytest.mark.parametrize("kind", ["organization", "team", "project", "principal", "virtual_key", "group"])
