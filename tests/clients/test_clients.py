@@ -106,21 +106,6 @@ def test_a_revoked_key_stops_it_with_the_words(
 
 
 @each_client
-def test_a_wrong_base_url_is_told_the_right_one_on_the_screen(
-    cli: Cli, case: Case, gateway: Target, installed: Install, tmp_path: Path
-) -> None:
-    if gateway.direct:
-        pytest.skip("only the gateway knows what was meant")
-    wrong = gateway.url + "/v1"  # the commonest mistake: the version, which the client or its recipe appends, too
-    program, key = installed(cli, case), gateway.key()
-
-    finished = run(cli, case, program, base_url=wrong, key=key.token, prompt="Say hello.", folder=tmp_path)
-
-    assert "the base URL should" in finished.said, story(finished, gateway)
-    assert gateway.simprovider.requests() == []
-
-
-@each_client
 def test_revoking_in_the_middle_of_an_answer_stops_it(
     cli: Cli, case: Case, gateway: Target, installed: Install, tmp_path: Path
 ) -> None:
