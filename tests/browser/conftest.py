@@ -9,7 +9,11 @@ import pytest
 from selenium.webdriver import Chrome
 
 from controlplane.environment import environment
+from controlplane.tenancy.actions import grant_role
+from controlplane.tenancy.models import Role
 from tests.browser.chromium import NoBrowser, chromium, complaints
+from tests.controlplane import factories as make
+from tests.controlplane.console.world import World, busy_world
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +45,12 @@ def private_providers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     environment.cache_clear()
     yield
     environment.cache_clear()
+
+
+@pytest.fixture
+def there(private_providers: None) -> World:
+    """A world whose providers and channels answer nobody, and somebody whose role can be taken away."""
+    made = busy_world(provider_url="http://127.0.0.1:9", channel_url="http://127.0.0.1:9/")
+    zoe = make.user(username="zoe", is_staff=False)
+    grant_role(by=make.SYSTEM, user=zoe, organization=made.own.organization, role=Role.MEMBER, team=made.own.team)
+    return made

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from django.apps import apps
+from django.contrib.auth.models import User
 from django.db.models import Model
+from selenium.webdriver import Chrome
 
 from controlplane.changes.actor import Actor
 from tests.browser.chromium import complaints
@@ -31,6 +33,7 @@ OF_A_KIND: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("providers.provider", "Test"): ("Test now",),
     ("alerts.channel", "Test"): ("Send the test",),
 }
+PASSWORD = "correct horse battery"
 ENDS = ("Revoke…", "Evict…", "Delete")  # after which the row is not what it was
 MADE_TO_GO = {"tenancy.membership": "zoe"}  # the row to delete, where it is not the list's first
 
@@ -42,6 +45,14 @@ return [...document.querySelectorAll('#content input:not([type=hidden]), #conten
   .filter((field) => !field.labels.length && !field.getAttribute('aria-label'))
   .map((field) => field.outerHTML.slice(0, 120));
 """
+
+
+def arrived(chrome: Chrome, base_url: str, login: User) -> Person:
+    login.set_password(PASSWORD)
+    login.save()
+    person = Person(chrome, base_url)
+    person.log_in(login.username, PASSWORD)
+    return person
 
 
 @dataclass
@@ -124,3 +135,11 @@ class Walk:
 
     def __str__(self) -> str:
         return f"{self.lists} lists, {self.rows} rows, {len(self.pressed)} buttons pressed, {self.pages} pages"
+
+
+def ask_the_palette(person: Person, words: str) -> None:
+    person.hold_control_and_press("k")
+    person.wait().until(
+        lambda chrome: chrome.switch_to.active_element.get_attribute("id") == "search-input-command", "no palette"
+    )
+    person.type(words)
