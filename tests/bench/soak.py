@@ -9,10 +9,8 @@ other work holds more requests at once and keeps a higher level afterwards: then
 
 from __future__ import annotations
 
-import re
 import statistics
 import time
-import urllib.request
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -27,9 +25,6 @@ SAMPLE_S = 5.0
 WARM_UP = 0.25  # of the time
 RETIRED_S = 60.0  # kept connections to the provider are closed by then
 IDLE_LIMIT_S = 90.0
-SCRAPE_LIMIT_S = 30.0
-
-_WAITING = re.compile(rb"^aigateway_spool_records (\S+)$", re.MULTILINE)
 
 Sample = tuple[float, float]  # seconds, bytes
 
@@ -51,13 +46,6 @@ def growth(samples: Sequence[Sample], seconds: float) -> dict[str, float]:
     }
 
 
-def unreported(system: System) -> float:
-    """Usage records that the control plane does not have yet."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{system.port}/metrics", timeout=SCRAPE_LIMIT_S) as answer:
-        found = _WAITING.search(answer.read())
-    return float(found[1]) if found else float("nan")
-
-
 def soak(generator: Generator, system: System, minutes: float) -> dict[str, float]:
     seconds = minutes * 60
     requests = asks.coding_mix(system.credentials, pace_ms=2)
@@ -71,7 +59,7 @@ def soak(generator: Generator, system: System, minutes: float) -> dict[str, floa
     with generator.loading(system.port, requests, **options) as running:
         while (passed := time.monotonic() - started) < seconds:
             samples.append((passed, float(system.tree.rss())))
-            waiting.append(unreported(system))
+            waiting.append(system.unreported())
             time.sleep(min(SAMPLE_S, max(0.1, seconds - passed)))
         load = running.result()
     say(f"soak: {load.done} requests, {load.failed} failed; waiting until connections are retired")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tests.bench import profile, report, soak
+from tests.bench.accounting import Tree
 from tests.bench.generator import Load
 from tests.bench.loads import SATURATION
+from tests.bench.systems.system import System
 from tests.bench.turns import Slice, Taken
 
 
@@ -49,6 +53,25 @@ def test_the_control_plane_counts_per_request_and_not_as_the_pods() -> None:
     head, _, anchor, pod, *_ = report.cost_table([row]).splitlines()
     at = head.split(" | ").index("control plane's")
     assert [line.split(" | ")[at] for line in (anchor, pod)] == ["–", "360"]
+
+
+def test_a_pod_has_settled_when_the_control_plane_has_booked_what_it_reported() -> None:
+    waiting = [3, 1, 0]
+
+    class Metrics(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(f"# HELP x\naigateway_spool_records {waiting.pop(0)}\n".encode())
+
+        def log_message(self, format: str, *values: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Metrics) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        idle = Tree(1 << 30)  # no such process: it uses nothing
+        assert System("pod-3", server.server_port, idle, {}, control=(idle,)).settle(20.0)
+        server.shutdown()
+    assert waiting == []
 
 
 def test_a_rate_that_the_harness_limited_is_shown_as_at_least() -> None:

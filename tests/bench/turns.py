@@ -55,7 +55,7 @@ def take(generator: Generator, mock: Mock, system: System, ask: Ask, seconds: fl
     mock_before, before = mock.tree.cpu_s(), system.tree.cpu_s()
     load = ask.run(generator, system, seconds)
     during, mock_cpu_s = system.tree.cpu_s() - before, mock.tree.cpu_s() - mock_before
-    settled = system.tree.settle(SETTLE_LIMIT_S)  # what was reported until then is in the control plane's books
+    settled = system.settle(SETTLE_LIMIT_S)
     return Slice(
         load=load,
         units=ask.units(load),

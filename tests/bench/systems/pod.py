@@ -1,7 +1,7 @@
 """Our pod with everything on: keys, three blocking budgets, prices, usage records on disk and reported, metrics, logs,
 traces to a collector; and the same without budgets.
 
-The control plane around it is the real one (`House`), on the generator's core at low priority; the mock is provider and
+The control plane around it is the real one (`House`), on the generator's core behind the load; the mock is provider and
 collector.
 """
 
@@ -131,6 +131,7 @@ def pod_under(budgets: int) -> Start:
     @contextlib.contextmanager
     def start(site: Site) -> Iterator[System]:
         with estate(site) as grounds, grounds.pod(budgets=budgets) as system:
+            grounds.keep_up()  # the load runs ahead of it, and the next slice waits for what it still has to book
             yield system
 
     return start

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -9,6 +12,11 @@ from pathlib import Path
 
 from tests.bench.accounting import Tree
 from tests.bench.processes import SUT_CORE
+
+SCRAPE_LIMIT_S = 30.0
+BOOKED_STEP_S = 0.2  # between two scrapes, which take the pod a millisecond
+
+_WAITING = re.compile(rb"^aigateway_spool_records (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,21 @@ class System:
 
     def control_cpu_s(self) -> float:
         return sum(tree.cpu_s() for tree in self.control)
+
+    def unreported(self) -> float:
+        """Usage records that a pod's control plane does not have yet."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=SCRAPE_LIMIT_S) as answer:
+            found = _WAITING.search(answer.read())
+        return float(found[1]) if found else float("nan")
+
+    def settle(self, limit_s: float) -> bool:
+        """Wait until what a load left behind is done here and in the control plane's books; False when it goes on."""
+        deadline = time.monotonic() + limit_s
+        while self.control and self.unreported():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(BOOKED_STEP_S)
+        return self.tree.settle(max(0.0, deadline - time.monotonic()))
 
 
 @dataclass(frozen=True, slots=True)
