@@ -21,13 +21,12 @@ from controlplane.budgets.months import month_of
 from controlplane.changes.models import AuditEvent
 from controlplane.console.addresses import page_of
 from controlplane.console.base import ConsoleAdmin
+from controlplane.console.pasted import shorn
 from controlplane.usage.models import UsageRecord
 
 SHORTEST, LONGEST = 2, 200  # characters worth searching for
 MOST_OF_A_KIND = 5
 LOGS = (AuditEvent, Delivery)  # long lists of what happened, which have searches of their own
-# A credential of ours, of which only what every page shows is searched for.
-CREDENTIAL = re.compile(r"\b(lw_(?:vk_live|vk_test|at)_[0-9A-Z]{10})[0-9A-Z]+")
 REQUEST, TRACE = re.compile(r"req_[0-9a-f]{30}"), re.compile(r"[0-9a-f]{32}")
 
 
@@ -42,7 +41,7 @@ class Found:
 
 
 def find(request: HttpRequest, site: AdminSite, asked: str) -> list[Found]:
-    term = CREDENTIAL.sub(r"\1", asked.replace("\x00", "").strip())[:LONGEST]
+    term = shorn(asked.replace("\x00", "").strip())[:LONGEST]
     if len(term) < SHORTEST:
         return []
     lists = dict(_lists(request, site))

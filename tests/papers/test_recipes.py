@@ -159,6 +159,8 @@ def test_an_alert_channel(tree: Tree) -> None:
 def test_a_coding_cli(tree: Tree) -> None:
     detection = '    ("kode", re.compile(r"Kode/([\\w.\\-]+)")),'
     tree.insert("dataplane/dialects/clients.py", '(QWEN_CODE, re.compile(r"QwenCode/([\\w.\\-]+)")),', detection)
+    agent = '    (b"Kode/0.24.4 (linux; x64)", "kode", "0.24.4"),'
+    tree.insert("tests/dialects/test_clients.py", '(b"QwenCode/0.24.4 (linux; x64)", "qwen_code", "0.24.4"),', agent)
     metrics = (tree.root / "dataplane/telemetry/metrics.py").read_text()
     tree.write("dataplane/telemetry/metrics.py", metrics.replace('"qwen_code", ', '"qwen_code", "kode", ', 1))
     tree.insert("controlplane/console/wording.py", '"qwen_code": "Qwen Code",', '    "kode": "Kode",')

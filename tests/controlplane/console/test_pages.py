@@ -106,7 +106,7 @@ def test_a_provider_that_refuses_its_credential_is_a_step_that_is_not_done(admin
     )
     step = context(admin.get(reverse("admin:index")))["checklist"].next
     assert step.detail == f"{made.provider.name} is there; it refuses the credential: 401: no"
-    assert step.url == reverse("admin:providers_provider_test", args=[made.provider.pk])
+    assert step.url == page_of(made.provider, "test")
 
 
 def test_a_form_that_the_checklist_opened_leads_back_to_it(admin: Client):
@@ -353,7 +353,7 @@ def test_one_request_has_a_page_with_all_its_figures(admin: Client):
 )
 def test_a_request_says_what_priced_it_or_why_nothing_did(admin: Client, values: dict[str, Any], says: str):
     row = record(tenant(), cost_nano=0, units={}, **values)
-    shown = text(admin.get(reverse("admin:usage_usagerecord_change", args=[row.pk])))
+    shown = text(admin.get(page_of(row)))
     assert f"<dt>Priced by</dt><dd>{says}" in shown
 
 
@@ -361,12 +361,12 @@ def test_a_refused_request_names_the_budget_that_refused_it(admin: Client):
     made = tenant()
     budget = made.rows["budgets.budget"]
     row = record(made, outcome="refused", refusal_code="budget_exceeded", refusal_budget_id=budget.pk, source="none")
-    shown = text(admin.get(reverse("admin:usage_usagerecord_change", args=[row.pk])))
+    shown = text(admin.get(page_of(row)))
     assert "Budget in the way" in shown
-    assert reverse("admin:budgets_budget_change", args=[budget.pk]) in shown
+    assert page_of(budget) in shown
     assert "Project&#x27;s month" in shown
     gone = record(made, outcome="refused", refusal_budget_id="bud_gone", source="none")
-    assert "bud_gone" in text(admin.get(reverse("admin:usage_usagerecord_change", args=[gone.pk])))
+    assert "bud_gone" in text(admin.get(page_of(gone)))
 
 
 def test_charts_come_with_the_same_figures_as_a_table(admin: Client):

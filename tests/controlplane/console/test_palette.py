@@ -35,7 +35,7 @@ def client_of(login: User) -> Client:
 
 def found(client: Client, term: str) -> list[str]:
     """The addresses of the lines."""
-    answer = client.get(reverse("admin:search"), {"s": term})
+    answer = client.get(reverse("admin:search"), {"s": term}, follow=True)
     assert answer.status_code == 200
     assert "no-store" in answer.headers["Cache-Control"]
     return [press.address for press in Page(text_of(answer)).presses]

@@ -1,5 +1,5 @@
 // Copy buttons, forms sent once, tabs, the live convergence page, the help of the provider form, whom a budget covers,
-// what the palette may ask for. No inline script anywhere: the page carries data attributes, this file reads them.
+// what a search may send. No inline script anywhere: the page carries data attributes, this file reads them.
 "use strict";
 
 function announce(text) {
@@ -165,13 +165,6 @@ document.addEventListener("submit", (event) => {
   if (!form.querySelector("[data-once]")) return;
   if (form.dataset.sent) event.preventDefault(); // the second half of a double click would throw away the first answer
   form.dataset.sent = "yes";
-});
-
-// A key pasted into the palette: only the part that every page shows goes into an address.
-document.addEventListener("htmx:configRequest", (event) => {
-  const asked = event.detail.parameters.get?.("s") ?? event.detail.parameters.s;
-  const shown = asked?.replace(/(lw_(?:vk_live|vk_test|at)_[0-9A-Z]{10})[0-9A-Z]+/g, "$1");
-  if (shown !== asked) event.detail.parameters.s = shown;
 });
 
 document.addEventListener("DOMContentLoaded", () => {
