@@ -388,7 +388,7 @@ def test_an_exchange_leaves_nothing_for_the_garbage_collector(end: str):
     def alive() -> list[object]:
         things = gc.get_objects()
         return [thing for thing in things if issubclass(type(thing), (Exchange, Relay, Response))] + [
-            thing for thing in things if issubclass(type(thing), UpstreamConnection) and not thing.alive  # type: ignore[attr-defined]
+            thing for thing in things if issubclass(type(thing), UpstreamConnection) and not thing.alive
         ]
 
     def remembered() -> list[object]:
