@@ -26,23 +26,27 @@ _BEFORE: Final = b"\xef\xbb\xbf\n"  # byte order mark, line ends
 
 
 class Opening:
-    """Sans-io; any chunking gives the same events."""
+    """Sans-io; any chunking gives the same events. Behind the first EVENTS of them, comments not counted, nothing is
+    looked at: a burst may bring hundreds in one read."""
 
-    __slots__ = ("_held", "_inside")
+    __slots__ = ("_comment", "_held", "_inside", "_left")
 
     def __init__(self) -> None:
         self._held = b""
+        self._left = EVENTS
         self._inside = False  # an event whose beginning has passed
+        self._comment = False  # that event is one
 
     def feed(self, data: bytes, *, last: bool = False) -> tuple[bytes, bytes]:
         """What may pass, and the error event behind it, whole (empty: none so far). Call it again, with nothing, for
         what stands behind that event."""
         data, self._held = self._held + data, b""
         at = 0
-        while at < len(data):
+        while at < len(data) and self._left:
             end = _end(data, at)
             if not self._inside:
                 begins = _beginning(data, at)
+                self._comment = begins.startswith(b":")
                 if begins.startswith(_ERRORS):
                     whole = end if end >= 0 else len(data)
                     if whole - at <= EVENT_BYTES:
@@ -55,6 +59,7 @@ class Opening:
             self._inside = end < 0
             if end < 0:
                 return self._keep(data, len(data) if last else len(data.rstrip(b"\r\n"))), b""
+            self._left -= not self._comment
             at = end
         return data, b""
 

@@ -60,6 +60,12 @@ def test_of_other_events_only_the_first_bytes_wait_and_line_ends():
     assert opening.feed(b'data: {"type"') == (b'\ndata: {"type"', b"")
 
 
+def test_behind_the_opening_nothing_is_looked_at():
+    opening, burst = Opening(), DELTA * 300
+    assert opening.feed(COMMENT * 9 + DELTA * 4 + ERROR + burst) == (COMMENT * 9 + DELTA * 4 + ERROR + burst, b"")
+    assert opening.feed(ERROR[:20]) == (ERROR[:20], b"")
+
+
 def test_an_error_longer_than_any_passes():
     long = b'data: {"error":"' + b"x" * EVENT_BYTES + b'"}\n\n'
     assert taken([long]) == (long, [])
