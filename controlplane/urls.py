@@ -6,12 +6,13 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from controlplane.console.api_urls import NoSuchRoute
 from controlplane.console.site import site
-from controlplane.web.probes import healthz, readyz, root
+from controlplane.web.probes import healthz, metrics, readyz, root
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", root),
     path("healthz", healthz),
     path("readyz", readyz),
+    path("metrics", metrics),
     path("admin/", site.urls),
     path("api/v1/", include("controlplane.console.api_urls")),
     re_path(r"^api(?:/.*)?$", NoSuchRoute.as_view(schema=None)),

@@ -74,8 +74,9 @@ def metrics_text() -> str:
         f"{NOTE}# Metrics of a pod\n\nAt `GET /metrics`, Prometheus text format.\n\n{metrics.render_table()}\n\n"
         "# Metrics of a fleet server\n\nAt `GET /metrics` of `AIGATEWAY_FLEET_METRICS_LISTEN`, a loopback address; "
         f"`GET /healthz` beside it is 200 while the database is read.\n\n{fleet.render_table()}\n\n"
-        "# Metrics of the web processes\n\nAt `GET /metrics` of `AIGATEWAY_WEB_METRICS_LISTEN`, a loopback address; "
-        f"each process shows the figures of all.\n\n{web.render_table()}\n"
+        "# Metrics of the web processes\n\nAt `GET /metrics`, for who asks from the same machine, and of "
+        "`AIGATEWAY_WEB_METRICS_LISTEN`, a loopback address, with which each process shows the figures of all."
+        f"\n\n{web.render_table()}\n"
     )
 
 

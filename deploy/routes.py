@@ -50,6 +50,7 @@ WEB: Mapping[str, str] = {
     "/api/v1/": "the REST API, for programs: the resources below",
     "/healthz": "200 while the process runs",
     "/readyz": "200 while the database answers and is migrated, else 503",
+    "/metrics": "Prometheus, for who asks from the same machine; see [metrics](metrics.md)",
 }
 
 RESOURCES: Mapping[str, str] = {

@@ -1,7 +1,9 @@
-"""`/healthz`: the process answers. `/readyz`: the database does too and has every migration. `/` leads to the admin."""
+"""`/healthz`: the process answers. `/readyz`: the database does too and has every migration. `/metrics`: what is
+counted, for who asks from this machine. `/` leads to the admin."""
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 from functools import cache
 
@@ -10,9 +12,13 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from controlplane.rest.busy import RETRY_AFTER_S
+from controlplane.web.metrics import exposition
 
+# What a proxy adds: who asks is then not the connection's other end.
+_PASSED_ON = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
 _migrated = threading.Event()  # a database does not lose migrations, so it is asked for them until it has them all
 
 
@@ -34,6 +40,26 @@ def readyz(request: HttpRequest) -> JsonResponse:
         status=503,
         headers={"Retry-After": str(RETRY_AFTER_S), "Cache-Control": "no-store"},
     )
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Answers with the figures of this process, and of all that share `AIGATEWAY_WEB_METRICS_LISTEN`."""
+    if not from_this_machine(request):
+        return HttpResponse(
+            "Metrics are shown to this machine only, or at AIGATEWAY_WEB_METRICS_LISTEN.\n",
+            status=404,
+            content_type="text/plain; charset=utf-8",
+        )
+    return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
+
+
+def from_this_machine(request: HttpRequest) -> bool:
+    if any(name in request.META for name in _PASSED_ON):
+        return False
+    try:
+        return ipaddress.ip_address(str(request.META.get("REMOTE_ADDR", ""))).is_loopback
+    except ValueError:
+        return False
 
 
 def missing() -> str:

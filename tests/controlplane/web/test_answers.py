@@ -15,6 +15,7 @@ from django.db import IntegrityError, OperationalError
 from django.http.request import UnreadablePostError
 from django.test import Client
 
+from controlplane.environment import REPOSITORY
 from controlplane.rest.tenancy_api import Teams
 from controlplane.web.probes import needed
 from tests.controlplane.rest.program import Api
@@ -36,7 +37,7 @@ def is_problem(answer: Any, status: int, code: str = "") -> dict[str, Any]:
     assert all(problem[name] for name in ("type", "title", "code", "detail", "who_can_help"))
     assert problem["request_id"] == answer.headers["X-Langwatch-Request-Id"]
     assert code in ("", problem["code"])
-    for internal in (CANARY, "Traceback", "django", "/work/", "controlplane/", "sqlite", "psycopg"):
+    for internal in (CANARY, "Traceback", "django", str(REPOSITORY), "controlplane/", "sqlite", "psycopg"):
         assert internal not in answer.content.decode()
     return problem
 
@@ -169,3 +170,19 @@ def test_ready_is_who_has_a_database_with_every_migration(monkeypatch: pytest.Mo
         503, "The database lacks migrations: run manage.py migrate.",
     )  # fmt: skip
     assert "9999" not in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    "asked_by",
+    [
+        {"REMOTE_ADDR": "192.0.2.7"},
+        {"REMOTE_ADDR": "not an address"},
+        {"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": "192.0.2.7"},
+        {"REMOTE_ADDR": "127.0.0.1", "HTTP_VIA": "1.1 proxy"},
+    ],
+)
+def test_metrics_are_shown_to_this_machine_only(client: Client, asked_by: dict[str, Any]):
+    assert b"aigateway_web_requests_total" in client.get("/metrics", REMOTE_ADDR="::1").content
+    refused = client.get("/metrics", **asked_by)
+    assert refused.status_code == 404
+    assert b"aigateway_web" not in refused.content

@@ -80,7 +80,8 @@ def test_every_process_shows_the_figures_of_all(tmp_path: Path):
             assert "nothing-7" not in page
             assert "vk_7" not in page
         assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 404
-        assert httpx.get(f"{address}/metrics").status_code == 404
+        assert value(httpx.get(f"{address}/metrics").text, "aigateway_web_request_seconds_count") >= 60
+        assert httpx.get(f"{address}/metrics", headers={"X-Forwarded-For": "127.0.0.1"}).status_code == 404
 
 
 def test_what_the_dead_have_left_goes_once_none_of_them_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
