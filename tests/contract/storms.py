@@ -242,27 +242,27 @@ class Storms:
         await asyncio.gather(fault(chance), *streams)
         return watched
 
-    def trickle(self, requests: int = 300, per_second: float = 25.0) -> tuple[int, int]:
-        """Short streams one after another until the budget is used up: how many were refused, and how many of these
-        while a twentieth of it was left, what ran being counted with what is to be set aside for it."""
+    def trickle(self, requests: int = 300, per_second: float = 25.0) -> tuple[Counter[int], int]:
+        """Short streams one after another until the budget is used up: how many ended with which status, and how many
+        of the 402s came while a twentieth was left, what ran being counted with what is to be set aside for it."""
         speed = Speed(tokens=800, at_once=200, pause_s=0.05)
         key = self.house.mint()
         budget_of(self.house, key)
         token = token_of(key)
         everywhere(self.house, token)
         cost = (speed.tokens * self.rates.output + 100 * self.rates.input) / LIMIT  # of the whole
-        finished = running = refused = wrongly = 0
+        statuses: Counter[int] = Counter()
+        running = wrongly = 0
 
         async def one(number: int) -> None:
-            nonlocal finished, running, refused, wrongly
+            nonlocal running, wrongly
             url = urlsplit(self.house.layout.gateway_urls[number % PODS])
             request, watched = _request(token, f"trickle {number}", speed), Watched()
             running += 1
-            used = (finished + HELD_MORE * running) * cost
+            used = (statuses[200] + HELD_MORE * running) * cost
             await _stream(str(url.hostname), url.port or 80, request, watched, 60.0)
             running -= 1
-            finished += watched.status == 200
-            refused += watched.status == 402
+            statuses[watched.status] += 1
             wrongly += watched.status == 402 and used <= 0.95
 
         async def all_of_them() -> None:
@@ -275,7 +275,7 @@ class Storms:
         settle_down(self.house)
         with self.house.simulator() as simulator:
             simulator.post("/_sim/reset")
-        return refused, wrongly
+        return statuses, wrongly
 
     def _all_there(self) -> None:
         for number, pod in enumerate(self.house.pods):
@@ -420,9 +420,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 storms = Storms(house, server)
                 print(f"a token of input costs {storms.rates.input}, of output {storms.rates.output} nano-dollars")
                 for number in range(asked.trickles):
-                    refused, wrongly = storms.trickle()
+                    statuses, wrongly = storms.trickle()
                     broken += wrongly
-                    print(f"trickle {number + 1}: {refused} refused, {wrongly} of them wrongly", flush=True)
+                    print(f"trickle {number + 1}: {dict(statuses)}, {wrongly} refused wrongly", flush=True)
                 for seed in range(asked.first, asked.first + (0 if asked.trickles else asked.seeds)):
                     for fault in asked.faults:
                         outcome = storms.run(fault, seed, asked.rule, speed)
