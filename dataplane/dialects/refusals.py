@@ -28,7 +28,7 @@ _FORBIDDEN = frozenset({Code.UNPRICED_MODEL})
 _STOP_AT_400 = frozenset(
     {
         *(clients.CODEX, clients.GEMINI_CLI, clients.OPENCODE, clients.QWEN_CODE),
-        *(clients.OPENAI_PYTHON, clients.OPENAI_JS, clients.AI_SDK, clients.LITELLM),
+        *(clients.OPENAI_PYTHON, clients.OPENAI_JS, clients.CONTINUE, clients.AI_SDK, clients.LITELLM),
     }
 )
 

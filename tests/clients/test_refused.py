@@ -40,8 +40,9 @@ def test_a_refused_credential_of_the_organization_stops_it_with_our_sentence(
     made = requests_of(refusing, key)
     print(f"\n{cli.name} {case.version}: {len(made)} requests in {finished.seconds} s, exit {finished.exit_code}")
     assert finished.exit_code is not None, f"it did not stop by itself\n{story(finished, refusing)}"
-    assert WORDS in finished.said, story(finished, refusing)
-    assert not [words for words in LOGIN if words in finished.said], story(finished, refusing)
+    said = finished.said.replace("\\'", "'")  # Aider shows bytes as Python writes them
+    assert WORDS in said, story(finished, refusing)
+    assert not [words for words in LOGIN if words in said], story(finished, refusing)
     assert "provider_credential_refused" in {record["refusal_code"] for record in made}
     assert {record["cost_nano"] for record in made} == {0}
     assert 1 <= len(made) <= MORE_REQUESTS.get(f"{cli.name}-{case.version}", MOST_REQUESTS), story(finished, refusing)

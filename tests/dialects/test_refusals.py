@@ -194,7 +194,17 @@ def test_aider_takes_a_400_as_final_where_it_would_try_a_403_again():
 
 def test_a_refused_credential_is_a_400_for_whoever_tries_a_502_again_without_a_word():
     code = Code.PROVIDER_CREDENTIAL_REFUSED
-    stops = ("codex", "gemini_cli", "opencode", "qwen_code", "openai_python", "openai_js", "ai_sdk", "litellm")
+    stops = (
+        "codex",
+        "gemini_cli",
+        "opencode",
+        "qwen_code",
+        "openai_python",
+        "openai_js",
+        "continue",
+        "ai_sdk",
+        "litellm",
+    )
     for dialect in DIALECTS.values():
         for name in stops:
             answer = refuse(dialect, code, Client(name, "1", ""))
