@@ -153,7 +153,7 @@ REST_FRAMEWORK = {
         "controlplane.rest.authentication.LoginAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["controlplane.rest.authentication.Known"],
-    "DEFAULT_PAGINATION_CLASS": "controlplane.rest.pages.Pages",
+    "DEFAULT_PAGINATION_CLASS": "controlplane.rest.paging.Pages",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["controlplane.rest.parsers.Json"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

@@ -66,7 +66,7 @@ def settings_text() -> str:
 
 
 def metrics_text() -> str:
-    from controlplane.fleet import metrics as fleet
+    from controlplane.fleet.register import metrics as fleet
     from controlplane.web import metrics as web
     from dataplane.telemetry import metrics
 

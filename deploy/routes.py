@@ -138,7 +138,7 @@ def _pod() -> Iterable[tuple[str, ...]]:
 
 
 def _open() -> Iterable[str]:
-    from dataplane.proxy.answers import OPEN_PATHS
+    from dataplane.proxy.local_answers import OPEN_PATHS
 
     return OPEN_PATHS
 

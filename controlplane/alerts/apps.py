@@ -15,7 +15,7 @@ class AlertsConfig(AppConfig):
     label = "alerts"
 
     def ready(self) -> None:
-        from controlplane.budgets.bell import on_crossing
+        from controlplane.budgets.crossings import on_crossing
 
         _demand_every_channel()
         checks.register(secrets_can_be_opened, checks.Tags.database)

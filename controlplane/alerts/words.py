@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dataplane.core.money import NANO_PER_DOLLAR, dollars
+from dataplane.core.money.amounts import NANO_PER_DOLLAR, dollars
 
 _CENT = NANO_PER_DOLLAR // 100
 

@@ -13,7 +13,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from controlplane.budgets.months import MonthField
-from dataplane.core.ledger_rows import SessionState
+from dataplane.core.money.lease_rows import SessionState
 
 
 class Account(models.Model):

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from controlplane.budgets.books import Unit
 from controlplane.budgets.models import Charge
 from controlplane.budgets.months import month_of
-from dataplane.core.holds import AccountRef
+from controlplane.budgets.unit_of_work import Unit
+from dataplane.core.money.messages import AccountRef
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def charge(unit: Unit, costs: Sequence[Cost]) -> None:
             )
         if not cost.amount_nano:
             continue
-        unit.ledger.charge(cost.session_id, known, cost.amount_nano)
+        unit.lessor.charge(cost.session_id, known, cost.amount_nano)
         charges += [_charge(cost, pk, unit.now) for pk in known.values()]
     Charge.objects.bulk_create(charges, batch_size=500)
 

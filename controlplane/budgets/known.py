@@ -11,7 +11,7 @@ from controlplane.budgets.models import Budget, Override
 from controlplane.budgets.rules import core_budget
 from controlplane.changes.models import Revision
 from dataplane.core import rows
-from dataplane.core.holds import AccountRef
+from dataplane.core.money.messages import AccountRef
 
 MOST_IDS = 100_000
 IDS_AT_A_TIME = 500

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dataplane.core import holds
+from dataplane.core.money import messages as holds
 from protos import fleet_pb2 as wire
 
 LARGEST = 1 << 60  # nano-dollars: sums of some thousand such do not overflow

@@ -19,7 +19,7 @@ from controlplane.providers.models import Provider
 from controlplane.tenancy.models import Organization
 from controlplane.tenancy.scope import Scope
 from dataplane.core import rows
-from dataplane.core.windows import WindowKind
+from dataplane.core.money.windows import WindowKind
 
 __all__ = [
     "Account",

@@ -20,7 +20,7 @@ from controlplane.tenancy.models import GroupMember, Organization, Principal, Pr
 from controlplane.tenancy.permissions import Verb
 from controlplane.tenancy.queries import for_actor, within
 from controlplane.tenancy.scope import Scope
-from dataplane.core import budgets as rules
+from dataplane.core.money import accounts as rules
 
 ACCOUNTS_AT_A_TIME = 200
 Row = TypeVar("Row", Account, Crossing)

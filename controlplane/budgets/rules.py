@@ -8,7 +8,7 @@ from typing import Final
 
 from controlplane.budgets.models import Budget, Override
 from dataplane.core import rows
-from dataplane.core.windows import WindowKind
+from dataplane.core.money.windows import WindowKind
 
 OVERDRAFT_PERCENT: Final = 2
 LEAST_OVERDRAFT_NANO: Final = 500_000_000

@@ -12,13 +12,13 @@ from django.utils import timezone
 
 from controlplane.budgets import partitions
 from controlplane.budgets.alarms import raise_alarm
-from controlplane.budgets.books import Unit
 from controlplane.budgets.models import Account, AskReply, Charge, Crossing, Lease, LeaseSession
 from controlplane.budgets.rules import ms
-from dataplane.core.holds import AccountRef
-from dataplane.core.ledger_rows import LedgerRules, SessionState
+from controlplane.budgets.unit_of_work import Unit
+from dataplane.core.money.lease_rows import LessorRules, SessionState
+from dataplane.core.money.messages import AccountRef
 
-RULES = LedgerRules()
+RULES = LessorRules()
 REPLIES_KEPT = timedelta(hours=1)  # a pod asks again for some seconds
 SESSIONS_KEPT = timedelta(days=1)
 ROWS_AT_A_TIME = 1000
@@ -34,7 +34,7 @@ def silent(now: datetime | None = None) -> list[str]:
 
 def is_silent(unit: Unit, session_id: str) -> bool:
     """Whether it is so still, now that its row is locked."""
-    session = unit.ledger.sessions.get(session_id)
+    session = unit.lessor.sessions.get(session_id)
     return (
         session is not None
         and session.state is SessionState.OPEN
@@ -55,10 +55,10 @@ def _close(session_id: str, due: int) -> bool:
             "account__budget_id", "account__member_id", "account__window_key"
         )
         unit = Unit([AccountRef(*names) for names in leases], [session_id])
-        session = unit.ledger.sessions.get(session_id)
+        session = unit.lessor.sessions.get(session_id)
         if session is None or session.state is not SessionState.EXPIRED or session.expires_ms > due:
             return False
-        unit.ledger.close(session_id)
+        unit.lessor.close(session_id)
         unit.store()
     return True
 

@@ -17,11 +17,11 @@ from typing import Any, Final
 import psycopg
 from django.db import connection, transaction
 
-from controlplane.budgets import bell
+from controlplane.budgets import crossings as bell
 from controlplane.budgets.models import Account, AskReply, Crossing, Lease, LeaseSession
 from controlplane.changes.models import Revision
-from dataplane.core.holds import AccountRef
-from dataplane.core.ledger_rows import AccountRow, LeaseRow, SessionState
+from dataplane.core.money.lease_rows import AccountRow, LeaseRow, SessionState
+from dataplane.core.money.messages import AccountRef
 
 _ACCOUNTS: Final = Account._meta.db_table
 _LEASES: Final = Lease._meta.db_table

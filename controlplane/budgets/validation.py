@@ -13,7 +13,7 @@ from django.utils import timezone
 from controlplane.budgets.models import LARGEST_LIMIT_NANO, Budget, ScopeKind
 from controlplane.keys.models import VirtualKey
 from controlplane.tenancy.models import Group, Organization, Principal, Project, Team
-from dataplane.core.windows import ANCHORS, WindowKind, known_zone
+from dataplane.core.money.windows import ANCHORS, WindowKind, known_zone
 
 MOST_THRESHOLDS = 10
 HIGHEST_THRESHOLD = 1000  # per cent: warn budgets go on

@@ -14,10 +14,10 @@ from controlplane.console.audit_api import Audit
 from controlplane.fleet.api import Pods
 from controlplane.keys.api import ModelAliases, VirtualKeys
 from controlplane.providers.api import PriceOverrides, Providers
-from controlplane.rest.access_api import ApiTokens, Memberships
-from controlplane.rest.group_api import Groups
 from controlplane.rest.problems import problem
-from controlplane.rest.tenancy_api import Organizations, Principals, Projects, Teams
+from controlplane.tenancy.access_api import ApiTokens, Memberships
+from controlplane.tenancy.api import Organizations, Principals, Projects, Teams
+from controlplane.tenancy.group_api import Groups
 from controlplane.usage.api import Usage
 
 ROUTES = (

@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from controlplane.console.addresses import page_of
-from controlplane.console.wording import age
+from controlplane.pages.wording import age
 
 GOOD, WARN, BAD, INFO, PLAIN = "good", "warn", "bad", "info", "plain"
 NOTHING = "–"

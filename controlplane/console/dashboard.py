@@ -12,13 +12,13 @@ from django.utils import timezone
 
 from controlplane.changes import queries
 from controlplane.console.access import actor_of, may_somewhere
-from controlplane.console.charts import Chart, bar_chart
-from controlplane.console.figures import DIMENSIONS, Dimension, Moment, ledger, series, shares
+from controlplane.console.fleet.words import state_of, with_successors
 from controlplane.console.onboarding import checklist
-from controlplane.console.periods import PERIODS, beginning, lately
-from controlplane.console.pod_words import state_of, with_successors
-from controlplane.console.wording import age, count, dollars
 from controlplane.fleet.models import Pod, PodState
+from controlplane.pages.charts import Chart, bar_chart
+from controlplane.pages.figures import DIMENSIONS, Dimension, Moment, ledger, series, shares
+from controlplane.pages.periods import PERIODS, beginning, lately
+from controlplane.pages.wording import age, count, dollars
 from controlplane.tenancy.permissions import Verb
 from controlplane.usage.queries import By, Total, people, total, visible_to
 

@@ -12,9 +12,9 @@ from django.http import HttpRequest
 
 from controlplane.console.access import actor_of
 from controlplane.console.offers import opening, search_attributes
-from controlplane.console.periods import ALL, DEFAULT, PERIODS, lately
-from controlplane.console.sought import sought
+from controlplane.console.usage.sought import sought
 from controlplane.keys.models import VirtualKey
+from controlplane.pages.periods import ALL, DEFAULT, PERIODS, lately
 from controlplane.providers.models import Provider
 from controlplane.tenancy.models import Group, Organization, Principal, Project, Team
 from controlplane.tenancy.permissions import Verb, organizations_of

@@ -9,7 +9,7 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
-from controlplane.console.recipes import RECIPES, Recipe, Setup, Target
+from controlplane.pages.recipes import RECIPES, Recipe, Setup, Target
 from dataplane.core.secret import Secret
 
 _TOKEN = "_console_token"  # noqa: S105 - the name of an attribute

@@ -13,7 +13,7 @@ from django.urls import NoReverseMatch, Resolver404, URLPattern, URLResolver, re
 from unfold.sites import UnfoldAdminSite
 
 from controlplane.console import access
-from controlplane.console.login import OwnPassword, ThrottledLogin
+from controlplane.console.logins.login import OwnPassword, ThrottledLogin
 from controlplane.console.pasted import cut_address
 
 # The theme's Alpine.js compiles its attributes with `new Function`. Everything outside the admin goes without.

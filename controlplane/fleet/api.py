@@ -13,8 +13,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from controlplane.changes import queries as changes
-from controlplane.fleet import actions, queries
+from controlplane.fleet import actions
 from controlplane.fleet.models import Pod
+from controlplane.fleet.register import queries
 from controlplane.rest.authentication import actor_of
 from controlplane.rest.problems import Conflict
 from controlplane.rest.resources import Resource, StrictSerializer

@@ -9,7 +9,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from controlplane.fleet.models import Pod, PodAck
-from controlplane.fleet.queries import ACKS_KEPT
+from controlplane.fleet.register.queries import ACKS_KEPT
 
 PODS_KEPT = timedelta(hours=24)  # long enough to be asked about, short enough for autoscaled fleets
 

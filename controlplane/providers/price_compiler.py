@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from controlplane.providers.model_facts import is_offered, released
 from controlplane.providers.model_match import Unclear, compact, patterns_of
 from dataplane.core.globs import Glob, is_glob
-from dataplane.core.pricing import ModelPrice, PriceList, RateCard, RateTier
+from dataplane.core.money.prices import ModelPrice, PriceList, RateCard, RateTier
 from dataplane.core.usage import UsageClass
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from controlplane.providers import model_facts, model_match, price_compiler
 from controlplane.providers.models import PriceList, PriceOverride, Provider, price_list_id
 from controlplane.providers.price_compiler import Override, compile_prices
 from dataplane.core import catalogue
-from dataplane.core.pricing import PRICES_OF_KIND, ModelPrice
+from dataplane.core.money.prices import PRICES_OF_KIND, ModelPrice
 from dataplane.core.usage import UsageClass
 
 

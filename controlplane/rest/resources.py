@@ -18,7 +18,7 @@ from controlplane.changes.actor import Actor
 from controlplane.rest import filters, idempotency
 from controlplane.rest.authentication import actor_of
 from controlplane.rest.filters import Kind, Parameter
-from controlplane.rest.pages import Pages
+from controlplane.rest.paging import Pages
 from controlplane.rest.schema import Schema
 from controlplane.tenancy.models import Organization
 from controlplane.tenancy.permissions import Verb, organizations_of

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from controlplane.rest.filters import LONGEST_CURSOR, Kind, Parameter
-from controlplane.rest.pages import Pages
+from controlplane.rest.paging import Pages
 from controlplane.rest.resources import Resource
 from controlplane.tenancy.permissions import Verb
 from controlplane.usage import queries

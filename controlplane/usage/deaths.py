@@ -36,7 +36,7 @@ def _expire(session_id: str) -> int:
             charge(unit, estimated(some))
             found += len(some)
             if len(some) < ROWS_AT_A_TIME:
-                unit.ledger.expire(session_id)
+                unit.lessor.expire(session_id)
             unit.store()
         if len(some) < ROWS_AT_A_TIME:
             return found

@@ -13,7 +13,7 @@ from controlplane.providers.models import Provider
 from controlplane.providers.queries import price_list_id_of
 from controlplane.usage.models import RecordState, UsageRecord
 from controlplane.usage.records import set_units
-from dataplane.core.pricing import (
+from dataplane.core.money.prices import (
     ModelPrice,
     Priced,
     PriceList,

@@ -22,7 +22,7 @@ from controlplane.usage.provider_state import notice
 from controlplane.usage.records import Unfit, content_of, row_from, set_units
 from controlplane.usage.sequence import Received
 from controlplane.usage.settle import cost_of
-from dataplane.core.holds import LiveHold
+from dataplane.core.money.messages import LiveHold
 from protos import fleet_pb2 as wire
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from controlplane.budgets.bell import ring
+from controlplane.budgets.crossings import ring
 from controlplane.providers.models import LONGEST_ERROR, Provider
 from controlplane.usage.models import UsageRecord
 from dataplane.core.errors import Code

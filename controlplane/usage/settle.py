@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controlplane.budgets.charges import Cost
 from controlplane.usage.models import UsageRecord
-from dataplane.core.holds import AccountRef
+from dataplane.core.money.messages import AccountRef
 
 
 def cost_of(row: UsageRecord, *, correction: int = 0, estimated: bool = False) -> Cost:

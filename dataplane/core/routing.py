@@ -20,7 +20,7 @@ from dataplane.core.catalogue import Use, released_ms, use_of
 from dataplane.core.errors import Code, Refusal
 from dataplane.core.globs import GlobSet, compiled
 from dataplane.core.kinds import DIALECTS, NAMES
-from dataplane.core.pricing import price_family
+from dataplane.core.money.prices import price_family
 from dataplane.core.snapshot import OrganizationView, Provider, Snapshot, VirtualKey
 
 # Fine-tuned models have the longest names, about 100 characters.

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
-from dataplane.core.pricing import PriceList
+from dataplane.core.money.prices import PriceList
+from dataplane.core.money.windows import WindowKind, WindowRule
 from dataplane.core.secret import Secret
-from dataplane.core.windows import WindowKind, WindowRule
 
 
 class KeyState(StrEnum):

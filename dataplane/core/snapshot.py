@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, cast
 
-from dataplane.core.pricing import PriceList
+from dataplane.core.money.prices import PriceList
 from dataplane.core.rows import (
     REFERRERS,
     Budget,
@@ -106,7 +106,7 @@ class OrganizationView:
         self.prices = prices
         self.budgets: Mapping[tuple[ScopeKind, str], tuple[Budget, ...]] = _by_scope(budgets)
         self.remembered: dict[object, object] = {}  # answers to questions that come again and take long
-        self.drawn: dict[object, Any] = {}  # the same, of `dataplane.core.budgets`
+        self.drawn: dict[object, Any] = {}  # the same, of `dataplane.core.money.accounts`
 
     def alias(self, key: VirtualKey, model: str) -> ModelAlias | None:
         """The key's own, else its project's, else the organization's."""

@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
-from dataplane.core.holds import AccountRef
+from dataplane.core.money.messages import AccountRef
 
 
 class UsageClass(StrEnum):

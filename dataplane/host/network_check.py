@@ -12,8 +12,8 @@ import ssl
 from collections.abc import Callable, Sequence
 
 from dataplane.link.channel import Backoff
-from dataplane.proxy.gate import Destination, Forbidden, Gate
 from dataplane.proxy.life import Life
+from dataplane.proxy.provider.gate import Destination, Forbidden, Gate
 from dataplane.settings import Reachable
 from dataplane.telemetry import logs
 

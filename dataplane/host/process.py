@@ -17,11 +17,11 @@ from dataplane.host.siblings import Siblings
 from dataplane.host.version import version
 from dataplane.host.workers import Worker
 from dataplane.link.link import Link, Status
-from dataplane.proxy.gate import http_tls, trust_authorities
-from dataplane.proxy.gateway import Gateway
 from dataplane.proxy.life import Phase
 from dataplane.proxy.limits import Limits
 from dataplane.proxy.pod import Pod
+from dataplane.proxy.provider.gate import http_tls, trust_authorities
+from dataplane.proxy.server import Server
 from dataplane.settings import Reachable, Settings
 from dataplane.telemetry import logs
 from dataplane.telemetry.metrics import Metrics
@@ -69,12 +69,12 @@ async def run(settings: Settings, collector_headers: dict[str, str], worker: Wor
     )
     metrics.gauge_from("upstream_connections", lambda: pod.upstreams.counts()[0], "idle")
     metrics.gauge_from("upstream_connections", lambda: pod.upstreams.counts()[1], "busy")
-    gateway = Gateway(pod, certificate.renew if certificate else lambda: False)
+    server = Server(pod, certificate.renew if certificate else lambda: False)
     address = settings.listen_address
 
     async def listen() -> None:
         context = certificate.context if certificate else None
-        port = await gateway.listen(address.host, address.port, context, shared=worker is not None)
+        port = await server.listen(address.host, address.port, context, shared=worker is not None)
         logs.info("gateway_listening", host=address.host, port=port, version=running, tls=context is not None)
 
     joins_later = worker is not None and worker.again
@@ -86,11 +86,11 @@ async def run(settings: Settings, collector_headers: dict[str, str], worker: Wor
     link.start()
     # Beside the connection to the fleet: the two take about as long.
     await asyncio.to_thread(trust_authorities, tls, str(settings.upstream_ca or ""))
-    starting = spawn(_start(gateway, link, settings.to_be_reached, listen if joins_later else _nothing), "start")
+    starting = spawn(_start(server, link, settings.to_be_reached, listen if joins_later else _nothing), "start")
     await asked_to_stop.wait()
     starting.cancel()
     await asyncio.wait([starting])
-    await _drain(gateway, impatient)
+    await _drain(server, impatient)
     delivered = await link.close(settings.flush_s)
     await telemetry.close(TELEMETRY_CLOSE_S)
     if siblings is not None:
@@ -102,16 +102,16 @@ async def _nothing() -> None: ...
 
 
 async def _start(
-    gateway: Gateway, link: Link, to_be_reached: Sequence[Reachable], listen: Callable[[], Awaitable[None]]
+    server: Server, link: Link, to_be_reached: Sequence[Reachable], listen: Callable[[], Awaitable[None]]
 ) -> None:
     """Ready once there is a configuration, be it one without any keys, and the network check has passed.
 
     `listen`: what a worker that joins serving siblings has put off until now, so that nobody meets it before.
     """
-    await reach_all(gateway.pod.upstreams.gate, to_be_reached, gateway.pod.life)
+    await reach_all(server.pod.upstreams.gate, to_be_reached, server.pod.life)
     await link.configuration.configured.wait()
     await listen()
-    gateway.started()
+    server.started()
     # What is alive now lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
@@ -119,17 +119,17 @@ async def _start(
     logs.info("gateway_started", revision=link.configuration.snapshot.revision)
 
 
-async def _drain(gateway: Gateway, impatient: asyncio.Event) -> None:
+async def _drain(server: Server, impatient: asyncio.Event) -> None:
     """SIGTERM asks for an orderly end; a second signal, for an end."""
-    draining = spawn(gateway.drain(), "drain")
+    draining = spawn(server.drain(), "drain")
     hurrying = spawn(impatient.wait(), "impatience")
     await asyncio.wait([draining, hurrying], return_when=asyncio.FIRST_COMPLETED)
     hurrying.cancel()
     if not draining.done():
         draining.cancel()
         await asyncio.wait([draining])
-        await gateway.close()
-        logs.warning("gateway_stopped", open_exchanges=len(gateway.pod.exchanges), hurried=True)
+        await server.close()
+        logs.warning("gateway_stopped", open_exchanges=len(server.pod.exchanges), hurried=True)
 
 
 def _signals() -> tuple[asyncio.Event, asyncio.Event]:
@@ -200,7 +200,7 @@ def _collector(pod: Pod) -> httpx.AsyncClient:
     """Reached as providers are; the operator's own, so it may be in a private network."""
     import httpx
 
-    from dataplane.proxy.transport import PooledTransport
+    from dataplane.proxy.provider.httpx_transport import PooledTransport
 
     transport = PooledTransport(pod.upstreams, private_network=True)
     return httpx.AsyncClient(transport=transport, timeout=COLLECTOR_TIMEOUT_S, trust_env=False)

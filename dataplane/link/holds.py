@@ -18,8 +18,9 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from dataplane.core.budgets import Account, Accounts
-from dataplane.core.holds import (
+from dataplane.core.money.accounts import Account, Accounts
+from dataplane.core.money.lease_book import Cut, Denied, Hold, HoldRules, LeaseBook
+from dataplane.core.money.messages import (
     AccountRef,
     AccountState,
     Ask,
@@ -30,13 +31,12 @@ from dataplane.core.holds import (
     ReportAck,
     Welcome,
 )
-from dataplane.core.lease_book import Cut, Denied, Hold, HoldRules, LeaseBook
 from dataplane.link.channel import Backoff, Fleet
-from dataplane.link.hold_wire import Down, Up, message_up, said_down
 from dataplane.link.watch import boottime_ms
 from dataplane.telemetry import logs
 from dataplane.telemetry.metrics import Metrics
 from dataplane.telemetry.tasks import spawn
+from dataplane.wire.holds import Down, Up, message_up, said_down
 from protos import fleet_pb2 as pb
 
 REPORT_MS: Final = 5_000

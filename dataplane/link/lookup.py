@@ -28,7 +28,7 @@ class NoContact(Exception):
 class Known(Protocol):
     """What the lookup asks of the configuration."""
 
-    def holds(self, public_id: str) -> bool: ...
+    def has_key(self, public_id: str) -> bool: ...
 
     async def reached(self, epoch: str, revision: int) -> None:
         """Returns once it is applied."""
@@ -56,7 +56,7 @@ class Lookup:
 
     async def learn(self, public_id: str) -> bool:
         """Whether the key is in the configuration now. Raises Refusal(503) when that cannot be known."""
-        if self._known.holds(public_id):
+        if self._known.has_key(public_id):
             return True
         now = self._clock()
         until = self._unknown.get(public_id)
@@ -91,7 +91,7 @@ class Lookup:
         except (NoContact, TimeoutError):
             self._metrics.count("key_lookups_total", "failed")
             return None
-        found = self._known.holds(public_id)
+        found = self._known.has_key(public_id)
         self._metrics.count("key_lookups_total", "known" if found else "unknown")
         if not found:
             self._remember(public_id)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from operator import attrgetter, getitem
 from typing import Any, Final
 
-from dataplane.core.holds import AccountRef
+from dataplane.core.money.messages import AccountRef
 from dataplane.core.usage import NO_USAGE, Outcome, RecordStatus, Usage, UsageClass, UsageRecord, UsageSource
 from dataplane.telemetry.protobuf import Heads, Moments, Numbers, message, varint
 from dataplane.telemetry.redaction import OURS, shorten

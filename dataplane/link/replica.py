@@ -15,9 +15,9 @@ from operator import xor
 from typing import Final
 
 from dataplane.core.snapshot import KeyState, NotUnderstood, Ref, Row, Snapshot, VirtualKey
-from dataplane.link.convert import KIND_NUMBERS, ref_from, row_from
 from dataplane.link.understanding import doubt
-from dataplane.link.wire import Identity, Incoming, fingerprint, identity
+from dataplane.wire.digest import Identity, Incoming, fingerprint, identity
+from dataplane.wire.rows import KIND_NUMBERS, ref_from, row_from
 from protos import fleet_pb2 as pb
 
 # An installation of 100,000 keys sends about 150,000 resources; beyond this bound a pod could not hold them either.

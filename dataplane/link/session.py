@@ -18,7 +18,7 @@ from dataplane.core.keys import MINIMUM_PEPPER
 from dataplane.core.secret import Secret
 from dataplane.link.replica import Ignored, Rejected, Replica, Staged, Stopped
 from dataplane.link.understanding import told
-from dataplane.link.wire import Incoming
+from dataplane.wire.digest import Incoming
 from protos import fleet_pb2 as pb
 
 FRESHNESS_BOUND_MS: Final = 45_000

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import nsmallest
 from typing import Final
 
-from dataplane.core.pricing import PriceList
+from dataplane.core.money.prices import PriceList
+from dataplane.core.money.windows import ANCHORS, WindowKind, known_zone
 from dataplane.core.rows import (
     Budget,
     NotUnderstood,
@@ -26,9 +27,8 @@ from dataplane.core.rows import (
     organization_of,
 )
 from dataplane.core.snapshot import Snapshot
-from dataplane.core.windows import ANCHORS, WindowKind, known_zone
-from dataplane.link.convert import KIND_NUMBERS, STATES, printable, unread_price
-from dataplane.link.wire import unknown_identity
+from dataplane.wire.digest import unknown_identity
+from dataplane.wire.rows import KIND_NUMBERS, STATES, printable, unread_price
 from protos import fleet_pb2 as pb
 
 # What `Resource.needs` may name and this version obeys.

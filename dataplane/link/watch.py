@@ -25,10 +25,10 @@ from dataplane.link.lookup import Lookup, NoContact
 from dataplane.link.replica import Ignored, Rejected, Staged
 from dataplane.link.session import Action, Leave, Reason, Send, Session, Stage, Stop
 from dataplane.link.understanding import told
-from dataplane.link.wire import Incoming
 from dataplane.telemetry import logs
 from dataplane.telemetry.metrics import Metrics
 from dataplane.telemetry.tasks import spawn
+from dataplane.wire.digest import Incoming
 from protos import fleet_pb2 as pb
 
 # An update of so many resources costs about 10 ms; a larger one is worked on in a thread, beside the requests.
@@ -96,7 +96,7 @@ class Watch:
 
     # What the lookup asks.
 
-    def holds(self, public_id: str) -> bool:
+    def has_key(self, public_id: str) -> bool:
         return self.snapshot.key_by_public_id(public_id) is not None
 
     async def reached(self, epoch: str, revision: int) -> None:

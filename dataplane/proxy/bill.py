@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataplane.core import pricing
-from dataplane.core.pricing import Priced
+from dataplane.core.money import prices as pricing
+from dataplane.core.money.prices import Priced
 from dataplane.core.secret import Secret
 from dataplane.core.snapshot import PriceList, Provider, ProviderKind, Unpriced
 from dataplane.core.usage import NO_USAGE, Usage, UsageSource

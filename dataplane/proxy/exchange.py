@@ -18,18 +18,18 @@ from dataplane.dialects.dialect import Dialect, Meter
 from dataplane.dialects.finality import heard_by
 from dataplane.dialects.registry import CHAT
 from dataplane.dialects.truncation import truncation
-from dataplane.proxy import http1
 from dataplane.proxy.bill import NO_BILL, Bill
-from dataplane.proxy.caller import Caller
-from dataplane.proxy.framing import Length
-from dataplane.proxy.http1 import Field
-from dataplane.proxy.identity import mint
+from dataplane.proxy.channel import Channel, chunked_to_client
+from dataplane.proxy.client.connection import ClientConnection, Waiting
+from dataplane.proxy.client.identity import mint
+from dataplane.proxy.client.memory import HeadMemo
+from dataplane.proxy.http import heads as http1
+from dataplane.proxy.http.framing import Length
+from dataplane.proxy.http.heads import Field
 from dataplane.proxy.pod import Pod
-from dataplane.proxy.refused import Judge, Refused
-from dataplane.proxy.relay import Relay, chunked_to_client
+from dataplane.proxy.provider.connection import Response
+from dataplane.proxy.provider.refused import Judge, Refused
 from dataplane.proxy.reservation import UNHELD, Money, Reservation
-from dataplane.proxy.server import ClientConnection, Waiting
-from dataplane.proxy.upstream import Response
 
 
 class State(IntEnum):  # its hash is an int's; an Enum's is a call of Python code
@@ -59,7 +59,7 @@ _X_REQUEST_ID = b"x-request-id"
 class Exchange:
     """`record` is filled in as things become known: one object from the first byte to the ledger."""
 
-    def __init__(self, pod: Pod, connection: ClientConnection, caller: Caller) -> None:
+    def __init__(self, pod: Pod, connection: ClientConnection, caller: HeadMemo) -> None:
         clock = pod.clock
         self.pod = pod
         self.connection = connection
@@ -85,7 +85,7 @@ class Exchange:
         self._bill = NO_BILL
         self._held = 0  # bytes of the body
         self._asked = False  # may the provider have read the request?
-        self._relay: Relay | None = None
+        self._relay: Channel | None = None
         self._interruption: tuple[Refusal, Outcome, int] | None = None
         self._client_gone = False
         self._reusable = False
@@ -129,7 +129,7 @@ class Exchange:
         priced = bill.price(bill.usage(asked=True, status=self._http_status), self.started_at_ms)
         return priced.nano if priced is not None else 0
 
-    def hold_body(self, size: int) -> None:
+    def reserve_memory(self, size: int) -> None:
         """So many bytes of the request are in memory, or will be. Raises Refusal when the pod has no room for them."""
         if not self.pod.bodies.change(size - self._held):
             raise Refusal(Code.OVERLOADED, "this pod holds too many request bodies; try again", retry_after=1)
@@ -204,7 +204,7 @@ class Exchange:
         if self.caller.own_id and b"x-request-id" not in response.head.first:
             fields.append((_X_REQUEST_ID, self.caller.own_id))
         head = self._head(status, fields, closes=http10 and not isinstance(response.framing, Length))
-        relay = self._relay = Relay(
+        relay = self._relay = Channel(
             self.connection,
             response,
             head,
@@ -238,7 +238,7 @@ class Exchange:
         if self.state is not _SETTLED:
             self.settle(Outcome.FAILED, Code.INTERNAL_ERROR)
         self._enter(_CLOSED)
-        self.hold_body(0)
+        self.reserve_memory(0)
         self._relay = None  # it knows us: the two would wait for the garbage collector together
         self.pod.exchanges.remove(self)
         if not self._client_gone:

@@ -22,18 +22,19 @@ from dataplane.core.usage import Outcome
 from dataplane.dialects.dialect import Operation
 from dataplane.dialects.registry import Route
 from dataplane.providers.upstream import response_headers
-from dataplane.proxy import admission, answers
-from dataplane.proxy.attempt import attempt
-from dataplane.proxy.caller import NOBODY, Caller
-from dataplane.proxy.door import Door
+from dataplane.proxy import local_answers as answers
+from dataplane.proxy.client.connection import ClientConnection
+from dataplane.proxy.client.door import Door
+from dataplane.proxy.client.memory import NOBODY, HeadMemo
 from dataplane.proxy.exchange import Exchange
-from dataplane.proxy.framing import ProtocolError
-from dataplane.proxy.hold import hold
+from dataplane.proxy.http.framing import ProtocolError
 from dataplane.proxy.pod import Pod
-from dataplane.proxy.reading import read
-from dataplane.proxy.refused import SUSPECT, Judge, refused_by
-from dataplane.proxy.server import ClientConnection
-from dataplane.proxy.upstream import Response, UpstreamFailure, UpstreamTimeout
+from dataplane.proxy.provider.connection import Response, UpstreamFailure, UpstreamTimeout
+from dataplane.proxy.provider.refused import SUSPECT, Judge, refused_by
+from dataplane.proxy.stages import authenticate as admission
+from dataplane.proxy.stages.attempt import attempt
+from dataplane.proxy.stages.hold import hold
+from dataplane.proxy.stages.read import read
 from dataplane.telemetry import logs
 
 
@@ -71,7 +72,7 @@ async def live(exchange: Exchange, pod: Pod) -> None:
     if answers.count_instead(exchange, route, request, response):
         return
     request.forget_body()
-    exchange.hold_body(0)
+    exchange.reserve_memory(0)
     head, judge = response.head, None
     if head.status in SUSPECT and await _refused(exchange, response, _judge(route, snapshot, key, candidate)):
         return
@@ -123,7 +124,7 @@ async def serve(exchange: Exchange, pod: Pod) -> None:
         exchange.close()
 
 
-def begin(pod: Pod, door: Door[Exchange], connection: ClientConnection, caller: Caller) -> Exchange:
+def begin(pod: Pod, door: Door[Exchange], connection: ClientConnection, caller: HeadMemo) -> Exchange:
     """A request's head is complete: its life begins, with those of others in a crowd; probes do not stand in line."""
     exchange = Exchange(pod, connection, caller)
     if caller.path in answers.OPEN_PATHS:

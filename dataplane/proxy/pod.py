@@ -9,18 +9,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from dataplane.core.estimates import OutputEstimates
+from dataplane.core.money.estimates import OutputEstimates
 from dataplane.core.secret import Secret
 from dataplane.core.snapshot import Snapshot
 from dataplane.core.usage import UsageRecord
-from dataplane.proxy.door import Room
-from dataplane.proxy.gate import Gate, Resolver, client_tls, resolve
+from dataplane.proxy.client.connection import ClientConnection
+from dataplane.proxy.client.door import Room
 from dataplane.proxy.life import Life, OpenExchanges, Phase
 from dataplane.proxy.limits import Limits
-from dataplane.proxy.pool import Pool
 from dataplane.proxy.ports import Holds
+from dataplane.proxy.provider.gate import Gate, Resolver, client_tls, resolve
+from dataplane.proxy.provider.pool import Pool
 from dataplane.proxy.repeats import Repeats
-from dataplane.proxy.server import ClientConnection
 
 __all__ = ["Clock", "Configuration", "Holds", "Journal", "Limits", "Pod", "Telemetry"]
 

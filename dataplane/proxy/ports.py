@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
-from dataplane.core.budgets import Account, Accounts
-from dataplane.core.holds import AccountRef, AccountState
-from dataplane.core.lease_book import Cut, Denied, Hold
+from dataplane.core.money.accounts import Account, Accounts
+from dataplane.core.money.lease_book import Cut, Denied, Hold
+from dataplane.core.money.messages import AccountRef, AccountState
 
 
 class Holds(Protocol):

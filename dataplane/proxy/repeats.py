@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
 
-from dataplane.core.budgets import Accounts
 from dataplane.core.errors import Code, Refusal
+from dataplane.core.money.accounts import Accounts
 
 MOST: Final = 5  # the same request so often …
 WITHIN_S: Final = 10.0  # … in so many seconds

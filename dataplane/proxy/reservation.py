@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from dataplane.core import budget_words
 from dataplane.core.errors import Refusal
-from dataplane.core.estimates import OutputEstimates
-from dataplane.core.lease_book import Cut, Hold, Reason
+from dataplane.core.money import words as budget_words
+from dataplane.core.money.estimates import OutputEstimates
+from dataplane.core.money.lease_book import Cut, Hold, Reason
 from dataplane.core.snapshot import OrganizationView
 from dataplane.core.usage import Outcome, Usage, UsageClass, UsageSource
 from dataplane.dialects import clients
 from dataplane.dialects.dialect import DialectName, Meter
 from dataplane.dialects.meters import EventMeter
-from dataplane.proxy.http1 import Field
+from dataplane.proxy.http.heads import Field
 from dataplane.proxy.ports import Holds
 
 # How often a running answer is priced, which takes 20 µs: per so many bytes of output (64 tokens, a tenth of a cent

@@ -1,380 +1,156 @@
-"""The client's side of the wire: one connection, its requests one after another.
-
-A connection reads a head, hands it to an exchange, collects the body if the exchange asks for it, and takes the
-answer's bytes. Nothing of the next request is parsed before the exchange has ended, and nothing at all after an error.
-"""
+"""A pod at its sockets: listening, the one sweep per second, revocations, and the way out."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from enum import Enum, auto
-from typing import Protocol, cast
+import contextlib
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from functools import partial
 
+from dataplane.core import authenticate
 from dataplane.core.errors import Code, Refusal
-from dataplane.proxy import http1
-from dataplane.proxy.caller import Caller, CallerMemory
-from dataplane.proxy.framing import Chunked, Framing, Length, ProtocolError
-from dataplane.proxy.http1 import HeadBounds, HeadBuffer
-from dataplane.proxy.limits import Limits
+from dataplane.core.usage import Outcome
+from dataplane.proxy import pipeline
+from dataplane.proxy.client.connection import ClientConnection, patience
+from dataplane.proxy.client.door import Door
+from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.life import Phase
+from dataplane.proxy.pod import Pod
+from dataplane.telemetry import logs
+from dataplane.telemetry.tasks import spawn
 
-_UNASKED_BYTES = 64 * 1024  # of a body that no exchange wants yet: an unauthenticated client costs no more
-_FRAMING_ALLOWANCE = 1024 * 1024  # chunk framing beyond this and beyond the body's own size is an attack on the parser
-
-
-class Waiting(Enum):
-    """What a connection waits for; how long it may is in `patience`."""
-
-    REQUEST = auto()
-    HEAD = auto()
-    BODY = auto()
-    OURSELVES = auto()  # deciding and connecting, which have bounds of their own
-    FIRST_BYTE = auto()
-    NEXT_BYTE = auto()
-    CLIENT = auto()  # to read what was sent
-    LINGER = auto()
+_BACKLOG = 4096  # a burst of CLIs waits in the kernel; those beyond it try again after a second, and then three
+_ACCEPTED_AT_ONCE = 16  # per turn of the loop; a turn of a busy pod takes 10 ms
+_SWEEP_S = 1.0
 
 
-# What every request passes through, looked up once: 0.15 µs each.
-_REQUEST, _OURSELVES = Waiting.REQUEST, Waiting.OURSELVES
+class Server:
+    """`listen`, then `started` once the pod may be sent traffic; `drain` is all that SIGTERM asks for."""
 
+    def __init__(self, pod: Pod, renew: Callable[[], object] = lambda: None) -> None:
+        """`renew`: called once per second, for what may have changed on disk."""
+        self.pod = pod
+        self._renew = renew
+        self._servers: list[asyncio.Server] = []
+        self._patience = patience(pod.limits)
+        self._sweeper: asyncio.Task[None] | None = None
+        pod.configuration.on_revoked(self.revoked)
 
-def patience(limits: Limits) -> Mapping[Waiting, float]:
-    """Seconds."""
-    return {
-        Waiting.REQUEST: limits.client_idle_s,
-        Waiting.HEAD: limits.head_s,
-        Waiting.BODY: limits.body_window_s,
-        Waiting.OURSELVES: float("inf"),
-        Waiting.FIRST_BYTE: limits.first_byte_s,
-        Waiting.NEXT_BYTE: limits.idle_s,
-        Waiting.CLIENT: limits.client_stall_s,
-        Waiting.LINGER: limits.linger_s,
-    }
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None, *, shared: bool = False) -> int:
+        """Accept clients. `shared`: with other processes on the port. Returns it, as the system chose it for 0."""
+        pod = self.pod
+        door = Door[Exchange](
+            partial(pipeline.start, pod), partial(pipeline.turn_away, pod), pod.clock.monotonic, pod.limits.line_s
+        )
+        begin, reject = partial(pipeline.begin, pod, door), partial(pipeline.reject, pod)
 
+        def connection() -> ClientConnection:
+            return ClientConnection(pod.limits, pod.connections, begin, reject, ending=lambda: pod.life.ending)
 
-class Conversation(Protocol):
-    """What a connection tells the exchange that runs on it."""
+        server = await asyncio.get_running_loop().create_server(
+            connection, host, port, ssl=tls, backlog=_BACKLOG, reuse_address=True, reuse_port=shared
+        )
+        self._servers.append(server)
+        bound = [each.getsockname()[1] for each in server.sockets]
+        await self._accept_more_at_once(server, connection, tls)
+        pod.upstreams.gate.own_ports.update(bound)
+        if self._sweeper is None:
+            self._sweeper = spawn(self._sweep_forever(), "sweep")
+        return int(bound[0])
 
-    def client_gone(self) -> None: ...
-    def client_reads(self, reads: bool) -> None:
-        """False: our write buffer is full; True: it has drained."""
-        ...
-
-    def hold_body(self, size: int) -> None:
-        """The body is so large by now. Raises Refusal when the pod has no room for it."""
-        ...
-
-    def overdue(self, waiting: Waiting) -> None: ...
-
-
-class _Nobody:
-    """No exchange is running."""
-
-    def client_gone(self) -> None: ...
-    def client_reads(self, reads: bool) -> None: ...
-    def hold_body(self, size: int) -> None: ...
-    def overdue(self, waiting: Waiting) -> None: ...
-
-
-_NOBODY = _Nobody()
-_NO_BODY = Length(0)
-
-Begin = Callable[["ClientConnection", Caller], Conversation]
-Reject = Callable[["ClientConnection", Refusal, int], None]
-
-
-class ClientConnection(asyncio.Protocol):
-    """`begin` starts an exchange for a head; `reject` answers what never became one (refusal, HTTP status)."""
-
-    def __init__(
-        self,
-        limits: Limits,
-        connections: set[ClientConnection],
-        begin: Begin,
-        reject: Reject,
-        *,
-        ending: Callable[[], bool],
+    async def _accept_more_at_once(
+        self, server: asyncio.Server, connection: Callable[[], ClientConnection], tls: ssl.SSLContext | None
     ) -> None:
-        self.waiting = Waiting.REQUEST
-        self.mark = 0  # changes with every progress: all that a timeout needs to know
-        self.declared = 0  # bytes of the body, where its head said so
-        self._seen_mark = -1
-        self._seen_at = 0.0
-        self._limits = limits
-        self._callers = CallerMemory(HeadBounds(limits.head_bytes, limits.head_fields, limits.target_bytes))
-        self._connections = connections
-        self._begin = begin
-        self._reject = reject
-        self._ending = ending
-        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self._exchange: Conversation = _NOBODY
-        self._heads = HeadBuffer(limits.head_bytes)
-        self._next = b""  # what came behind the running request
-        self._framing: Framing = _NO_BODY
-        self._body: list[bytes] = []
-        self._body_bytes = 0
-        self._body_goal = 0  # bytes at which the body has made progress
-        self._body_error: ProtocolError | Refusal | None = None
-        self._body_waiter: asyncio.Future[None] | None = None
-        self._expects_continue = False
-        self._keep_alive = True
-        self._deaf = False  # whatever comes is thrown away
-        self._reading = True
-        self._writable = True
+        """libuv takes one connection per turn and listening descriptor: a busy pod would take a hundred a second.
 
-    # asyncio calls these
+        So the same sockets are listened on through further descriptors. Each makes a connection to an idle
+        pod 5 µs dearer.
+        """
+        loop = asyncio.get_running_loop()
+        for bound in server.sockets:
+            for _ in range(_ACCEPTED_AT_ONCE - 1):
+                again = socket.socket(fileno=os.dup(bound.fileno()))
+                self._servers.append(await loop.create_server(connection, sock=again, ssl=tls, backlog=_BACKLOG))
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        if len(self._connections) >= self._limits.connections:
-            self._refuse(Refusal(Code.OVERLOADED, "this pod has too many connections", retry_after=1), 503)
-            self._transport.close()
-        self._connections.add(self)
+    def started(self) -> None:
+        self.pod.life.enter(Phase.SERVING)
 
-    def data_received(self, data: bytes) -> None:
-        if self._deaf:
+    # while it runs
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            self.sweep(self.pod.clock.monotonic())
+            self._renew()
+
+    def sweep(self, now: float) -> None:
+        """All timeouts of all connections; idle ones to providers; streams that a stale pod may not go on with."""
+        for connection in list(self.pod.connections):
+            connection.check(now, self._patience)
+        self.pod.upstreams.sweep(now)
+        self._cut_stale()
+
+    def _cut_stale(self) -> None:
+        configuration = self.pod.configuration
+        if not self.pod.exchanges or configuration.fresh(self.pod.limits.stale_cut_ms):
             return
-        if self._exchange is _NOBODY and self._writable:
-            self._read_head(data)
-        elif not self._framing.done:
-            self._read_body(data)
-        else:
-            self._hold_back(data)
+        organizations = configuration.snapshot.organizations
+        for exchange in self.pod.exchanges:
+            organization = organizations.get(exchange.organization_id)
+            if organization is not None and organization.cut_on_stale:
+                exchange.cut(
+                    Refusal(Code.CONFIGURATION_STALE, "this pod has lost contact with the control plane"), Outcome.CUT
+                )
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._connections.discard(self)
-        self._deaf = True
-        exchange, self._exchange = self._exchange, _NOBODY
-        exchange.client_gone()
+    def revoked(self, key_ids: frozenset[str], cut: bool) -> None:
+        """Keys stopped. Running streams of a revoked key end now; those of a disabled one may finish."""
+        if not cut:
+            return
+        for key_id in key_ids:
+            for exchange in self.pod.exchanges.on_key(key_id):
+                exchange.cut(self._why(key_id), Outcome.CUT)
 
-    def pause_writing(self) -> None:
-        self._writable = False
-        self._exchange.client_reads(False)
-
-    def resume_writing(self) -> None:
-        self._writable = True
-        if self._exchange is _NOBODY and not self._deaf:
-            self._go_on()
-        else:
-            self._exchange.client_reads(True)
-
-    # reading
-
-    def _read_head(self, data: bytes) -> None:
+    def _why(self, key_id: str) -> Refusal:
+        snapshot = self.pod.configuration.snapshot
+        key = snapshot.keys.get(key_id)
         try:
-            found = self._heads.feed(data)
-            if found is None:
-                if self.waiting is Waiting.REQUEST and self._heads:
-                    self.wait_for(Waiting.HEAD)
-                return
-            block, rest = found
-            caller, length = self._callers.read(block)
-        except ProtocolError as error:
-            self._refuse(Refusal(Code.BAD_REQUEST, f"the HTTP request is malformed: {error}"), error.status)
-            return
-        head = caller.head
-        self._keep_alive = head.keep_alive
-        self.declared = length
-        if length == len(rest) and not head.chunked:  # a small request comes in one piece
-            self._framing = _NO_BODY
-            if rest:
-                self._body.append(rest)
-            rest = b""
-        else:
-            self._expects_continue = head.expects_continue and not head.http10
-            self._framing = self._body_framing(chunked=head.chunked)
-        self.waiting = _OURSELVES
-        self.mark += 1
-        self._exchange = self._begin(self, caller)
-        if rest:
-            self.data_received(rest)
+            if key is not None:
+                authenticate.refuse_unless_usable(snapshot, key, self.pod.clock.wall_ms())
+        except Refusal as refusal:
+            return refusal
+        return Refusal(Code.VIRTUAL_KEY_REVOKED, "this virtual key was revoked")
 
-    def _body_framing(self, *, chunked: bool) -> Framing:
-        limits = self._limits
-        if chunked:
-            return Chunked(extension_bytes=limits.chunk_extension_bytes, trailer_bytes=limits.trailer_bytes)
-        return Length(self.declared)
+    # the way out
 
-    def _read_body(self, data: bytes) -> None:
-        try:
-            body, used = self._framing.feed(data)
-        except ProtocolError as error:
-            self._body_failed(error)
-            return
-        self._expects_continue = False
-        if body:
-            self._body.append(body)
-            self._body_bytes += len(body)
-            if self._body_bytes >= self._body_goal:
-                self._body_goal = self._body_bytes + int(self._limits.body_rate * self._limits.body_window_s)
-                self.mark += 1
-        if self._framing.chunked and self._too_much():
-            return
-        if self._framing.done:
-            if self._body_waiter is not None and not self._body_waiter.done():
-                self._body_waiter.set_result(None)
-            if used < len(data):
-                self._hold_back(data[used:])
-        elif self._body_waiter is None and self._body_bytes > _UNASKED_BYTES:
-            self._read(False)
+    async def drain(self) -> None:
+        """Unready, a pause for the balancers, no new connections, running streams to their end or to the deadline."""
+        pod, limits = self.pod, self.pod.limits
+        pod.life.enter(Phase.LEAVING)
+        logs.info("gateway_draining", open_exchanges=len(pod.exchanges), window_s=limits.drain_s)
+        await asyncio.sleep(limits.pre_drain_s)
+        pod.life.enter(Phase.DRAINING)
+        for server in self._servers:
+            server.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limits.drain_s):
+                await pod.exchanges.none_left()
+        logs.info("gateway_shutting_down", open_exchanges=len(pod.exchanges))
+        for exchange in pod.exchanges:
+            exchange.cut(Refusal(Code.DRAINING, "this pod is shutting down", retry_after=1), Outcome.CUT)
+        await pod.exchanges.none_left()
+        await self.close()
+        logs.info("gateway_stopped")
 
-    def _too_much(self) -> bool:
-        try:
-            if self._body_bytes > self._limits.body_bytes:
-                raise too_large(self._limits)
-            if cast(Chunked, self._framing).overhead > self._body_bytes + _FRAMING_ALLOWANCE:
-                raise ProtocolError("the chunks are too small")
-            self._exchange.hold_body(self._body_bytes)
-        except (ProtocolError, Refusal) as error:
-            self._body_failed(error)
-        return self._deaf
-
-    def _body_failed(self, error: ProtocolError | Refusal) -> None:
-        self._deaf = True
-        self._body.clear()
-        self._body_error = error
-        if self._body_waiter is not None and not self._body_waiter.done():
-            self._body_waiter.set_exception(error)
-
-    def _hold_back(self, data: bytes) -> None:
-        """Bytes of the next request. Some are kept, so that the end of the connection is still seen behind them."""
-        self._next += data
-        if len(self._next) > self._limits.pipelined_bytes:
-            self._read(False)
-
-    def _read(self, reads: bool) -> None:
-        if reads is not self._reading and not self._transport.is_closing():
-            self._reading = reads
-            if reads:
-                self._transport.resume_reading()
-            else:
-                self._transport.pause_reading()
-
-    # the exchange calls these
-
-    @property
-    def reusable(self) -> bool:
-        """May another request follow on this connection? What the answer's head must say."""
-        return self._keep_alive and self._framing.done and not self._deaf and not self._ending()
-
-    @property
-    def peer(self) -> str:
-        """The address of the other end; "" where it has none."""
-        name = self._transport.get_extra_info("peername")
-        return str(name[0]) if isinstance(name, tuple) else ""
-
-    def wait_for(self, waiting: Waiting) -> None:
-        self.waiting = waiting
-        self.mark += 1
-
-    @property
-    def body_is_here(self) -> bool:
-        """All of it: it need not be waited for."""
-        return self._framing.done and self._body_error is None
-
-    async def body(self) -> bytes:
-        """The whole body, still in its content coding. Raises ProtocolError, or Refusal when it grows too large."""
-        if self._body_error is not None:
-            raise self._body_error
-        if not self._framing.done:
-            if self._expects_continue:
-                self._transport.write(http1.CONTINUE)
-            self.wait_for(Waiting.BODY)
-            self._body_waiter = asyncio.get_running_loop().create_future()
-            self._read(True)
-            await self._body_waiter
-            self.wait_for(_OURSELVES)
-        return self.take_body()
-
-    def take_body(self) -> bytes:
-        """What `body` gives, once it is here."""
-        body, self._body = self._body, []
-        return body[0] if len(body) == 1 else b"".join(body)
-
-    def write(self, data: bytes) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(data)
-
-    def finished(self, *, reusable: bool) -> None:
-        """The answer is written. `reusable`: the answer ended cleanly and its head did not say close."""
-        self._exchange = _NOBODY
-        self._body.clear()
-        self._body_waiter = None
-        if self._transport.is_closing():
-            return
-        if not reusable:
-            self._linger()
-            return
-        self._body_bytes = self._body_goal = 0
-        if self._writable:
-            self._go_on()
-        else:
-            self.wait_for(Waiting.CLIENT)  # who does not read our answers gets no further ones
-
-    def _go_on(self) -> None:
-        """To the next request, of which something may have come already."""
-        self.waiting = _REQUEST
-        self.mark += 1
-        if not self._reading:
-            self._read(True)
-        rest, self._next = self._next, b""
-        if rest:
-            self.data_received(rest)
-
-    def abort(self) -> None:
-        """Break off: the client must not take what it has for the whole."""
-        self._exchange = _NOBODY
-        self._transport.abort()
-
-    def close(self) -> None:
-        """After what is written has left."""
-        self._transport.close()
-
-    # time
-
-    def check(self, now: float, patience: Mapping[Waiting, float]) -> None:
-        """Once per second: no timer per read, no look at the clock on the hot path."""
-        if self.mark != self._seen_mark:
-            self._seen_mark = self.mark
-            self._seen_at = now
-        elif now - self._seen_at >= patience[self.waiting]:
-            self._overdue()
-
-    def _overdue(self) -> None:
-        if self.waiting is Waiting.REQUEST and not self._transport.get_write_buffer_size():
-            self._transport.close()
-        elif self.waiting is Waiting.HEAD:
-            self._refuse(Refusal(Code.BAD_REQUEST, "the head of the request took too long"), 408)
-        elif self._exchange is _NOBODY:
-            self._transport.abort()
-        else:
-            self._exchange.overdue(self.waiting)
-
-    # ends
-
-    def _refuse(self, refusal: Refusal, status: int) -> None:
-        self._deaf = True
-        self._keep_alive = False
-        self._reject(self, refusal, status)
-
-    def _linger(self) -> None:
-        """That is all; then read off what the client is still sending: a reset would destroy our answer on its way."""
-        self._deaf = True
-        self._next = b""
-        if self._transport.is_closing():
-            return
-        if not self._transport.can_write_eof():
-            self._transport.close()
-            return
-        self._transport.write_eof()
-        self._read(True)
-        self.wait_for(Waiting.LINGER)
-
-
-def too_large(limits: Limits) -> Refusal:
-    return Refusal(
-        Code.PAYLOAD_TOO_LARGE,
-        f"the request body is larger than {limits.body_bytes} bytes",
-        meta={"limit_bytes": limits.body_bytes},
-    )
+    async def close(self) -> None:
+        """Every socket, now."""
+        self.pod.life.enter(Phase.STOPPED)
+        for server in self._servers:
+            server.close()
+        for connection in list(self.pod.connections):
+            connection.close()
+        self.pod.upstreams.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()

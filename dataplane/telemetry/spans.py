@@ -15,7 +15,7 @@ from typing import Final
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
-from dataplane.core.holds import AccountRef
+from dataplane.core.money.messages import AccountRef
 from dataplane.core.usage import Outcome, UsageClass, UsageRecord
 from dataplane.telemetry.otlp import Text, Value, attributes, double_head, number
 from dataplane.telemetry.protobuf import Heads, varint

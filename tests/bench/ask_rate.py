@@ -109,7 +109,7 @@ def prepare(database_url: str) -> list[list[tuple[str, str]]]:
     from django.core.management import call_command
 
     from tests.controlplane import factories
-    from tests.controlplane.budgets.test_desk import ref_of
+    from tests.controlplane.budgets.test_answers import ref_of
 
     call_command("migrate", verbosity=0)
     project = factories.project()
@@ -142,7 +142,7 @@ def database_cpu(server: Server | None) -> float:
 
 
 async def measure(people: Any, pods: int, widths: Sequence[int], seconds: float, database: Server | None) -> None:
-    from controlplane.fleet.server import running
+    from controlplane.fleet.calls.server import running
     from controlplane.usage.ingest import book
 
     async with running("127.0.0.1:0", None, book) as server:

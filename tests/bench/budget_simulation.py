@@ -11,13 +11,13 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
-from dataplane.core.estimates import OutputEstimates
-from dataplane.core.holds import AccountRef, Return
+from dataplane.core.money.estimates import OutputEstimates
+from dataplane.core.money.messages import AccountRef, Return
+from dataplane.core.money.slices import Reason
+from dataplane.core.money.windows import WindowKind
 from dataplane.core.rows import Budget, OutageRule, ScopeKind
-from dataplane.core.slices import Reason
-from dataplane.core.windows import WindowKind
 from tests.bench.budget_traffic import OUTPUT_NANO, TOKENS_PER_SECOND, Arrival, Mix, Tally
-from tests.core.budget_world import Pod, Request, World, budget
+from tests.core.money.budget_world import Pod, Request, World, budget
 
 WIRE_MS: Final = 2
 COMMIT_MS: Final = 3
@@ -103,7 +103,7 @@ class Judge:
 
 
 class Simulation:
-    """Leases: `tests.core.budget_world.World` by the clock. It is the transport, too."""
+    """Leases: `tests.core.money.budget_world.World` by the clock. It is the transport, too."""
 
     def __init__(self, mix: Mix, pods: int, seed: int, *, faults: bool, strict: bool = False, steps: int = 0) -> None:
         self.mix, self.seed, self.faults, self.most = mix, seed, faults, steps

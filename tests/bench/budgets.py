@@ -1,6 +1,6 @@
 """`python -m tests.bench.budgets`: how far budgets are overspent, and what that costs, by design and number of pods.
 
-The leases are the production classes (`LeaseBook`, `Ledger`); a snapshot that each pod checks and a shared counter that
+The leases are the production classes (`LeaseBook`, `Lessor`); a snapshot that each pod checks and a shared counter that
 is debited afterwards stand beside them. `--faults` lets pods crash, connections break, messages be lost, repeated and
 overtaken, clocks run apart and limits change, and looks for violations of the invariants all the time; `--steps` says
 for how long. The same seed gives the same run. `--micro`: what a request with all accounts leased costs.
@@ -14,13 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dataplane.core.budgets import account_at
-from dataplane.core.holds import Ask, Grant, Granted, Welcome
-from dataplane.core.lease_book import Hold, LeaseBook
-from dataplane.core.ledger import AccountRow, Ledger
+from dataplane.core.money.accounts import account_at
+from dataplane.core.money.lease_book import Hold, LeaseBook
+from dataplane.core.money.lessor import AccountRow, Lessor
+from dataplane.core.money.messages import Ask, Grant, Granted, Welcome
 from tests.bench.budget_simulation import Contrast, Simulation
 from tests.bench.budget_traffic import Mix, Tally, mixes
-from tests.core.budget_world import EPOCH_MS, budget
+from tests.core.money.budget_world import EPOCH_MS, budget
 
 HEAD = (
     f"{'mix':8}{'design':18}{'pods':>5}{'worst over %':>14}{'mean over %':>13}{'wrong %':>9}{'with room':>10}"
@@ -88,8 +88,8 @@ def micro(levels: int = 5, requests: int = 20_000) -> str:
         book.welcomed(Welcome(60_000, 5_000, False, (), 1), 0)
         asked = book.hold("first", 0, accounts, 10**6, 10**6, 1)
         assert isinstance(asked, Ask)
-        ledger = Ledger(AccountRow(account.ref, account.limit_nano, 0, True) for account in accounts)
-        items = tuple(Granted(account.ref, 10**14, 10**14, ledger.state(account.ref)) for account in accounts)
+        lessor = Lessor(AccountRow(account.ref, account.limit_nano, 0, True) for account in accounts)
+        items = tuple(Granted(account.ref, 10**14, 10**14, lessor.state(account.ref)) for account in accounts)
         assert isinstance(book.granted(Grant(asked.ask_id, items), 1), Hold)
         best = 1e9
         for _ in range(5):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
-from controlplane.console.recipes import RECIPES, Target
+from controlplane.pages.recipes import RECIPES, Target
 from tests.clients.cli import HandOut
 
 FILE = re.compile(r"~/([^\s,:]+)")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from dataplane.core.estimates import FIRST_GUESS
+from dataplane.core.money.estimates import FIRST_GUESS
 from tests.contract.conftest import fresh_database
 from tests.contract.faults import Mode
 from tests.contract.house import House, eventually, open_house

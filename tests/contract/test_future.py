@@ -23,7 +23,7 @@ from dataplane.core.snapshot import KeySecret, ProviderKind, VirtualKey
 from protos import fleet_pb2 as pb
 from tests.contract.requests import Ask, ask
 from tests.core import build
-from tests.core.budget_world import budget
+from tests.core.money.budget_world import budget
 from tests.link import fleet_model as fleet
 from tests.link.fleet_model import Database, FromTheFuture, cover
 from tests.link.scripted_fleet import Conversation, ScriptedFleet, serving

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataplane.core.errors import Code, Refusal
-from dataplane.core.pricing import ModelPrice, PriceList, RateCard, RateTier
+from dataplane.core.money.prices import ModelPrice, PriceList, RateCard, RateTier
 from dataplane.core.routing import for_dialect, reachable_model, reachable_models, resolve
 from dataplane.core.snapshot import ProviderKind
 from tests.core import build

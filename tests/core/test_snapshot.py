@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataplane.core.pricing import PriceList
+from dataplane.core.money.prices import PriceList
 from dataplane.core.sharded import SHARDS, ShardedMap
 from dataplane.core.snapshot import (
     Budget,
@@ -27,7 +27,7 @@ from dataplane.core.snapshot import (
 )
 from dataplane.core.understanding import NOBODY
 from tests.core import build
-from tests.core.budget_world import budget
+from tests.core.money.budget_world import budget
 
 MAPS = (
     "organizations",

@@ -8,7 +8,7 @@ import ssl
 import pytest
 
 from dataplane.host.certificate import ServerCertificate
-from dataplane.proxy.gateway import Gateway
+from dataplane.proxy.server import Server
 from tests.proxy.stage import Stage
 
 
@@ -36,13 +36,13 @@ def test_a_renewed_certificate_is_shown_to_the_next_connection_without_a_restart
     async def story():
         async with Stage() as stage:
             certificate = ServerCertificate(cert, key)
-            gateway = Gateway(stage.pod, certificate.renew)
-            port = await gateway.listen("127.0.0.1", 0, certificate.context)
+            server = Server(stage.pod, certificate.renew)
+            port = await server.listen("127.0.0.1", 0, certificate.context)
             assert await seen_by_client(port) == der(old.cert)
             assert not certificate.renew()
             cert.write_bytes(new.cert.read_bytes())
             key.write_bytes(new.key.read_bytes())
-            async with asyncio.timeout(60):  # the gateway looks once per second
+            async with asyncio.timeout(60):  # the server looks once per second
                 while await seen_by_client(port) != der(new.cert):
                     await asyncio.sleep(0.05)
 

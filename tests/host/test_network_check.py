@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from dataplane.host.network_check import in_words, reach_all
-from dataplane.proxy.gate import Destination, Forbidden, Gate, http_tls
 from dataplane.proxy.life import Life
+from dataplane.proxy.provider.gate import Destination, Forbidden, Gate, http_tls
 from dataplane.settings import Reachable
 from protos import fleet_pb2 as pb
 from tests.contract.house import PATIENCE_S

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataplane.core.lease_book import HoldRules
+from dataplane.core.money.lease_book import HoldRules
 from dataplane.link.channel import Backoff, Connector
 from dataplane.link.holds import Holds
 from dataplane.telemetry.metrics import Metrics

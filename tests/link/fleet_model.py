@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from dataplane.core.snapshot import KeySecret, KeyState, Organization, Project, Understood, VirtualKey
-from dataplane.link.convert import resource_from
 from dataplane.link.replica import Held
-from dataplane.link.wire import Incoming, fingerprint, identity
+from dataplane.wire.digest import Incoming, fingerprint, identity
+from dataplane.wire.rows import resource_from
 from protos import fleet_pb2 as pb
 
 PEPPER = b"p" * 32

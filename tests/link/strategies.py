@@ -2,8 +2,9 @@
 
 from hypothesis import strategies as st
 
-from dataplane.core.holds import AccountRef
-from dataplane.core.pricing import ModelPrice, PriceList, RateCard, RateTier
+from dataplane.core.money.messages import AccountRef
+from dataplane.core.money.prices import ModelPrice, PriceList, RateCard, RateTier
+from dataplane.core.money.windows import WindowKind
 from dataplane.core.secret import Secret
 from dataplane.core.snapshot import (
     Budget,
@@ -23,7 +24,6 @@ from dataplane.core.snapshot import (
     VirtualKey,
 )
 from dataplane.core.usage import Outcome, RecordStatus, Usage, UsageClass, UsageRecord, UsageSource
-from dataplane.core.windows import WindowKind
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 int64 = st.integers(-(2**63), 2**63 - 1)

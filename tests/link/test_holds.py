@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from dataplane.core.budgets import Account, account_at
-from dataplane.core.holds import AccountRef
-from dataplane.core.lease_book import Cut, Denied, Hold, HoldRules, Reason
+from dataplane.core.money.accounts import Account, account_at
+from dataplane.core.money.lease_book import Cut, Denied, Hold, HoldRules, Reason
+from dataplane.core.money.messages import AccountRef
 from dataplane.core.rows import OutageRule
 from dataplane.link.holds import YOUNG_MS
 from protos import fleet_pb2 as pb
 from tests.link.bank import Banked, Till, banking
-from tests.proxy.purse import budget
+from tests.proxy.fake_holds import budget
 
 NOW = 1_767_225_600_000
 NEED, MINIMUM = 50_000_000, 10_000_000

@@ -31,7 +31,7 @@ class World:
             raise NoContact
         return pb.ResolveResponse(known=public_id in self.minted, revision=1)
 
-    def holds(self, public_id):
+    def has_key(self, public_id):
         return public_id in self.held
 
     async def reached(self, epoch, revision):

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.core.pricing import ModelPrice, PriceList, RateCard, RateTier
+from dataplane.core.money.prices import ModelPrice, PriceList, RateCard, RateTier
+from dataplane.core.money.windows import WindowKind
 from dataplane.core.snapshot import KeyState, NotUnderstood, ProviderKind, ScopeKind, Understood, VirtualKey
 from dataplane.core.usage import UsageClass
-from dataplane.core.windows import WindowKind
-from dataplane.link.convert import resource_from, row_from
 from dataplane.link.understanding import doubt
+from dataplane.wire.rows import resource_from, row_from
 from protos import fleet_pb2 as pb
 from tests.core import build
-from tests.core.budget_world import budget
+from tests.core.money.budget_world import budget
 from tests.link import strategies
 from tests.link.fleet_model import FromTheFuture, cover
 

@@ -134,7 +134,7 @@ def test_after_a_lost_connection_the_pod_says_what_it_holds_and_goes_on_from_the
                     assert hello.digest == fleet.digest(database.at(2).values())
                     await conversation.says(fleet.welcome("epoch-1"), *fleet.delta(database, 2))
                     assert (await conversation.hears("ack")).revision == 3
-                    assert pod.watch.holds(fleet.key(77).public_id)
+                    assert pod.watch.has_key(fleet.key(77).public_id)
 
     on_loop(story())
 

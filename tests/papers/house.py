@@ -180,7 +180,7 @@ class House:
     @cached_property
     def recipes(self) -> str:
         """Everything that the setup pages hand out."""
-        from controlplane.console.recipes import RECIPES, Target
+        from controlplane.pages.recipes import RECIPES, Target
 
         setups = [recipe.setup(Target("https://gateway.example")) for recipe in RECIPES]
         parts = [f"{snippet.where}\n{snippet.text}" for setup in setups for snippet in setup.snippets]

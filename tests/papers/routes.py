@@ -7,7 +7,7 @@ from functools import cache
 
 from dataplane.core.errors import Refusal
 from dataplane.dialects import registry
-from dataplane.proxy.answers import OPEN_PATHS
+from dataplane.proxy.local_answers import OPEN_PATHS
 from tests.papers.house import House
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")

@@ -25,8 +25,8 @@ WRONG = (
     # a name in a file
     ("CONTRIBUTING.md", "`dataplane/core/snapshot.py` (`ProviderKind`)", "perhaps dataplane/core/rows.py"),
     ("CONTRIBUTING.md", "a word in `ProviderKind` (`dataplane/core/kinds.py`)", "perhaps dataplane/core/rows.py"),
-    ("ARCHITECTURE.md", "the `LeaseBook` in `dataplane/core/ledger.py`", "perhaps dataplane/core/lease_book.py"),
-    ("dataplane/README.md", "`spool_full` in `proxy/pool.py`", "not defined in proxy/pool.py"),
+    ("ARCHITECTURE.md", "`LeaseBook` in `dataplane/core/money/lessor.py`", "perhaps dataplane/core/money/lease_book.py"),
+    ("dataplane/README.md", "`spool_full` in `proxy/provider/pool.py`", "not defined in proxy/provider/pool.py"),
     # names
     ("ARCHITECTURE.md", "`LeaseBooks`", "perhaps LeaseBook"),
     ("dataplane/README.md", "`core.secret.Secrets`", "neither a module nor a name"),

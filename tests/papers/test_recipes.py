@@ -163,7 +163,7 @@ def test_a_coding_cli(tree: Tree) -> None:
     tree.insert("tests/dialects/test_clients.py", '(b"QwenCode/0.24.4 (linux; x64)", "qwen_code", "0.24.4"),', agent)
     metrics = (tree.root / "dataplane/telemetry/metrics.py").read_text()
     tree.write("dataplane/telemetry/metrics.py", metrics.replace('"qwen_code", ', '"qwen_code", "kode", ', 1))
-    tree.insert("controlplane/console/wording.py", '"qwen_code": "Qwen Code",', '    "kode": "Kode",')
+    tree.insert("controlplane/pages/wording.py", '"qwen_code": "Qwen Code",', '    "kode": "Kode",')
     recipes = "controlplane/console/recipes"
     tree.copy(f"{recipes}/qwen_code.py", f"{recipes}/kode.py", **{'"qwen-code"': '"kode"', "Qwen Code": "Kode"})
     tree.insert(f"{recipes}/__init__.py", "gemini_cli,", "    kode,")
@@ -187,7 +187,7 @@ def test_a_coding_cli(tree: Tree) -> None:
 
 
 RECOGNIZES_KODE = """
-from controlplane.console.wording import client_name
+from controlplane.pages.wording import client_name
 from dataplane.dialects.clients import detect
 from dataplane.telemetry.metrics import CLIENTS
 found = detect({b"user-agent": b"Kode/1.2"})

@@ -10,7 +10,7 @@ from itertools import chain
 
 import pytest
 
-from controlplane.console.recipes import RECIPES, Target
+from controlplane.pages.recipes import RECIPES, Target
 from dataplane.dialects.dialect import DialectName
 from tests.clients.registry import CLIS
 from tests.papers.house import house

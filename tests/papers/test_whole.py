@@ -12,7 +12,7 @@ from dataplane.core.errors import CATALOGUE, Code
 from dataplane.host import workers
 from dataplane.host.exits import Exit
 from dataplane.link import session, spool
-from dataplane.proxy import door
+from dataplane.proxy.client import door
 from dataplane.proxy.limits import Limits
 from deploy import routes
 from tests.papers.house import house

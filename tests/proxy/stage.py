@@ -17,15 +17,15 @@ import uvloop
 
 from dataplane.core import keys
 from dataplane.core.errors import Code, Refusal
-from dataplane.core.pricing import ModelPrice, PriceList, RateCard, RateTier
+from dataplane.core.money.prices import ModelPrice, PriceList, RateCard, RateTier
 from dataplane.core.secret import Secret
 from dataplane.core.snapshot import KeyState, ProviderKind, Row, Snapshot, VirtualKey
 from dataplane.core.usage import RecordStatus, UsageClass, UsageRecord
-from dataplane.proxy.gateway import Gateway
 from dataplane.proxy.limits import Limits
 from dataplane.proxy.pod import Clock, Pod
+from dataplane.proxy.server import Server
 from tests.core import build
-from tests.proxy.purse import Purse
+from tests.proxy.fake_holds import FakeHolds
 
 PEPPER = Secret(b"p" * 32)
 PATIENCE_S = 60.0  # of a test that hangs, on a busy machine
@@ -277,11 +277,11 @@ class Stage:
     now: float = 1_000.0
     wall_ms: int = 1_767_225_600_000
     configuration: Configuration = field(init=False)
-    purse: Purse = field(init=False)
+    holds: FakeHolds = field(init=False)
     journal: Journal = field(default_factory=Journal)
     telemetry: Telemetry = field(default_factory=Telemetry)
     pod: Pod = field(init=False)
-    gateway: Gateway = field(init=False)
+    server: Server = field(init=False)
     port: int = 0
     provider_port: int = 0
     _arrivals: asyncio.Queue[Peer] = field(default_factory=asyncio.Queue)
@@ -291,27 +291,27 @@ class Stage:
         self._server = await asyncio.start_server(self._arrive, "127.0.0.1", 0)
         self.provider_port = self._server.sockets[0].getsockname()[1]
         self.configuration = Configuration(self._world())
-        self.purse = Purse(lambda: self.wall_ms)
+        self.holds = FakeHolds(lambda: self.wall_ms)
         limits = {"pre_drain_s": 0, "drain_s": 2, "connect_s": 2, "upstream_waiting_s": 1} | self.limits
         self.pod = Pod.assemble(
             version="9.9.9",
             limits=Limits(**limits),
             configuration=self.configuration,
             journal=self.journal,
-            holds=self.purse,
+            holds=self.holds,
             telemetry=self.telemetry,
             tls=NO_AUTHORITIES,
             clock=Clock(wall_ms=lambda: self.wall_ms, monotonic=lambda: self.now),
         )
-        self.gateway = Gateway(self.pod)
-        self.port = await self.gateway.listen("127.0.0.1", 0)
-        self.gateway.started()
+        self.server = Server(self.pod)
+        self.port = await self.server.listen("127.0.0.1", 0)
+        self.server.started()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         for peer in self._peers:
             peer.abort()
-        await self.gateway.close()
+        await self.server.close()
         self._server.close()
         await asyncio.sleep(0)
 
@@ -366,9 +366,9 @@ class Stage:
 
     def time_passes(self, seconds: float) -> None:
         """The sweep sees everything as it is, and then so many seconds later."""
-        self.gateway.sweep(self.now)
+        self.server.sweep(self.now)
         self.now += seconds
-        self.gateway.sweep(self.now)
+        self.server.sweep(self.now)
 
     async def eventually(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE_S):

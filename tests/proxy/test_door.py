@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataplane.core.usage import Outcome
-from dataplane.proxy.door import AT_ONCE, TURNED_AWAY_PER_START, Door, Room
+from dataplane.proxy.client.door import AT_ONCE, TURNED_AWAY_PER_START, Door, Room
 from tests.proxy.stage import ANSWER, MESSAGE, Stage, answer, play, post
 
 MESSAGES = post("/v1/messages", MESSAGE)

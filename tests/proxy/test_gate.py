@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from dataplane.proxy.gate import Destination, Forbidden, Gate, check_address, check_host, client_tls
 from dataplane.proxy.limits import Limits
-from dataplane.proxy.pool import Pool
+from dataplane.proxy.provider.gate import Destination, Forbidden, Gate, check_address, check_host, client_tls
+from dataplane.proxy.provider.pool import Pool
 from tests.core import build
 from tests.proxy.stage import MESSAGE, NO_AUTHORITIES, Stage, play, post
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from dataplane.core.holds import AccountState
+from dataplane.core.money.messages import AccountState
+from dataplane.core.money.windows import WindowKind
 from dataplane.core.rows import OnBreach, OutageRule, ScopeKind, Unpriced
 from dataplane.core.usage import UsageClass
-from dataplane.core.windows import WindowKind
-from tests.proxy.purse import DOLLAR, budget
+from tests.proxy.fake_holds import DOLLAR, budget
 from tests.proxy.stage import (
     ANSWER,
     EVENTS,
@@ -41,7 +41,7 @@ def text(said: str) -> bytes:
 
 async def begun(stage: Stage, headers: dict[str, str] | None = None, **left: int) -> tuple[Peer, Peer]:
     """A stream whose first events have arrived."""
-    stage.purse.left.update(left)
+    stage.holds.left.update(left)
     client = await stage.client()
     provider = await stage.asked(client, post("/v1/messages", STREAMED_MESSAGE, headers=headers or {}))
     await provider.send(STREAM_HEAD + chunk(EVENTS[0]) + chunk(EVENTS[1]))
@@ -52,7 +52,7 @@ async def begun(stage: Stage, headers: dict[str, str] | None = None, **left: int
 def test_money_is_held_before_the_provider_is_reached_and_the_rest_comes_back():
     async def scene() -> None:
         async with Stage(rows=(budget(), ON_THE_KEY)) as stage:
-            stage.purse.left.update(bud_1=2 * DOLLAR, bud_key=DOLLAR)
+            stage.holds.left.update(bud_1=2 * DOLLAR, bud_key=DOLLAR)
             client = await stage.client()
             provider = await stage.asked(client, post("/v1/messages", MESSAGE))
             (admitted,) = stage.journal.admitted
@@ -61,15 +61,15 @@ def test_money_is_held_before_the_provider_is_reached_and_the_rest_comes_back():
             assert admitted.accounts[0].window_key == "month:2026-01-01@UTC"
             assert admitted.hold_session == "lse_scene"
             assert admitted.reserved_nano > 0
-            assert stage.purse.in_flight == 2 * admitted.reserved_nano
+            assert stage.holds.in_flight == 2 * admitted.reserved_nano
             await provider.send(answer(ANSWER))
             await client.response()
             record = await stage.settled()
             assert record.cost_nano == 12 * 3_000 + 3 * 15_000
             assert record.accounts == admitted.accounts
-            assert stage.purse.settled == [(record.request_id, record.cost_nano)]
-            assert stage.purse.in_flight == 0
-            assert stage.purse.book.problems() == []
+            assert stage.holds.settled == [(record.request_id, record.cost_nano)]
+            assert stage.holds.in_flight == 0
+            assert stage.holds.book.problems() == []
 
     play(scene())
 
@@ -77,7 +77,7 @@ def test_money_is_held_before_the_provider_is_reached_and_the_rest_comes_back():
 def test_a_request_id_that_a_client_repeats_changes_nothing_each_request_is_charged_once():
     async def scene() -> None:
         async with Stage(rows=(budget(), ON_THE_KEY)) as stage:
-            stage.purse.left.update(bud_1=2 * DOLLAR, bud_key=DOLLAR)
+            stage.holds.left.update(bud_1=2 * DOLLAR, bud_key=DOLLAR)
             client = await stage.client()
             theirs = {"X-Request-Id": "mine", "X-Langwatch-Request-Id": f"req_{'0' * 30}", "Idempotency-Key": "mine"}
             provider = None
@@ -90,10 +90,10 @@ def test_a_request_id_that_a_client_repeats_changes_nothing_each_request_is_char
                     await provider.request()
                 await provider.send(answer(ANSWER))
                 await client.response()
-            (one, cost), (other, again) = stage.purse.settled
+            (one, cost), (other, again) = stage.holds.settled
             assert len({one, other, theirs["X-Langwatch-Request-Id"]}) == 3
             assert cost == again == 12 * 3_000 + 3 * 15_000
-            assert stage.purse.in_flight == 0
+            assert stage.holds.in_flight == 0
 
     play(scene())
 
@@ -108,7 +108,7 @@ def test_a_request_under_no_budget_holds_nothing_and_says_nothing():
             assert "x-langwatch-budget-warning" not in response.headers
             record = await stage.settled()
             assert (record.accounts, record.reserved_nano, record.hold_session) == ((), 0, "")
-            assert (stage.purse.asks, stage.purse.settled) == ([], [])
+            assert (stage.holds.asks, stage.holds.settled) == ([], [])
 
     play(scene())
 
@@ -125,7 +125,7 @@ def test_a_request_under_no_budget_holds_nothing_and_says_nothing():
 def test_a_spent_budget_refuses_and_names_itself(path: str, body: bytes, headers: dict[str, str], status: int):
     async def scene() -> None:
         async with Stage(rows=(budget(), ON_THE_KEY)) as stage:
-            stage.purse.left.update(bud_1=2 * DOLLAR, bud_key=0)
+            stage.holds.left.update(bud_1=2 * DOLLAR, bud_key=0)
             client = await stage.client()
             await client.send(post(path, body, headers=headers))
             response = await client.response()
@@ -141,7 +141,7 @@ def test_a_spent_budget_refuses_and_names_itself(path: str, body: bytes, headers
             assert record.refusal_budget_id == "bud_key"
             assert record.cost_nano == 0
             assert stage.journal.admitted == []
-            assert stage.purse.in_flight == 0
+            assert stage.holds.in_flight == 0
 
     play(scene())
 
@@ -199,7 +199,7 @@ def test_a_warn_budget_never_stands_in_the_way_and_is_charged_all_the_same():
             assert (await client.response()).status == 200
             record = await stage.settled()
             assert [ref.budget_id for ref in record.accounts] == ["bud_1"]
-            (slice,) = stage.purse.book.slices.values()
+            (slice,) = stage.holds.book.slices.values()
             assert slice.consumed == record.cost_nano > 0
 
     play(scene())
@@ -212,7 +212,7 @@ def test_counting_tokens_holds_nothing():
             provider = await stage.asked(client, post("/v1/messages/count_tokens", MESSAGE))
             await provider.send(answer(b'{"input_tokens":5}'))
             assert (await client.response()).status == 200
-            assert stage.purse.asks == []
+            assert stage.holds.asks == []
 
     play(scene())
 
@@ -221,7 +221,7 @@ def test_a_stream_that_needs_more_gets_more_while_it_runs():
     async def scene() -> None:
         async with Stage(rows=(budget(),)) as stage:
             client, provider = await begun(stage, bud_1=2 * DOLLAR)
-            (live,) = stage.purse.book.live.values()
+            (live,) = stage.holds.book.live.values()
             first = live.charged
             for _ in range(8):
                 await provider.send(chunk(text(LONG_TEXT)))
@@ -234,8 +234,8 @@ def test_a_stream_that_needs_more_gets_more_while_it_runs():
             await client.until(b"message_stop")
             record = await stage.settled()
             assert record.outcome == "ok"
-            assert stage.purse.in_flight == 0
-            assert stage.purse.book.problems() == []
+            assert stage.holds.in_flight == 0
+            assert stage.holds.book.problems() == []
 
     play(scene())
 
@@ -257,8 +257,8 @@ def test_a_stream_whose_money_runs_out_ends_legally_in_our_words_and_is_charged_
             assert record.usage.source == "metered"
             produced = record.usage.units[UsageClass.OUTPUT]
             assert record.cost_nano == 12 * 3_000 + produced * 15_000
-            assert stage.purse.settled == [(record.request_id, record.cost_nano)]
-            assert stage.purse.in_flight == 0
+            assert stage.holds.settled == [(record.request_id, record.cost_nano)]
+            assert stage.holds.in_flight == 0
 
     play(scene())
 
@@ -266,7 +266,7 @@ def test_a_stream_whose_money_runs_out_ends_legally_in_our_words_and_is_charged_
 def test_a_stream_that_was_not_asked_for_is_followed_and_cut_all_the_same():
     async def scene() -> None:
         async with Stage(rows=(budget(overdraft_nano=1),)) as stage:
-            stage.purse.left["bud_1"] = 30_000_000
+            stage.holds.left["bud_1"] = 30_000_000
             client = await stage.client()
             provider = await stage.asked(client, post("/v1/messages", MESSAGE))
             await provider.send(STREAM_HEAD + chunk(EVENTS[0]) + chunk(EVENTS[1]))
@@ -275,7 +275,7 @@ def test_a_stream_that_was_not_asked_for_is_followed_and_cut_all_the_same():
                 await provider.send(chunk(text("more " * 1_000)))
             assert b"is used up" in await client.until(b"0\r\n\r\n")
             assert (await stage.settled()).outcome == "cut"
-            assert stage.purse.in_flight == 0
+            assert stage.holds.in_flight == 0
 
     play(scene())
 
@@ -283,7 +283,7 @@ def test_a_stream_that_was_not_asked_for_is_followed_and_cut_all_the_same():
 def test_an_answer_in_one_piece_is_never_cut():
     async def scene() -> None:
         async with Stage(rows=(budget(overdraft_nano=1),)) as stage:
-            stage.purse.left["bud_1"] = 20_000_000
+            stage.holds.left["bud_1"] = 20_000_000
             client = await stage.client()
             provider = await stage.asked(client, post("/v1/messages", MESSAGE))
             body = ANSWER.replace(b'"output_tokens":3', b'"output_tokens":9000')
@@ -293,7 +293,7 @@ def test_an_answer_in_one_piece_is_never_cut():
             assert (response.status, response.body) == (200, body)
             record = await stage.settled()
             assert record.cost_nano == 12 * 3_000 + 9_000 * 15_000
-            assert stage.purse.book.problems() == []
+            assert stage.holds.book.problems() == []
 
     play(scene())
 
@@ -308,8 +308,8 @@ def test_whoever_leaves_gives_the_rest_back_and_pays_for_what_was_produced():
             record = await stage.settled()
             assert record.outcome == "client_gone"
             assert record.cost_nano > 12 * 3_000
-            assert stage.purse.settled == [(record.request_id, record.cost_nano)]
-            assert stage.purse.in_flight == 0
+            assert stage.holds.settled == [(record.request_id, record.cost_nano)]
+            assert stage.holds.in_flight == 0
 
     play(scene())
 
@@ -317,15 +317,15 @@ def test_whoever_leaves_gives_the_rest_back_and_pays_for_what_was_produced():
 def test_a_provider_that_cannot_be_reached_costs_nothing():
     async def scene() -> None:
         async with Stage(rows=(budget(),)) as stage:
-            stage.purse.left["bud_1"] = DOLLAR
+            stage.holds.left["bud_1"] = DOLLAR
             stage._server.close()
             await stage._server.wait_closed()
             client = await stage.client()
             await client.send(post("/v1/messages", MESSAGE))
             assert (await client.response()).status == 502
             record = await stage.settled()
-            assert stage.purse.settled == [(record.request_id, 0)]
-            assert stage.purse.in_flight == 0
+            assert stage.holds.settled == [(record.request_id, 0)]
+            assert stage.holds.in_flight == 0
 
     play(scene())
 
@@ -333,13 +333,13 @@ def test_a_provider_that_cannot_be_reached_costs_nothing():
 def test_a_full_spool_gives_the_money_back():
     async def scene() -> None:
         async with Stage(rows=(budget(),)) as stage:
-            stage.purse.left["bud_1"] = DOLLAR
+            stage.holds.left["bud_1"] = DOLLAR
             stage.journal.full = True
             client = await stage.client()
             await client.send(post("/v1/messages", MESSAGE))
             assert (await client.response()).status == 503
             await stage.settled()
-            assert stage.purse.in_flight == 0
+            assert stage.holds.in_flight == 0
 
     play(scene())
 
@@ -347,15 +347,15 @@ def test_a_full_spool_gives_the_money_back():
 def test_a_client_that_leaves_while_the_control_plane_thinks_holds_nothing():
     async def scene() -> None:
         async with Stage(rows=(budget(),)) as stage:
-            stage.purse.left["bud_1"] = DOLLAR
-            stage.purse.answers.clear()
+            stage.holds.left["bud_1"] = DOLLAR
+            stage.holds.answers.clear()
             client = await stage.client()
             await client.send(post("/v1/messages", MESSAGE))
             await stage.eventually(lambda: stage.telemetry.open == 1)
             client.abort()
             record = await stage.settled()
             assert record.outcome == "client_gone"
-            assert stage.purse.book.live == {}
+            assert stage.holds.book.live == {}
             assert stage.nobody_called()
 
     play(scene())
@@ -394,12 +394,12 @@ def test_a_model_without_a_price_under_a_budget(unpriced: Unpriced, on_breach: O
 def test_above_its_threshold_every_answer_says_how_full_the_budget_is_and_codex_shows_it():
     async def scene() -> None:
         async with Stage(rows=(budget(),)) as stage:
-            stage.purse.left["bud_1"] = 2 * DOLLAR
+            stage.holds.left["bud_1"] = 2 * DOLLAR
             client = await stage.client()
             for headers in ({}, CODEX):
                 provider = await stage.asked(client, post("/v1/messages", MESSAGE, headers=headers))
-                for ref in stage.purse.book.slices:
-                    stage.purse.knows(ref, AccountState(2 * DOLLAR, 1_700_000_000, 100_000_000, 80_000_000))
+                for ref in stage.holds.book.slices:
+                    stage.holds.knows(ref, AccountState(2 * DOLLAR, 1_700_000_000, 100_000_000, 80_000_000))
                 await provider.send(answer(ANSWER))
                 response = await client.response()
                 provider.close()
@@ -436,14 +436,14 @@ def test_the_sixth_time_within_ten_seconds_is_answered_from_memory_and_asks_nobo
 def test_who_repeats_because_nobody_could_be_asked_is_no_loop_and_goes_on_once_somebody_can():
     async def scene() -> None:
         async with Stage(rows=(budget(outage=OutageRule.STRICT),)) as stage:
-            stage.purse.left["bud_1"] = DOLLAR
-            stage.purse.unreachable = True
+            stage.holds.left["bud_1"] = DOLLAR
+            stage.holds.unreachable = True
             client = await stage.client()
             for _ in range(8):
                 await client.send(post("/v1/messages", MESSAGE))
                 response = await client.response()
                 assert (response.status, response.headers["retry-after"]) == (503, "5")
-            stage.purse.unreachable = False
+            stage.holds.unreachable = False
             provider = await stage.asked(client, post("/v1/messages", MESSAGE))
             await provider.send(answer(ANSWER))
             assert (await client.response()).status == 200
@@ -459,7 +459,7 @@ def test_a_new_window_ends_a_loop():
                 await client.send(post("/v1/messages", MESSAGE))
                 assert (await client.response()).status == status
             stage.wall_ms += 60_000
-            stage.purse.left["bud_1"] = DOLLAR
+            stage.holds.left["bud_1"] = DOLLAR
             provider = await stage.asked(client, post("/v1/messages", MESSAGE))
             await provider.send(answer(ANSWER))
             assert (await client.response()).status == 200
@@ -474,7 +474,7 @@ def test_a_raised_budget_works_on_the_next_request():
             for _ in range(6):
                 await client.send(post("/v1/messages", MESSAGE))
                 await client.response()
-            stage.purse.left["bud_1"] = DOLLAR
+            stage.holds.left["bud_1"] = DOLLAR
             stage.configuration.change(budget(limit_nano=3 * DOLLAR, revision=2))
             provider = await stage.asked(client, post("/v1/messages", MESSAGE))
             await provider.send(answer(ANSWER))
@@ -491,12 +491,12 @@ def test_who_asks_for_the_budgets_above_a_key_is_told_what_this_pod_knows():
             response = await client.response()
             assert response.headers["cache-control"] == "no-store"
             first, second = json.loads(response.body)["data"]
-            assert stage.purse.looked == ["bud_1", "bud_key"]
+            assert stage.holds.looked == ["bud_1", "bud_key"]
             assert (first["name"], first["limit"], first["spent"]) == ("the team's", "$2.00", None)
-            stage.purse.left.update(bud_1=2 * DOLLAR, bud_key=2 * DOLLAR)
+            stage.holds.left.update(bud_1=2 * DOLLAR, bud_key=2 * DOLLAR)
             provider = await stage.asked(client, post("/v1/messages", MESSAGE))
-            for ref in stage.purse.book.slices:
-                stage.purse.knows(ref, AccountState(2 * DOLLAR, 1_500_000_000, 300_000_000, 100_000_000))
+            for ref in stage.holds.book.slices:
+                stage.holds.knows(ref, AccountState(2 * DOLLAR, 1_500_000_000, 300_000_000, 100_000_000))
             await provider.send(answer(ANSWER))
             await client.response()
             await client.send(get("/v1/budget"))

@@ -189,7 +189,7 @@ def test_a_drain_finishes_streams_then_closes_what_is_idle():
         async with Stage(limits={"pre_drain_s": 0.05}) as stage:
             idle, (client, provider) = await stage.client(), await stream(stage)
             probe = await stage.client()
-            draining = asyncio.ensure_future(stage.gateway.drain())
+            draining = asyncio.ensure_future(stage.server.drain())
             await asyncio.sleep(0)
             await probe.send(get("/readyz", token=None))
             response = await probe.response()
@@ -217,7 +217,7 @@ def test_a_request_on_a_kept_connection_is_served_during_a_drain_and_the_connect
             kept = await stage.client()
             await kept.send(get("/api/hello"))
             assert "connection" not in (await kept.response()).headers
-            draining = asyncio.ensure_future(stage.gateway.drain())
+            draining = asyncio.ensure_future(stage.server.drain())
             await asyncio.sleep(0)
             provider = await stage.asked(kept, post("/v1/messages", MESSAGE))
             await provider.send(answer(ANSWER))
@@ -233,7 +233,7 @@ def test_the_deadline_of_a_drain_cuts_what_still_runs():
     async def scene() -> None:
         async with Stage(limits={"drain_s": 0.05}) as stage:
             client, provider = await stream(stage)
-            await stage.gateway.drain()
+            await stage.server.drain()
             assert b'"draining"' in await client.until(b"0\r\n\r\n")
             record = stage.telemetry.records[-1]
             assert (record.outcome, record.refusal_code) == ("cut", Code.DRAINING)
@@ -254,7 +254,7 @@ def test_a_pod_that_is_starting_says_degraded_then_ok():
             assert (response.status, said["status"], said["checks"]["started"]) == (503, "degraded", "starting")
             await client.send(get("/readyz", token=None))
             assert (await client.response()).status == 503
-            stage.gateway.started()
+            stage.server.started()
             await client.send(get("/startupz", token=None))
             response = await client.response()
             assert (response.status, json.loads(response.body)["status"]) == (200, "ok")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dataplane.core.pricing import PriceList
+from dataplane.core.money.prices import PriceList
 from dataplane.core.rows import ProviderKind
 from tests.core import build
 from tests.proxy.stage import MESSAGE, PRICES, Response, Stage, answer, get, play, post

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from dataplane.core.errors import Refusal
-from dataplane.proxy.gate import Destination
 from dataplane.proxy.limits import Limits
-from dataplane.proxy.pool import Pool
-from dataplane.proxy.upstream import UpstreamConnection, UpstreamFailure, UpstreamTimeout
+from dataplane.proxy.provider.connection import UpstreamConnection, UpstreamFailure, UpstreamTimeout
+from dataplane.proxy.provider.gate import Destination
+from dataplane.proxy.provider.pool import Pool
 from tests.proxy.stage import MESSAGE, Stage, answer, play, post
 
 TO = Destination("http", "provider.test", 80)

@@ -11,9 +11,9 @@ import brotli
 import pytest
 
 from dataplane.core.usage import UsageRecord
-from dataplane.proxy import refused
+from dataplane.proxy.provider import refused
 from tests.core import build
-from tests.proxy.purse import DOLLAR, budget
+from tests.proxy.fake_holds import DOLLAR, budget
 from tests.proxy.stage import (
     ANSWER,
     CREDENTIALS,
@@ -431,9 +431,9 @@ def test_every_other_stream_passes_byte_for_byte(events: list[bytes], step: int)
 def test_money_that_was_held_is_free_again():
     async def scene() -> None:
         async with Stage(rows=(budget(),)) as stage:
-            stage.purse.left.update(bud_1=DOLLAR)
+            stage.holds.left.update(bud_1=DOLLAR)
             _, record = await said(stage, post("/v1/messages", MESSAGE), answer(WRONG, status="401 Unauthorized"))
             assert record.cost_nano == 0
-            assert stage.purse.settled == [(record.request_id, 0)]
+            assert stage.holds.settled == [(record.request_id, 0)]
 
     play(scene())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.core.budgets import account_at
 from dataplane.core.errors import Code, Refusal
+from dataplane.core.money.accounts import account_at
 from dataplane.proxy.repeats import MOST, REMEMBERED, WAIT_S, WITHIN_S, Repeats
-from tests.proxy.purse import budget
+from tests.proxy.fake_holds import budget
 
 SESSION = ("vk_1", "ses_1")
 THIS_MONTH = (account_at(budget(), "", 0),)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataplane.core.keys import MARK
-from dataplane.proxy.identity import clients_id
+from dataplane.proxy.client.identity import clients_id
 from tests.proxy.stage import ANSWER, MESSAGE, TOKEN, Response, Stage, answer, get, play, post
 
 OURS = re.compile(r"req_[0-9a-f]{30}")

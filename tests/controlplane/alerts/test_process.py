@@ -20,7 +20,7 @@ from controlplane.environment import REPOSITORY
 from tests.controlplane import factories as make
 from tests.controlplane.alerts import world
 from tests.controlplane.alerts.sinks import MailSink, Sink
-from tests.controlplane.budgets.test_desk import ref_of
+from tests.controlplane.budgets.test_answers import ref_of
 from tests.controlplane.fleet.test_process import database_url
 from tests.controlplane.usage.records import booked, record
 from tests.controlplane.usage.test_settlement import drawing

@@ -11,7 +11,7 @@ from controlplane.alerts.models import About, Alert, RuleKind
 from controlplane.budgets.models import Crossing
 from tests.controlplane import factories as make
 from tests.controlplane.alerts import world
-from tests.controlplane.budgets.test_desk import ref_of
+from tests.controlplane.budgets.test_answers import ref_of
 from tests.controlplane.usage.records import booked, record
 from tests.controlplane.usage.test_settlement import drawing
 

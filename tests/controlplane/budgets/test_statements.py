@@ -13,8 +13,8 @@ from controlplane.budgets import statements
 from controlplane.budgets.models import Account, AskReply, Lease, LeaseSession
 from controlplane.budgets.rules import ms
 from controlplane.budgets.statements import Writes
-from dataplane.core.holds import AccountRef
-from dataplane.core.ledger_rows import AccountRow, LeaseRow
+from dataplane.core.money.lease_rows import AccountRow, LeaseRow
+from dataplane.core.money.messages import AccountRef
 
 pytestmark = pytest.mark.django_db
 ODD = ["plain", 'a "quoted" one', "back\\slash", "{a,b}", "NULL", "", " spaces ", "it's", "größe", "$1 %s ?1"]

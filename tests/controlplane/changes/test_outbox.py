@@ -11,8 +11,8 @@ from django.utils import timezone
 from controlplane.changes import outbox
 from controlplane.changes.models import ConfigChange
 from controlplane.changes.tasks import forget_superseded
-from controlplane.fleet.catalogue import Catalogue
-from controlplane.fleet.reading import refreshed
+from controlplane.fleet.state.catalogue import Catalogue
+from controlplane.fleet.state.reading import refreshed
 from controlplane.keys import actions as keys
 from controlplane.keys.alias_actions import create_alias, delete_alias
 from controlplane.tenancy import actions as tenancy

@@ -15,7 +15,7 @@ from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from controlplane.console import export
+from controlplane.console.usage import export
 from controlplane.usage import queries
 from controlplane.usage.models import UsageRecord
 from tests.controlplane import factories as make

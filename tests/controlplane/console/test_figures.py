@@ -10,8 +10,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from controlplane.console.figures import ledger
-from controlplane.console.wording import count, dollars
+from controlplane.pages.figures import ledger
+from controlplane.pages.wording import count, dollars
 from controlplane.usage.queries import people, total
 from tests.controlplane import factories as make
 from tests.controlplane.console.world import Tenant, record, tenant

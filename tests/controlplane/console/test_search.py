@@ -20,7 +20,7 @@ from controlplane.keys import actions as keys
 from controlplane.keys.models import VirtualKey
 from controlplane.tenancy import actions as tenancy
 from controlplane.tenancy.models import ApiToken, Role
-from dataplane.proxy.identity import NO_PARENT, mint
+from dataplane.proxy.client.identity import NO_PARENT, mint
 from tests.controlplane import factories as make
 from tests.controlplane.console.world import Tenant, record, tenant
 

@@ -12,9 +12,9 @@ from django.urls import reverse, reverse_lazy
 
 from controlplane.changes.models import AuditEvent
 from controlplane.console.addresses import page_of
-from controlplane.console.recipes import RECIPES
 from controlplane.keys.models import KeyState, VirtualKey
 from controlplane.keys.queries import working_secrets
+from controlplane.pages.recipes import RECIPES
 from controlplane.tenancy.models import ApiToken
 from tests.controlplane import factories as make
 from tests.controlplane.console.reading import form_token

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.console import wording
-from controlplane.console.charts import HEIGHT, WIDTH, bar_chart
-from controlplane.console.export import safe
-from controlplane.console.recipes import RECIPES, Target
-from controlplane.console.wording import age, count, dollars, exact_dollars, milliseconds, size
+from controlplane.console.usage.export import safe
+from controlplane.pages import wording
+from controlplane.pages.charts import HEIGHT, WIDTH, bar_chart
+from controlplane.pages.recipes import RECIPES, Target
+from controlplane.pages.wording import age, count, dollars, exact_dollars, milliseconds, size
 from dataplane.telemetry.metrics import CLIENTS
 
 

@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from controlplane.console.addresses import page_of
-from controlplane.console.wording import counted
+from controlplane.pages.wording import counted
 from controlplane.tenancy.models import Role
 from tests.controlplane import factories as make
 from tests.controlplane.console.buttons import LISTS

@@ -10,9 +10,9 @@ from typing import Any
 
 import grpc
 
+from controlplane.fleet.calls.hold import Grown
+from controlplane.fleet.calls.server import Identity, Running, running
 from controlplane.fleet.database import in_database
-from controlplane.fleet.hold import Grown
-from controlplane.fleet.server import Identity, Running, running
 from protos import fleet_pb2 as wire
 from protos import fleet_pb2_grpc
 

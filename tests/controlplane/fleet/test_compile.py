@@ -13,9 +13,9 @@ from controlplane.budgets import actions as budgets
 from controlplane.changes.change_set import change_set
 from controlplane.changes.models import ResourceKind
 from controlplane.environment import environment
-from controlplane.fleet import compile as compiler
-from controlplane.fleet.catalogue import Ref
-from controlplane.fleet.reading import ref as ref_of
+from controlplane.fleet.state import compile as compiler
+from controlplane.fleet.state.catalogue import Ref
+from controlplane.fleet.state.reading import ref as ref_of
 from controlplane.keys import actions as keys
 from controlplane.keys.models import OwnerScope
 from controlplane.providers.models import PriceList

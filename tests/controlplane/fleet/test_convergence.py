@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.fleet.convergence import MOST_AT_ONCE, Convergence
+from controlplane.fleet.register.convergence import MOST_AT_ONCE, Convergence
 
 
 def test_the_last_pod_that_was_there_decides_whether_it_answers_or_leaves() -> None:

@@ -16,7 +16,8 @@ from django.utils import timezone
 from controlplane.changes import queries
 from controlplane.changes.actor import Actor, ActorKind
 from controlplane.changes.models import AuditEvent
-from controlplane.fleet import actions, pki, serve
+from controlplane.fleet import actions, pki
+from controlplane.fleet.calls import serve
 from controlplane.fleet.models import Eviction, Pod
 from controlplane.tenancy.permissions import Forbidden
 from protos import fleet_pb2 as wire

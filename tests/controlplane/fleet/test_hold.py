@@ -11,18 +11,18 @@ import grpc
 import pytest
 from django.db import connection
 
-from controlplane.budgets.desk import Letter
+from controlplane.budgets.answers import PodMessage
 from controlplane.budgets.models import Account, AskReply, Budget, Lease, LeaseSession
-from controlplane.fleet import recalls
-from controlplane.fleet.hold import RULES, Desk
-from controlplane.fleet.hold_writer import Writer
-from controlplane.fleet.replica import Unavailable
-from dataplane.core.holds import AccountRef, LiveHold, Report
-from dataplane.core.ledger import Recalls
+from controlplane.fleet.calls import recalls
+from controlplane.fleet.calls.hold import RULES, HoldCalls
+from controlplane.fleet.calls.hold_writer import Writer
+from controlplane.fleet.state.replica import Unavailable
+from dataplane.core.money.lessor import Recalls
+from dataplane.core.money.messages import AccountRef, LiveHold, Report
 from protos import fleet_pb2 as wire
 from protos import fleet_pb2_grpc
 from tests.controlplane import factories
-from tests.controlplane.budgets.test_desk import ref_of
+from tests.controlplane.budgets.test_answers import ref_of
 from tests.controlplane.fleet.pods import PATIENCE_S, do, fleet
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -196,14 +196,14 @@ def test_what_makes_no_sense_ends_the_call_with_a_reason(up: wire.HoldUp) -> Non
 def test_who_is_decided_once_more_waits_until_everybody_else_was_decided(monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[list[int]] = []
 
-    def decide(letters: Sequence[Letter]) -> list[bytes]:
+    def decide(letters: Sequence[PodMessage]) -> list[bytes]:
         batches.append([letter.recalls for letter in letters])
         return [b""] * len(letters)
 
     async def scenario() -> None:
-        monkeypatch.setattr("controlplane.budgets.desk.answer", decide)
+        monkeypatch.setattr("controlplane.budgets.answers.answer", decide)
         writer = Writer()
-        letters = [Letter("s", "p", "", Report(1, (), ()), recalls) for recalls in [1] * 50 + [0]]
+        letters = [PodMessage("s", "p", "", Report(1, (), ()), recalls) for recalls in [1] * 50 + [0]]
         asks = [asyncio.ensure_future(writer.answer(letter)) for letter in letters]
         await asyncio.sleep(0)
         writing = asyncio.ensure_future(writer.run())
@@ -217,18 +217,18 @@ def test_who_is_decided_once_more_waits_until_everybody_else_was_decided(monkeyp
 def test_nobody_waits_long_for_what_others_may_give_back(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    def decide(letters: Sequence[Letter]) -> list[bytes | Recalls]:
+    def decide(letters: Sequence[PodMessage]) -> list[bytes | Recalls]:
         asked.extend(letter.recalls for letter in letters)
         return [b"" if letter.recalls >= RULES.recalls else Recalls({}, (ref,)) for letter in letters]
 
     ref = AccountRef("b", "", "w")
 
     async def scenario() -> None:
-        monkeypatch.setattr("controlplane.budgets.desk.answer", decide)
-        monkeypatch.setattr("controlplane.fleet.hold.RECALLS_S", 0.0)
-        desk = Desk(lambda holds: ())
-        writing = asyncio.ensure_future(desk.run())
-        await desk.answer(Letter("s", "p", "", Report(1, (), ())))
+        monkeypatch.setattr("controlplane.budgets.answers.answer", decide)
+        monkeypatch.setattr("controlplane.fleet.calls.hold.RECALLS_S", 0.0)
+        hold_calls = HoldCalls(lambda holds: ())
+        writing = asyncio.ensure_future(hold_calls.run())
+        await hold_calls.answer(PodMessage("s", "p", "", Report(1, (), ())))
         writing.cancel()
         assert asked == [0, RULES.recalls]
 

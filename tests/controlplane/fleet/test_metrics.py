@@ -9,8 +9,8 @@ import pytest
 
 from controlplane.budgets.alarms import raise_alarm
 from controlplane.environment import ConfigurationError
-from controlplane.fleet import metrics
-from controlplane.fleet.server import running
+from controlplane.fleet.calls.server import running
+from controlplane.fleet.register import metrics
 from controlplane.keys import actions
 from protos import fleet_pb2 as wire
 from tests.contract.house import free_port

@@ -15,8 +15,8 @@ from django.core.management import CommandError, call_command
 
 from controlplane.environment import ConfigurationError
 from controlplane.fleet import pki
+from controlplane.fleet.calls.server import Identity
 from controlplane.fleet.models import Pod
-from controlplane.fleet.server import Identity
 from protos import fleet_pb2 as wire
 from protos import fleet_pb2_grpc
 from tests.controlplane.fleet.pods import PATIENCE_S, do, fleet

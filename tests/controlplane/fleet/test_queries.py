@@ -12,7 +12,7 @@ from controlplane.changes import queries as changes
 from controlplane.changes.models import ConfigChange, Revision
 from controlplane.fleet import tasks
 from controlplane.fleet.models import Pod, PodAck, PodState
-from controlplane.fleet.queries import Convergence, Reach, convergence
+from controlplane.fleet.register.queries import Convergence, Reach, convergence
 from controlplane.tenancy import actions as tenancy
 from controlplane.tenancy.models import Organization
 from tests.controlplane import factories

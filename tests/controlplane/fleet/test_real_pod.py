@@ -13,7 +13,7 @@ from controlplane.budgets.models import Budget
 from controlplane.changes.change_set import change_set
 from controlplane.changes.models import Revision
 from controlplane.fleet.models import Pod
-from controlplane.fleet.queries import Convergence, convergence
+from controlplane.fleet.register.queries import Convergence, convergence
 from controlplane.keys import actions as keys
 from controlplane.usage.ingest import book
 from controlplane.usage.models import UsageRecord as Booked

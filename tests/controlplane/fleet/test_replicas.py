@@ -12,13 +12,13 @@ from django.db import connection
 
 from controlplane.changes.change_set import change_set
 from controlplane.changes.models import Revision
-from controlplane.fleet import notify, reading
-from controlplane.fleet import replica as module
-from controlplane.fleet.catalogue import Catalogue
 from controlplane.fleet.database import in_database, one_moment
 from controlplane.fleet.models import Pod, PodAck
-from controlplane.fleet.reading import refreshed
-from controlplane.fleet.replica import FRESH_S, Replica
+from controlplane.fleet.state import notify, reading
+from controlplane.fleet.state import replica as module
+from controlplane.fleet.state.catalogue import Catalogue
+from controlplane.fleet.state.reading import refreshed
+from controlplane.fleet.state.replica import FRESH_S, Replica
 from controlplane.tenancy import actions as tenancy
 from controlplane.tenancy.models import Organization
 from controlplane.usage.ingest import book

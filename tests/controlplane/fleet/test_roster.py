@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from controlplane.fleet import roster as module
 from controlplane.fleet.models import Pod, PodAck
-from controlplane.fleet.roster import Roster
-from controlplane.fleet.roster_rows import write
+from controlplane.fleet.register import roster as module
+from controlplane.fleet.register.roster import Roster
+from controlplane.fleet.register.roster_rows import write
 from protos import fleet_pb2 as wire
 from tests.controlplane.fleet.pods import do
 

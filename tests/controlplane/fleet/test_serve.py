@@ -11,10 +11,11 @@ import pytest
 
 from controlplane.changes.models import Revision
 from controlplane.environment import ConfigurationError
-from controlplane.fleet import reading, watch
-from controlplane.fleet.catalogue import Catalogue, Loaded, Ref
+from controlplane.fleet.calls import watch
 from controlplane.fleet.models import Pod
-from controlplane.fleet.reading import renew_epoch
+from controlplane.fleet.state import reading
+from controlplane.fleet.state.catalogue import Catalogue, Loaded, Ref
+from controlplane.fleet.state.reading import renew_epoch
 from controlplane.keys import actions as keys
 from controlplane.tenancy import actions as tenancy
 from protos import fleet_pb2 as wire

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.fleet.catalogue import Ref
-from controlplane.fleet.session import ACK_S, LONGEST_RESYNC_PAUSE_S, Malformed, Session
+from controlplane.fleet.calls.session import ACK_S, LONGEST_RESYNC_PAUSE_S, Malformed, Session
+from controlplane.fleet.state.catalogue import Ref
 from protos import fleet_pb2 as wire
 from tests.controlplane.fleet.test_catalogue import KEY, change, key, started, updates
 

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 from controlplane.changes.change_set import change_set
 from controlplane.changes.config import ConfigModel
-from controlplane.fleet.catalogue import Catalogue
-from controlplane.fleet.compile import SOURCES
-from controlplane.fleet.reading import refreshed
+from controlplane.fleet.state.catalogue import Catalogue
+from controlplane.fleet.state.compile import SOURCES
+from controlplane.fleet.state.reading import refreshed
 from controlplane.keys import actions as keys
 from controlplane.keys import alias_actions as aliases
 from controlplane.keys.lifecycle import WrongState
@@ -35,7 +35,7 @@ from controlplane.tenancy.models import Organization, Principal, Project, Team
 from dataplane.core.secret import Secret
 from dataplane.core.snapshot import KeyState, ProviderKind
 from dataplane.link.replica import Replica, Staged
-from dataplane.link.wire import Incoming
+from dataplane.wire.digest import Incoming
 from tests.controlplane import factories
 from tests.controlplane.factories import SYSTEM
 

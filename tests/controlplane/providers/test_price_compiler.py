@@ -15,7 +15,7 @@ from genai_prices.units import _get_registry
 
 from controlplane.providers.model_match import Patterns, Unclear, compact, patterns_of
 from controlplane.providers.price_compiler import FAMILIES, TOLD, Override, OverrideError, compile_prices
-from dataplane.core.pricing import cost, dearest_in_family
+from dataplane.core.money.prices import cost, dearest_in_family
 from dataplane.core.usage import Usage, UsageClass, UsageSource
 
 AT = date(2026, 11, 23)

@@ -18,7 +18,7 @@ from controlplane.providers.queries import installation_price_list, price_list_i
 from controlplane.providers.tasks import compile_price_lists
 from controlplane.tenancy.models import Role
 from controlplane.tenancy.permissions import Forbidden
-from dataplane.core.pricing import ModelPrice, RateCard, RateTier
+from dataplane.core.money.prices import ModelPrice, RateCard, RateTier
 from dataplane.core.usage import UsageClass
 from protos import fleet_pb2 as wire
 from tests.controlplane import factories

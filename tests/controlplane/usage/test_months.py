@@ -16,10 +16,10 @@ from controlplane.budgets.months import STRAYS, first_day, later, month_of
 from controlplane.usage import ingest, reconcile
 from controlplane.usage.models import UsageRecord
 from controlplane.usage.queries import Filter, charged_to
-from dataplane.core.holds import LiveHold
-from dataplane.proxy.identity import NO_PARENT, mint
+from dataplane.core.money.messages import LiveHold
+from dataplane.proxy.client.identity import NO_PARENT, mint
 from tests.controlplane import factories
-from tests.controlplane.budgets.test_desk import ref_of
+from tests.controlplane.budgets.test_answers import ref_of
 from tests.controlplane.usage.records import admitted, booked, record
 from tests.controlplane.usage.test_settlement import drawing, lease, standing
 

@@ -18,7 +18,7 @@ from controlplane.tenancy.permissions import Forbidden
 from controlplane.usage.models import UsageRecord
 from controlplane.usage.resettle import resettle
 from tests.controlplane import factories
-from tests.controlplane.budgets.test_desk import ref_of
+from tests.controlplane.budgets.test_answers import ref_of
 from tests.controlplane.factories import SYSTEM
 from tests.controlplane.usage.records import admitted, booked, record
 from tests.controlplane.usage.test_reconcile import PRICES

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from controlplane.budgets import desk, sessions
-from controlplane.budgets.desk import Letter
+from controlplane.budgets import answers, sessions
+from controlplane.budgets.answers import PodMessage
 from controlplane.budgets.models import Account, Budget, Charge, Crossing, LeaseSession
 from controlplane.usage import deaths, ingest, reconcile
 from controlplane.usage.models import DeadLetter, UsageRecord
 from controlplane.usage.queries import charged_to
-from dataplane.core.holds import AccountRef, Ask, AskItem, AskKind, Hello, LiveHold
-from dataplane.core.ledger_rows import SessionState
+from dataplane.core.money.lease_rows import SessionState
+from dataplane.core.money.messages import AccountRef, Ask, AskItem, AskKind, Hello, LiveHold
 from protos import fleet_pb2 as wire
 from tests.controlplane import factories
-from tests.controlplane.budgets.test_desk import ref_of
+from tests.controlplane.budgets.test_answers import ref_of
 from tests.controlplane.usage.records import admitted, booked, record
 
 pytestmark = pytest.mark.django_db
@@ -33,7 +33,7 @@ def drawing(*refs: AccountRef, **fields: Any) -> dict[str, Any]:
 def lease(*refs: AccountRef, amount: int = DOLLAR) -> None:
     items = tuple(AskItem(ref, amount, amount, 0) for ref in refs)
     ask = Ask(1, AskKind.ADMIT, "req_1", 0, items)
-    desk.answer([Letter("s1", "p", "", Hello("s1", ())), Letter("s1", "p", "", ask)])
+    answers.answer([PodMessage("s1", "p", "", Hello("s1", ())), PodMessage("s1", "p", "", ask)])
 
 
 def standing(budget: Budget) -> tuple[int, int]:
@@ -120,7 +120,7 @@ def test_a_session_that_is_back_in_time_is_not_closed() -> None:
     lease(ref)
     pass_time(75)
     deaths.charge_the_dead()
-    desk.answer([Letter("s1", "p", "", Hello("s1", ()))])
+    answers.answer([PodMessage("s1", "p", "", Hello("s1", ()))])
     pass_time(60)
     deaths.charge_the_dead()
     assert LeaseSession.objects.get().state == SessionState.OPEN

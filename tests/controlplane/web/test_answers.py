@@ -16,7 +16,7 @@ from django.http.request import UnreadablePostError
 from django.test import Client
 
 from controlplane.environment import REPOSITORY
-from controlplane.rest.tenancy_api import Teams
+from controlplane.tenancy.api import Teams
 from controlplane.web.probes import needed
 from tests.controlplane.rest.program import Api
 

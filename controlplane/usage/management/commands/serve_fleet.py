@@ -16,7 +16,7 @@ import uvloop
 from django.core.management.base import BaseCommand, CommandError
 
 from controlplane.environment import ConfigurationError, environment, variable_of
-from controlplane.fleet.server import Identity, running
+from controlplane.fleet.calls.server import Identity, running
 from controlplane.usage.ingest import book, grown
 
 GC_THRESHOLDS = (10_000, 20, 100)

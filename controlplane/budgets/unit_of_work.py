@@ -1,0 +1,220 @@
+"""One unit of work on the books: the rows that a batch of messages is about go into a `Lessor`, what it changed goes
+back. Everything inside the caller's transaction.
+
+Everybody locks in the same order, so that nobody waits in a ring: sessions by id, then accounts by id. The row lock of
+an account guards its leases too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from controlplane.budgets import known, statements
+from controlplane.budgets.models import Account, Crossing, LeaseSession
+from controlplane.budgets.rules import moment, ms
+from controlplane.budgets.statements import Rows, Writes, insert_crossings
+from dataplane.core.money.accounts import limit_at
+from dataplane.core.money.lease_rows import AccountRow, LeaseRow, SessionRow, SessionState
+from dataplane.core.money.lessor import Lessor
+from dataplane.core.money.messages import AccountRef
+from dataplane.core.money.windows import Window, window_named
+from dataplane.core.rows import Budget, ScopeKind
+
+# Requests that begin around the end of a window, clocks that differ: which windows an account may be opened for.
+SLACK_MS = 900_000
+
+
+class Unit:
+    """Rows of some accounts and sessions, locked. `near`: when an account's window must have been, if not now."""
+
+    def __init__(
+        self,
+        refs: Iterable[AccountRef],
+        sessions: Iterable[str],
+        *,
+        near: Mapping[AccountRef, int] | None = None,
+        now: datetime | None = None,
+    ) -> None:
+        self.now = now or timezone.now()
+        self.now_ms = ms(self.now)
+        wanted = set(refs)
+        self.lessor = Lessor()
+        self.identities: dict[str, str] = {}  # session → the name in the certificate of the pod that opened it
+        self.budgets: dict[str, Budget] = {}
+        self._pods: dict[str, tuple[str, str]] = {}
+        self._ids: dict[AccountRef, int] = {}
+        self._before: dict[AccountRef, tuple[int, int]] = {}
+        self._load(wanted, set(sessions), near or {})
+        self._apply_limits()
+
+    def usable(self, ref: AccountRef) -> bool:
+        """Whether requests may still be admitted on it."""
+        budget = self.budgets.get(ref.budget_id)
+        return ref in self._ids and budget is not None and budget.enabled
+
+    def open_session(self, session_id: str, pod_id: str, identity: str) -> None:
+        """Who says hello with a name that is new."""
+        if session_id not in self.lessor.sessions:
+            self._pods[session_id] = (pod_id, identity)
+            self.identities[session_id] = identity
+
+    def account_id(self, ref: AccountRef) -> int | None:
+        return self._ids.get(ref)
+
+    def store(self, refused: Iterable[AccountRef] = (), replies: Sequence[tuple[str, int, bytes]] = ()) -> None:
+        """Write what has changed. `refused`: accounts on which a request was refused because they are exhausted.
+
+        Raises IntegrityError for a reply to an ask that has one.
+        """
+        changed = self.lessor.changed()
+        for session in sorted(changed.sessions, key=lambda row: row.id):
+            self._store_session(session)
+        accounts = [(self._ids[row.ref], row) for row in changed.accounts]
+        leases = [(self._ids[row.ref], row) for row in changed.leases if row.ref in self._ids]
+        Writes(self.now, accounts, leases, replies).run()
+        crossed = [crossing for row in changed.accounts for crossing in self._crossed(row)]
+        crossed += [crossing for ref in set(refused) for crossing in self._as_good_as_spent(ref)]
+        insert_crossings(crossed)
+
+    # ---- loading -----------------------------------------------------------------------------------------------
+
+    def _load(self, wanted: set[AccountRef], sessions: set[str], near: Mapping[AccountRef, int]) -> None:
+        ids = known.account_ids(wanted)
+        if missing := wanted - ids.keys():
+            ids |= self._found_or_opened(missing, near)
+        rows = statements.read(sessions, ids.values())
+        there = {AccountRef(*row[1:4]) for row in rows.accounts}
+        # Remembered, but of a transaction that was taken back, or forgotten with the past.
+        if lost := ids.keys() - there:
+            known.forget(lost)
+            ids |= self._found_or_opened(lost, near)
+            rows = statements.read(sessions, ids.values())
+        self.budgets = known.budgets({ref.budget_id for ref in wanted}, rows.revision)
+        self._take_sessions(rows)
+        self._take_accounts(rows)
+        self._take_leases(rows)
+
+    def _found_or_opened(self, refs: Iterable[AccountRef], near: Mapping[AccountRef, int]) -> dict[AccountRef, int]:
+        """The ids of those that exist now."""
+        refs = set(refs)
+        found = statements.account_ids(refs)
+        if fresh := refs - found.keys():
+            self.budgets = known.budgets({ref.budget_id for ref in fresh})
+            self._open(fresh, near)
+            found |= statements.account_ids(fresh)
+        known.remember(found)
+        return found
+
+    def _take_sessions(self, rows: Rows) -> None:
+        for id, expires, state, identity in rows.sessions:
+            self.lessor.load(sessions=[SessionRow(id, expires, SessionState(state))])
+            self.identities[id] = identity
+
+    def _take_accounts(self, rows: Rows) -> None:
+        for pk, budget, member, key, ends_ms, limit, settled, held, used, most, excess in rows.accounts:
+            ref = AccountRef(budget, member, key)
+            rule = self.budgets.get(budget)
+            row = AccountRow(ref, limit, most, rule is None or rule.blocks, ends_ms or 0, settled, held, used, excess)
+            self._ids[ref] = pk
+            self._before[ref] = (settled, limit)
+            self.lessor.load(accounts=[row])
+
+    def _take_leases(self, rows: Rows) -> None:
+        """Of every session that may still hold something, and of our own."""
+        refs = {pk: ref for ref, pk in self._ids.items()}
+        sessions = self.lessor.sessions
+        others: dict[str, SessionRow] = {}
+        leases = []
+        for session, account, *figures, expires, state in rows.leases:
+            if session not in sessions and session not in others:
+                others[session] = SessionRow(session, expires, SessionState(state))
+            leases.append(LeaseRow(session, refs[account], *figures))
+        self.lessor.load(leases=leases, sessions=others.values())
+
+    def _open(self, refs: Iterable[AccountRef], near: Mapping[AccountRef, int]) -> None:
+        """Accounts that nobody has drawn on yet. What no budget has is left out."""
+        fresh = []
+        for ref in sorted(refs):
+            budget = self.budgets.get(ref.budget_id)
+            if budget is None or bool(ref.member_id) != (budget.scope_kind is ScopeKind.GROUP):
+                continue
+            window = self._window(budget, ref.window_key, near.get(ref))
+            if window is not None:
+                fresh.append(self._new_account(ref, budget, window))
+        if fresh:
+            Account.objects.bulk_create(fresh, ignore_conflicts=True)
+
+    def _window(self, budget: Budget, key: str, near_ms: int | None) -> Window | None:
+        found = window_named(budget.rule, key, self.now_ms, SLACK_MS)
+        return found if found is not None or near_ms is None else window_named(budget.rule, key, near_ms, SLACK_MS)
+
+    def _new_account(self, ref: AccountRef, budget: Budget, window: Window) -> Account:
+        return Account(
+            organization_id=budget.organization_id,
+            budget_id=ref.budget_id,
+            member_id=ref.member_id,
+            window_key=ref.window_key,
+            starts_at=moment(window.starts_ms),
+            ends_at=moment(window.ends_ms),
+            limit_nano=limit_at(budget, self.now_ms),
+            overdraft_limit_nano=budget.overdraft_nano,
+            opened_at=self.now,
+            drawn_at=self.now,
+        )
+
+    def _apply_limits(self) -> None:
+        for ref, account in self.lessor.accounts.items():
+            budget = self.budgets.get(ref.budget_id)
+            if budget is None or (account.resets_at_ms and account.resets_at_ms <= self.now_ms):
+                continue  # a window that has ended keeps the limit that it had
+            self.lessor.set_limit(ref, limit_at(budget, self.now_ms), budget.overdraft_nano, budget.blocks)
+
+    # ---- storing -----------------------------------------------------------------------------------------------
+
+    def _store_session(self, session: SessionRow) -> None:
+        changes = {"expires_ms": session.expires_ms, "state": session.state.value}
+        made = self._pods.pop(session.id, None)
+        if made is not None:
+            LeaseSession.objects.create(pk=session.id, pod_id=made[0], identity=made[1], opened_at=self.now, **changes)
+        else:
+            LeaseSession.objects.filter(pk=session.id).update(**changes)
+
+    def _crossed(self, account: AccountRow) -> list[Crossing]:
+        budget = self.budgets.get(account.ref.budget_id)
+        settled, limit = self._before[account.ref]
+        return [
+            self._crossing(account, threshold)
+            for threshold in (budget.thresholds if budget is not None and budget.enabled else ())
+            if _reached(account.settled, account.limit, threshold) and not _reached(settled, limit, threshold)
+        ]
+
+    def _as_good_as_spent(self, ref: AccountRef) -> list[Crossing]:
+        """Where requests are refused although some cents are left, 100 % is reached for all practical purposes."""
+        budget, account = self.budgets.get(ref.budget_id), self.lessor.accounts[ref]
+        told = budget is not None and 100 in budget.thresholds and _reached(account.settled, account.limit, 95)
+        crossing = (ref, account.limit)
+        if not told or crossing in known.spent:  # a loop that is refused again and again is no news
+            return []
+        transaction.on_commit(lambda: known.remember_spent(crossing))
+        return [self._crossing(account, 100)]
+
+    def _crossing(self, account: AccountRow, threshold: int) -> Crossing:
+        return Crossing(
+            account_id=self._ids[account.ref],
+            organization_id=self.budgets[account.ref.budget_id].organization_id,
+            budget_id=account.ref.budget_id,
+            member_id=account.ref.member_id,
+            window_key=account.ref.window_key,
+            threshold=threshold,
+            limit_nano=account.limit,
+            settled_nano=account.settled,
+            at=self.now,
+        )
+
+
+def _reached(settled: int, limit: int, threshold: int) -> bool:
+    return settled > 0 and settled * 100 >= threshold * limit

@@ -1,0 +1,1 @@
+"""Pages of alert rules, channels, alerts and deliveries."""

@@ -1,0 +1,1 @@
+"""Pages of pods, and how far a change has got."""

@@ -1,0 +1,1 @@
+"""Pages of virtual keys and model aliases."""

@@ -1,0 +1,1 @@
+"""Pages of logins, and the log-in itself."""

@@ -1,0 +1,1 @@
+"""The pods' calls: Watch, Hold, Report and Resolve over gRPC, and who may make them."""

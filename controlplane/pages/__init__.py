@@ -1,0 +1,1 @@
+"""What pages are made of, for every kind of reader: wording, figures, charts, periods, recipes. It knows no theme."""

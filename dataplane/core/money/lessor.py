@@ -1,0 +1,381 @@
+"""`Lessor`: what the control plane decides about leases, on rows handed to it. Pure: the shell loads the rows that a
+batch of messages is about (accounts locked in the order of their keys), asks, writes what `changed`, commits, and only
+then answers.
+
+`now` is in Unix milliseconds. In: `hello`, `ask`, `report`, `returned`, `charge`; from time to time `overdue`, then
+`expire` and `close`. Two truths keep it right whatever is lost, repeated or reordered: counters of a session only grow,
+and `held` of an account is the sum of what its leases hold, so that every change of a lease says how `held` changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from dataplane.core.money.lease_rows import AccountRow, LeaseRow, LessorRules, SessionRow, SessionState
+from dataplane.core.money.messages import (
+    AccountRef,
+    AccountReport,
+    AccountState,
+    Ask,
+    AskItem,
+    AskKind,
+    Deny,
+    DenyReason,
+    Grant,
+    Granted,
+    Hello,
+    Report,
+    ReportAck,
+    Return,
+    Welcome,
+)
+
+__all__ = ["AccountRow", "Changed", "LeaseRow", "Lessor", "LessorRules", "Recalls", "SessionRow", "SessionState"]
+
+# What is left of an account that only warns.
+BOUNDLESS: Final = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Recalls:
+    """Before a refusal: send each session a `Recall`, wait for a return to what is lacking, ask the lessor again."""
+
+    accounts: Mapping[str, tuple[AccountRef, ...]]  # session → what it should give back; empty: all have been asked
+    lacking: tuple[AccountRef, ...]
+
+
+@dataclass(slots=True)
+class Changed:
+    """Rows to be written."""
+
+    accounts: list[AccountRow] = field(default_factory=list)
+    leases: list[LeaseRow] = field(default_factory=list)
+    sessions: list[SessionRow] = field(default_factory=list)
+
+
+class Lessor:
+    """One unit of work, or (in a simulation) all there is. Load, for the accounts in question, every lease of a session
+    that is not closed: who else draws on an account decides how much one may have.
+
+    `replies`: by (session, ask id); the shell stores new ones with the rows, and loads those that a batch may repeat.
+    `pods`: alive, as the shell counts them; an outage allowance is split over them.
+    """
+
+    def __init__(
+        self,
+        accounts: Iterable[AccountRow] = (),
+        leases: Iterable[LeaseRow] = (),
+        sessions: Iterable[SessionRow] = (),
+        rules: LessorRules | None = None,
+    ) -> None:
+        self.rules = rules or LessorRules()
+        self.accounts: dict[AccountRef, AccountRow] = {}
+        self.sessions: dict[str, SessionRow] = {}
+        self.leases: dict[AccountRef, dict[str, LeaseRow]] = {}
+        self.replies: dict[tuple[str, int], Grant | Deny] = {}
+        self.pods = 1
+        self._touched: dict[int, AccountRow | LeaseRow | SessionRow] = {}
+        # Sums over the leases of an account, kept from one answer to the next: a fleet has hundreds of them.
+        self._idle: dict[AccountRef, int] = {}
+        self._lately: dict[AccountRef, tuple[int, set[str]]] = {}  # when it was looked, who had drawn on it
+        self.load(accounts, leases, sessions)
+
+    def load(
+        self,
+        accounts: Iterable[AccountRow] = (),
+        leases: Iterable[LeaseRow] = (),
+        sessions: Iterable[SessionRow] = (),
+    ) -> None:
+        """More rows, as they are stored."""
+        self.accounts.update({row.ref: row for row in accounts})
+        self.sessions.update({row.id: row for row in sessions})
+        for lease in leases:
+            self.leases.setdefault(lease.ref, {})[lease.session] = lease
+        self._idle.clear()
+        self._lately.clear()
+
+    def changed(self) -> Changed:
+        """What has to be written since this was asked last."""
+        found = Changed()
+        for row in self._touched.values():
+            match row:
+                case AccountRow():
+                    found.accounts.append(row)
+                case LeaseRow():
+                    found.leases.append(row)
+                case SessionRow():
+                    found.sessions.append(row)
+        self._touched.clear()
+        return found
+
+    # ---- messages of a pod -------------------------------------------------------------------------------------
+
+    def hello(self, hello: Hello, now: int) -> Welcome:
+        """A new session, or one that is back; what it says of its accounts counts as a report."""
+        session = self.sessions.get(hello.session_id)
+        if session is None:
+            session = self.sessions[hello.session_id] = SessionRow(hello.session_id, 0)
+        closed = session.state is SessionState.CLOSED
+        known: tuple[Granted, ...] = ()
+        if not closed:
+            self._renew(session, now)
+            for said in hello.accounts:
+                self._hear(session.id, said, now)
+            refs = [said.account for said in hello.accounts if said.account in self.accounts]
+            known = tuple(self._granted(session.id, ref, 0) for ref in refs)
+        return Welcome(self.rules.ttl_ms, self.rules.report_ms, closed, known, self.pods)
+
+    def ask(self, session_id: str, ask: Ask, now: int, recalls: int = 0) -> Grant | Deny | Recalls:
+        """All items or none. `recalls`: how often the shell has come back after `Recalls`."""
+        known = self.replies.get((session_id, ask.ask_id))
+        if known is not None:
+            return known
+        reply = self._decide(session_id, ask, now, recalls)
+        if not isinstance(reply, Recalls):
+            self.replies[session_id, ask.ask_id] = reply
+        return reply
+
+    def report(self, session_id: str, report: Report, now: int) -> ReportAck | None:
+        """Renews the session and tops up what is in use, while there is plenty. None: the session is closed."""
+        session = self.sessions.get(session_id)
+        if session is None or session.state is SessionState.CLOSED:
+            return None
+        self._renew(session, now)
+        said = [item for item in report.accounts if item.account in self.accounts]
+        for item in said:
+            self._hear(session_id, item, now)
+        accounts = tuple(self._granted(session_id, item.account, self._top_up(session_id, item, now)) for item in said)
+        return ReportAck(report.seq, accounts, self.pods)
+
+    def returned(self, session_id: str, message: Return) -> None:
+        """The answer to a recall, or given back unasked: nothing idles there any more."""
+        lease = self.leases.get(message.account, {}).get(session_id)
+        if lease is not None:
+            self._move(lease, returned=max(0, message.returned_cum - lease.returned), free=0)
+
+    # ---- what requests have cost -------------------------------------------------------------------------------
+
+    def charge(self, session_id: str, refs: Iterable[AccountRef], amount: int) -> None:
+        """Settle one Charge on each account. The shell sees to it that each comes once; corrections are differences.
+
+        `session_id`: whose leases it was held on (UsageRecord.hold_session); "" or an unknown one for nobody's.
+        """
+        for ref in refs:
+            account = self.accounts.get(ref)
+            if account is None:
+                continue
+            account.settled += amount
+            if session_id in self.sessions:
+                self._move(self._lease(session_id, ref), consumed=amount)
+            self._rebalanced(account)
+
+    # ---- sessions that fall silent -----------------------------------------------------------------------------
+
+    def overdue(self, now: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Sessions to `expire` and sessions to `close`."""
+        rules = self.rules
+        to_expire = [row.id for row in self.sessions.values() if row.state is SessionState.OPEN]
+        to_close = [row.id for row in self.sessions.values() if row.state is SessionState.EXPIRED]
+        return (
+            tuple(id for id in to_expire if self.sessions[id].expires_ms + rules.grace_ms <= now),
+            tuple(id for id in to_close if self.sessions[id].expires_ms + rules.grace_ms + rules.suspense_ms <= now),
+        )
+
+    def expire(self, session_id: str) -> None:
+        """Its pod spends nothing any more by itself. Charge what its unfinished requests are known to have reserved
+        (`charge`, as estimates); the rest stays held until `close`, or until the pod is back."""
+        session = self.sessions[session_id]
+        if session.state is SessionState.OPEN:
+            session.state = SessionState.EXPIRED
+            self._touch(session)
+
+    def close(self, session_id: str) -> None:
+        """Nothing is held for it any more. What still comes of it is settled without a lease."""
+        session = self.sessions[session_id]
+        leases = [leases[session_id] for leases in self.leases.values() if session_id in leases]
+        before = {lease.ref: self._holds(lease) for lease in leases}
+        session.state = SessionState.CLOSED
+        self._idle.clear()
+        self._touch(session)
+        for ref, held in before.items():
+            if (account := self.accounts.get(ref)) is not None:
+                account.held -= held
+                self._rebalanced(account)
+
+    def set_limit(self, ref: AccountRef, limit: int, overdraft_limit: int, blocks: bool) -> None:
+        """As the budget says now. What is settled and held already stays, as `excess` where the limit is lower."""
+        account = self.accounts[ref]
+        if (account.limit, account.overdraft_limit, account.blocks) != (limit, overdraft_limit, blocks):
+            account.limit, account.overdraft_limit, account.blocks = limit, overdraft_limit, blocks
+            self._rebalanced(account)
+
+    def state(self, ref: AccountRef) -> AccountState:
+        account = self.accounts[ref]
+        idle = self._idle.get(ref)
+        if idle is None:
+            idle = self._idle[ref] = sum(map(self._idles, self.leases.get(ref, {}).values()))
+        return AccountState(account.limit, account.settled, account.held, min(idle, account.held))
+
+    def problems(self) -> Iterator[str]:
+        """I1 and I2, for accounts all of whose leases are loaded."""
+        for account in self.accounts.values():
+            held = sum(map(self._holds, self.leases.get(account.ref, {}).values()))
+            if account.held != held:
+                yield f"{account.ref}: held {account.held}, its leases {held}"
+            if account.settled + account.held > account.limit + account.overdraft_used + account.excess:
+                yield f"{account.ref}: settled {account.settled} and held {account.held} of {account.limit}"
+            if not 0 <= account.overdraft_used <= account.overdraft_limit:
+                yield f"{account.ref}: overdraft {account.overdraft_used} of {account.overdraft_limit}"
+
+    # ---- inside ------------------------------------------------------------------------------------------------
+
+    def _decide(self, session_id: str, ask: Ask, now: int, recalls: int) -> Grant | Deny | Recalls:
+        session = self.sessions.get(session_id)
+        if session is None or session.state is SessionState.CLOSED:
+            return Deny(ask.ask_id, DenyReason.CLOSED, ask.items[0].account, AccountState(), 0)
+        for item in ask.items:
+            if item.account not in self.accounts:
+                return Deny(ask.ask_id, DenyReason.UNKNOWN, item.account, AccountState(), 0)
+        if now >= session.expires_ms:
+            self._renew(session, now)
+        lacking = {item.account: item.need_nano - self._available(item.account) for item in ask.items if item.need_nano}
+        short = [ref for ref, amount in lacking.items() if amount > 0]
+        overdraft = ask.kind is AskKind.EXTEND
+        if short and recalls < (self.rules.recalls_running if overdraft else self.rules.recalls):
+            elsewhere = self._idle_elsewhere(session_id, short, now)
+            if elsewhere is None and not (recalls or overdraft) and self._held_elsewhere(session_id, short):
+                elsewhere = {}  # what a request has just left there may be on its way back
+            if elsewhere is not None:
+                return Recalls(elsewhere, tuple(short))
+        over = {
+            ref: amount - (self.accounts[ref].overdraft_limit if overdraft else 0) for ref, amount in lacking.items()
+        }
+        less = max(0, max(over.values(), default=0))
+        if less and any(item.need_nano - less < item.minimum_nano for item in ask.items if item.need_nano):
+            tightest = max(over, key=lambda ref: over[ref])
+            account = self.accounts[tightest]
+            return Deny(ask.ask_id, DenyReason.EXHAUSTED, tightest, self.state(tightest), account.resets_at_ms)
+        for item in ask.items:
+            extra = 0 if short else self._extra(session_id, item, now)
+            lease = self._lease(session_id, item.account)
+            self._use(lease, now)
+            self._move(lease, granted=max(0, item.need_nano - less) + extra)
+        return Grant(ask.ask_id, tuple(self._granted(session_id, item.account, 0) for item in ask.items))
+
+    def _available(self, ref: AccountRef) -> int:
+        account = self.accounts[ref]
+        return account.limit - account.settled - account.held if account.blocks else BOUNDLESS
+
+    def _extra(self, session_id: str, item: AskItem, now: int) -> int:
+        """Beyond the need: a share of what is left, while that is plenty."""
+        left = self._available(item.account) - item.need_nano
+        pods = self._pods_on(item.account, session_id, now)
+        if left <= self.rules.plenty * item.need_nano * pods:
+            return 0
+        return min(item.want_nano, left // (self.rules.share * pods))
+
+    def _top_up(self, session_id: str, said: AccountReport, now: int) -> int:
+        """What a report gets: nothing where that is less than a quarter of what is wanted; requests ask instead."""
+        if said.want_nano <= 0:
+            return 0
+        left = max(0, self._available(said.account))
+        amount = min(said.want_nano, left // (self.rules.share * self._pods_on(said.account, session_id, now)))
+        if amount * 4 < said.want_nano:
+            return 0
+        self._move(self._lease(session_id, said.account), granted=amount)
+        return amount
+
+    def _pods_on(self, ref: AccountRef, session_id: str, now: int) -> int:
+        """That draw on the account: this one, and who has lately."""
+        looked_at, who = self._lately.get(ref, (-1, set()))
+        if looked_at != now:
+            leases = self.leases.get(ref, {}).values()
+            who = {lease.session for lease in leases if now - lease.used_ms <= self.rules.active_ms}
+            self._lately[ref] = now, who
+        return len(who) + (session_id not in who)
+
+    def _idle_elsewhere(
+        self, session_id: str, refs: Iterable[AccountRef], now: int
+    ) -> Mapping[str, tuple[AccountRef, ...]] | None:
+        """What other pods are known to have lying idle and were not asked for since. None: nothing, or they do not
+        answer. What a request leaves where nothing else runs comes back by itself."""
+        found: dict[str, tuple[AccountRef, ...]] = {}
+        waiting = False
+        for ref in refs:
+            for lease in self.leases.get(ref, {}).values():
+                session = self.sessions.get(lease.session)
+                if lease.session == session_id or lease.free <= 0 or session is None or now >= session.expires_ms:
+                    continue
+                if now - lease.recalled_ms >= self.rules.recall_again_ms:
+                    lease.recalled_ms = now
+                    self._touch(lease)
+                    found[lease.session] = (*found.get(lease.session, ()), ref)
+                elif now - lease.recalled_ms < self.rules.answer_ms:
+                    waiting = True
+        return found if found or waiting else None
+
+    def _held_elsewhere(self, session_id: str, refs: Iterable[AccountRef]) -> bool:
+        leases = (lease for ref in refs for lease in self.leases.get(ref, {}).values())
+        return any(self._holds(lease) > 0 for lease in leases if lease.session != session_id)
+
+    def _lease(self, session_id: str, ref: AccountRef) -> LeaseRow:
+        leases = self.leases.setdefault(ref, {})
+        if session_id not in leases:
+            leases[session_id] = LeaseRow(session_id, ref)
+        return leases[session_id]
+
+    def _hear(self, session_id: str, said: AccountReport, now: int) -> None:
+        if said.account not in self.accounts:
+            return
+        lease = self._lease(session_id, said.account)
+        lease.live = said.live_nano
+        if said.live_nano or said.want_nano:
+            self._use(lease, now)
+        self._move(lease, returned=max(0, said.returned_cum - lease.returned), free=said.free_nano)
+
+    def _use(self, lease: LeaseRow, now: int) -> None:
+        lease.used_ms = now
+        looked_at, who = self._lately.get(lease.ref, (-1, set()))
+        if looked_at == now:
+            who.add(lease.session)
+
+    def _move(
+        self, lease: LeaseRow, granted: int = 0, consumed: int = 0, returned: int = 0, free: int | None = None
+    ) -> None:
+        """The one place where a lease changes what it holds, and what of it idles."""
+        held, idle = self._holds(lease), self._idles(lease)
+        lease.granted += granted
+        lease.consumed += consumed
+        lease.returned += returned
+        lease.free = lease.free if free is None else free
+        self._touch(lease)
+        if lease.ref in self._idle:
+            self._idle[lease.ref] += self._idles(lease) - idle
+        account = self.accounts.get(lease.ref)
+        if account is not None:
+            account.held += self._holds(lease) - held
+            self._rebalanced(account)
+
+    def _holds(self, lease: LeaseRow) -> int:
+        session = self.sessions.get(lease.session)
+        return max(0, lease.balance) if session is not None and session.state is not SessionState.CLOSED else 0
+
+    def _idles(self, lease: LeaseRow) -> int:
+        return max(0, min(lease.free, self._holds(lease)))
+
+    def _granted(self, session_id: str, ref: AccountRef, amount: int) -> Granted:
+        return Granted(ref, self._lease(session_id, ref).granted, amount, self.state(ref))
+
+    def _renew(self, session: SessionRow, now: int) -> None:
+        session.state = SessionState.OPEN
+        session.expires_ms = max(session.expires_ms, now + self.rules.ttl_ms)
+        self._touch(session)
+
+    def _rebalanced(self, account: AccountRow) -> None:
+        account.rebalance()
+        self._touch(account)
+
+    def _touch(self, row: AccountRow | LeaseRow | SessionRow) -> None:
+        self._touched[id(row)] = row

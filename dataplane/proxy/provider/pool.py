@@ -1,0 +1,205 @@
+"""Kept-alive connections to providers: found, opened, counted, queued for, and let go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from dataplane.core.errors import Code, Refusal
+from dataplane.proxy.limits import Limits
+from dataplane.proxy.provider.connection import (
+    Response,
+    Stale,
+    State,
+    UpstreamConnection,
+    UpstreamFailure,
+    UpstreamTimeout,
+)
+from dataplane.proxy.provider.gate import Destination, Forbidden, Gate
+
+# A connection that was closed before our request shows it within a round trip; later, the request was being worked on.
+_STALE_S = 2.0
+
+
+class _Host:
+    """What is open to one destination, and who waits. A turn is a connection, or None for leave to open one."""
+
+    __slots__ = ("connecting", "idle", "line", "open")
+
+    def __init__(self) -> None:
+        self.idle: list[UpstreamConnection] = []
+        self.open = 0  # idle, busy and being opened
+        self.connecting = 0
+        self.line: deque[asyncio.Future[UpstreamConnection | None]] = deque()
+
+    def first_in_line(self) -> asyncio.Future[UpstreamConnection | None] | None:
+        while self.line:
+            turn = self.line.popleft()
+            if not turn.done():
+                return turn
+        return None
+
+
+class Pool:
+    """Connections by destination: the most recently used first, so that idle ones age; a bounded number per host.
+
+    A burst does not become as many handshakes: few are under way at a time, and who waits for one takes whatever comes
+    first, a new connection or one that another request gives back. First come, first served.
+    """
+
+    def __init__(self, gate: Gate, limits: Limits, monotonic: Callable[[], float]) -> None:
+        self.gate = gate
+        self._limits = limits
+        self._monotonic = monotonic
+        self._hosts: dict[Destination, _Host] = {}
+
+    def counts(self) -> tuple[int, int]:
+        """Idle and busy connections; those being opened are busy."""
+        idle = sum(len(host.idle) for host in self._hosts.values())
+        return idle, sum(host.open for host in self._hosts.values()) - idle
+
+    async def ask(
+        self, to: Destination, method: str, head: bytes, body: bytes, asking: Callable[[], None] = lambda: None
+    ) -> Response:
+        """One request, one answer. Raises UpstreamFailure, or Refusal when too many wait already.
+
+        `asking` is called when there is a connection to write to. A kept-alive connection that turns out to be closed
+        is replaced once.
+        """
+        host = self._hosts.get(to)
+        if host is None:
+            host = self._hosts[to] = _Host()
+        connection = await self._connection(to, host)
+        asked_at = self._monotonic()
+        asking()
+        try:
+            return await connection.ask(method, head, body)
+        except Stale:
+            if self._monotonic() - asked_at > _STALE_S:
+                raise
+        host = self._hosts.setdefault(to, host)
+        return await (await self._connection(to, host, fresh=True)).ask(method, head, body)
+
+    async def _connection(self, to: Destination, host: _Host, *, fresh: bool = False) -> UpstreamConnection:
+        idle = host.idle
+        while idle and not fresh:  # nobody stands in line while one is idle
+            connection = idle.pop()
+            if connection.alive:
+                return connection
+        while True:
+            if not host.line and self._may_open(host):
+                self._take_place(host)
+                return await self._connect(to, host)
+            if idle:
+                idle.pop(0).close()  # its place is free once the loop has told us
+            given = await self._turn(host)
+            if given is None:
+                return await self._connect(to, host)
+            if given.alive:
+                return given
+
+    def _may_open(self, host: _Host) -> bool:
+        limits = self._limits
+        return host.open < limits.upstream_per_host and host.connecting < limits.upstream_connecting
+
+    def _take_place(self, host: _Host) -> None:
+        host.open += 1
+        host.connecting += 1
+
+    async def _connect(self, to: Destination, host: _Host) -> UpstreamConnection:
+        """In a place that was taken before."""
+        try:
+            connection = await self.gate.connect(to, lambda: UpstreamConnection(to, self._limits, self._ended))
+        except BaseException as error:
+            host.connecting -= 1
+            self._vacate(to, host)
+            match error:
+                case Forbidden():
+                    raise UpstreamFailure(f"the provider's address is not allowed: {error}") from None
+                case TimeoutError():
+                    raise UpstreamTimeout("the provider could not be connected in time") from None
+                case OSError():
+                    raise UpstreamFailure("the provider could not be connected") from error
+            raise
+        host.connecting -= 1
+        self._give_places(host)
+        return connection
+
+    async def _turn(self, host: _Host) -> UpstreamConnection | None:
+        """Wait for a connection to come back or a place to come free."""
+        if len(host.line) >= self._limits.upstream_line:
+            raise Refusal(Code.OVERLOADED, "too many requests wait for this provider; try again", retry_after=1)
+        turn: asyncio.Future[UpstreamConnection | None] = asyncio.get_running_loop().create_future()
+        host.line.append(turn)
+        try:
+            async with asyncio.timeout(self._limits.upstream_waiting_s):
+                return await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                self._pass_on(host, turn.result())  # it is the next one's now
+            turn.cancel()
+            if isinstance(error, TimeoutError):
+                raise UpstreamTimeout("all connections to the provider are in use") from None
+            raise
+
+    def _pass_on(self, host: _Host, given: UpstreamConnection | None) -> None:
+        if given is not None:
+            self._idles(host, given)
+        else:
+            host.open -= 1
+            host.connecting -= 1
+            self._give_places(host)
+
+    def _idles(self, host: _Host, connection: UpstreamConnection) -> None:
+        turn = host.first_in_line()
+        if turn is not None:
+            turn.set_result(connection)
+        else:
+            host.idle.append(connection)
+
+    def _give_places(self, host: _Host) -> None:
+        while host.line and self._may_open(host):
+            turn = host.first_in_line()
+            if turn is not None:
+                self._take_place(host)
+                turn.set_result(None)
+
+    def _ended(self, connection: UpstreamConnection) -> None:
+        """A connection finished an exchange (idle) or is gone (closed)."""
+        to = connection.destination
+        host = self._hosts[to]
+        if connection.state is State.IDLE:
+            connection.idle_since = self._monotonic()
+            if not connection.used:
+                connection.used = True
+                connection.remember_session(self.gate.tls)
+            self._idles(host, connection)
+            return
+        if connection in host.idle:
+            host.idle.remove(connection)
+        self._vacate(to, host)
+
+    def _vacate(self, to: Destination, host: _Host) -> None:
+        host.open -= 1
+        self._give_places(host)
+        if not host.open and not host.line:
+            self._hosts.pop(to, None)
+
+    def sweep(self, now: float) -> None:
+        """Close what has been idle for too long; once per second."""
+        for connection in list(self._expired(now)):
+            connection.close()
+
+    def _expired(self, now: float) -> Iterator[UpstreamConnection]:
+        for host in self._hosts.values():
+            for connection in host.idle:
+                if now - connection.idle_since < self._limits.upstream_idle_s:
+                    break  # oldest first
+                yield connection
+
+    def close(self) -> None:
+        """Close what is idle; running exchanges keep theirs."""
+        for host in list(self._hosts.values()):
+            for connection in list(host.idle):
+                connection.close()

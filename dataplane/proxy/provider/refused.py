@@ -1,0 +1,116 @@
+"""A provider that refuses the organization itself: looked for within bounds, said in our words, recorded in its own.
+
+Of an error's body no more than BODY_BYTES are waited for, nor longer than BODY_S; of a stream, no more than its
+opening.
+What is not about the account goes to the client as if nobody had looked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, NamedTuple
+
+from dataplane.core.errors import Refusal
+from dataplane.core.refusals import credential_refused
+from dataplane.core.routing import Candidate
+from dataplane.core.snapshot import OrganizationView
+from dataplane.dialects.dialect import DialectName
+from dataplane.dialects.failures import SUSPECT, Verdict, judge
+from dataplane.dialects.opening import payload
+from dataplane.providers.hygiene import without_credential
+from dataplane.proxy.http.codings import Decoder, Malformed, TooLarge
+from dataplane.proxy.provider.connection import Response, UpstreamFailure
+from dataplane.telemetry.redaction import redact
+
+__all__ = ["SUSPECT", "Judge", "Refused", "refused_by"]
+
+BODY_BYTES: Final = 64 * 1024
+BODY_S = 2.0
+_UNPACKED_BYTES: Final = 256 * 1024
+
+
+class Refused(NamedTuple):
+    """`words`: the provider's, with nothing in them that resembles the credential."""
+
+    refusal: Refusal
+    words: str
+
+
+class Judge:
+    """Knows whose account an attempt uses, and who can mend it."""
+
+    __slots__ = ("_candidate", "_dialect", "_view")
+
+    def __init__(self, dialect: DialectName, candidate: Candidate, view: OrganizationView) -> None:
+        self._dialect = dialect
+        self._candidate = candidate
+        self._view = view
+
+    def body(self, status: int, body: bytes) -> Refused | None:
+        """Of an answer that is an error. None: it is not about the account."""
+        provider = self._candidate.provider
+        failure = judge(self._dialect, status, body, self._candidate.model)
+        if failure.verdict is Verdict.OTHER:
+            return None
+        unpaid = failure.verdict is Verdict.PAYMENT
+        words = redact(without_credential(failure.words, provider.credential.reveal()).encode()).decode()
+        said = ": ".join(part for part in (str(failure.status or ""), words) if part)
+        return Refused(credential_refused(self._view, provider, unpaid=unpaid), said or "no reason given")
+
+    def event(self, event: bytes) -> Refused | None:
+        """Of a stream whose status was fine."""
+        return self.body(0, payload(event))
+
+
+async def refused_by(judge: Judge, response: Response) -> Refused | None:
+    """Whether an error of a suspect status is about the account. Afterwards it is gone; else it is as it was."""
+    body = await _Beginning(response).read()
+    coding = response.head.first.get(b"content-encoding", b"").strip().lower()
+    refused = judge.body(response.head.status, body if coding in (b"", b"identity") else _unpacked(body, coding))
+    if refused is not None:
+        response.abort()
+    return refused
+
+
+class _Beginning:
+    """A sink that takes the first part of a body and puts it back."""
+
+    def __init__(self, response: Response) -> None:
+        self._response = response
+        self._pieces: list[tuple[bytes, bytes, bool]] = []
+        self._size = 0
+        self._enough: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def read(self) -> bytes:
+        self._response.relay_to(self)
+        patience = asyncio.get_running_loop().call_later(BODY_S, self._has_enough)
+        try:
+            await self._enough
+        except asyncio.CancelledError:
+            self._response.abort()
+            raise
+        finally:
+            patience.cancel()
+        self._response.put_back(self._pieces)
+        return b"".join([body for _, body, _ in self._pieces])
+
+    def received(self, wire: bytes, body: bytes, done: bool) -> None:
+        self._pieces.append((wire, body, done))
+        self._size += len(body)
+        if done or self._size >= BODY_BYTES:
+            self._response.pause()
+            self._has_enough()
+
+    def broken(self, failure: UpstreamFailure) -> None:
+        self._has_enough()
+
+    def _has_enough(self) -> None:
+        if not self._enough.done():
+            self._enough.set_result(None)
+
+
+def _unpacked(body: bytes, coding: bytes) -> bytes:
+    try:
+        return Decoder(coding, _UNPACKED_BYTES).feed(body)
+    except (KeyError, TooLarge, Malformed):
+        return b""
