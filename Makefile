@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clients test-clients-latest check fix bench bench-quick bench-fleet protos openapi screenshots locks docs
+.PHONY: help demo test test-clients test-clients-latest check fix bench bench-quick bench-fleet protos openapi migrations screenshots locks docs
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 22
@@ -53,6 +53,10 @@ protos:  ## regenerate the stubs from protos/*.proto
 openapi:  ## regenerate controlplane/openapi.yaml
 	@deploy/setup.sh dev
 	@$(PY) -m deploy.generate openapi
+
+migrations:  ## write the migrations that changed models ask for
+	@deploy/setup.sh dev
+	@$(PY) -m deploy.generate makemigrations
 
 docs:  ## regenerate the tables of settings, metrics, errors and routes
 	@deploy/setup.sh dev

@@ -1,7 +1,7 @@
 """Writes what is made from code: OpenAPI document, tables of settings, metrics, errors, routes; or says what is stale.
 
-`openapi` | `tables` write; `--check` compares; `migrations` asks whether models and migrations agree, `deployment`
-whether Django warns of the settings that an installation behind HTTPS has.
+`openapi` | `tables` | `makemigrations` write; `--check` compares; `migrations` asks whether models and migrations
+agree, `deployment` whether Django warns of the settings that an installation behind HTTPS has.
 """
 
 from __future__ import annotations
@@ -128,6 +128,8 @@ def main() -> int:
             REFERENCE.mkdir(exist_ok=True)
             for path, make in TABLES.items():
                 path.write_text(make())
+        case ["makemigrations"]:
+            return manage("makemigrations")
         case ["migrations"]:
             return manage("makemigrations", "--check", "--dry-run")
         case ["deployment"]:

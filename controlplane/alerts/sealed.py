@@ -12,8 +12,10 @@ TRIED = 3  # secrets per root key, at the start: one that was altered does not s
 COLUMNS = ("organization_id", "secret_sealed", "secret_root_version", "secret_version")
 
 
-def _place(channel: Channel) -> vault.Place:
-    return vault.Place("alert_channel", f"{channel.organization_id}/{channel.pk}", "secret", channel.secret_version)
+def _place(channel: Channel) -> vault.SealedPlace:
+    return vault.SealedPlace(
+        "alert_channel", f"{channel.organization_id}/{channel.pk}", "secret", channel.secret_version
+    )
 
 
 def put(channel: Channel, secret: Secret) -> None:

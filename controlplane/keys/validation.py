@@ -21,9 +21,9 @@ LONGEST_METADATA = 500  # characters of a name or value
 _PATTERN = re.compile(r"[^\s\x00-\x1f\x7f]+")
 
 
-def tags(given: Iterable[str]) -> list[str]:
+def tags(entries: Iterable[str]) -> list[str]:
     """Trimmed, without repetition, in the order given."""
-    cleaned = list(dict.fromkeys(tag.strip() for tag in given if tag.strip()))
+    cleaned = list(dict.fromkeys(tag.strip() for tag in entries if tag.strip()))
     if len(cleaned) > MOST_TAGS:
         raise ValidationError({"tags": f"There are {len(cleaned)} tags; at most {MOST_TAGS} are kept."})
     for tag in cleaned:
@@ -34,9 +34,9 @@ def tags(given: Iterable[str]) -> list[str]:
     return cleaned
 
 
-def patterns(given: Iterable[str], field: str) -> list[str]:
+def patterns(entries: Iterable[str], field: str) -> list[str]:
     """Model patterns: `*` stands for any run of characters, everything else for itself."""
-    cleaned = list(dict.fromkeys(pattern.strip() for pattern in given if pattern.strip()))
+    cleaned = list(dict.fromkeys(pattern.strip() for pattern in entries if pattern.strip()))
     if len(cleaned) > MOST_PATTERNS:
         raise ValidationError({field: f"There are {len(cleaned)} patterns; at most {MOST_PATTERNS} are kept."})
     for pattern in cleaned:
@@ -50,34 +50,34 @@ def patterns(given: Iterable[str], field: str) -> list[str]:
     return cleaned
 
 
-def metadata(given: Mapping[str, str]) -> dict[str, str]:
-    if len(given) > MOST_METADATA:
-        raise ValidationError({"metadata": f"There are {len(given)} entries; at most {MOST_METADATA} are kept."})
-    for name, value in given.items():
+def metadata(entries: Mapping[str, str]) -> dict[str, str]:
+    if len(entries) > MOST_METADATA:
+        raise ValidationError({"metadata": f"There are {len(entries)} entries; at most {MOST_METADATA} are kept."})
+    for name, value in entries.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise ValidationError({"metadata": "Metadata maps text to text."})
         if not name or "\0" in name + value or len(name) > LONGEST_METADATA or len(value) > LONGEST_METADATA:
             raise ValidationError({"metadata": f"Names and values are text of 1 to {LONGEST_METADATA} characters."})
-    return dict(given)
+    return dict(entries)
 
 
-def providers(given: Iterable[str], organization_id: str) -> list[str]:
+def providers(ids: Iterable[str], organization_id: str) -> list[str]:
     """Ids of the organization's own providers; somebody else's do not exist."""
-    wanted = list(dict.fromkeys(given))
-    known = dict(Provider.objects.filter(organization_id=organization_id).values_list("pk", "name"))
-    unknown = [provider for provider in wanted if provider not in known]
+    wanted = list(dict.fromkeys(ids))
+    own = dict(Provider.objects.filter(organization_id=organization_id).values_list("pk", "name"))
+    unknown = [provider for provider in wanted if provider not in own]
     if unknown:
-        there_is = ", ".join(f"{name} ({provider})" for provider, name in sorted(known.items())) or "none yet"
+        there_is = ", ".join(f"{name} ({provider})" for provider, name in sorted(own.items())) or "none yet"
         raise ValidationError({"providers_allowed": f"no such provider: {', '.join(unknown)}; there is: {there_is}"})
     return wanted
 
 
-def expiry(given: datetime | None) -> datetime | None:
-    if given is not None and timezone.is_naive(given):
+def expiry(at: datetime | None) -> datetime | None:
+    if at is not None and timezone.is_naive(at):
         raise ValidationError({"expires_at": "needs a time zone"})
-    if given is not None and given <= timezone.now():
+    if at is not None and at <= timezone.now():
         raise ValidationError({"expires_at": "must lie in the future; to stop a key now, disable or revoke it"})
-    return given
+    return at
 
 
 def tree(key: VirtualKey) -> None:

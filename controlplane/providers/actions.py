@@ -6,7 +6,6 @@ Providers are disabled, not deleted: usage, keys and aliases name them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,8 +20,9 @@ from controlplane.changes.change_set import change_set
 from controlplane.environment import environment
 from controlplane.providers import credentials, ssrf
 from controlplane.providers.kinds import KINDS
+from controlplane.providers.kinds.kind import MODEL_NAME, MOST_MODELS
 from controlplane.providers.models import Provider
-from controlplane.providers.probe import Outcome, probe
+from controlplane.providers.probe import ProbeOutcome, probe
 from controlplane.providers.tasks import compile_price_lists
 from controlplane.tenancy.models import Organization
 from controlplane.tenancy.permissions import Verb, require
@@ -32,23 +32,11 @@ from dataplane.core.snapshot import ProviderKind, Unpriced
 
 CHANGEABLE = frozenset(
     {
-        "name",
-        "base_url",
-        "enabled",
-        "priority",
-        "models",
-        "api_version",
-        "deployments",
-        "unpriced",
-        "price_provider",
+        *("name", "base_url", "enabled", "priority", "models", "unpriced", "price_provider"),
+        *(name for kind in KINDS.values() for name in kind.own.names),
     }
 )
 SHORTEST_CREDENTIAL, LONGEST_CREDENTIAL = 1, 4096  # bytes
-MOST_MODELS = 500
-LONGEST_NAME = 200  # characters of a model or deployment
-_MODEL = re.compile(r"[^\s\x00-\x1f\x7f]{1,200}")
-_API_VERSION = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}(-preview)?|preview|latest|v1)?")
-_DEPLOYMENT = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
 
 def create_provider(
@@ -132,7 +120,7 @@ def set_credential(provider: Provider, *, by: Actor, credential: Secret) -> Prov
     return update_provider(provider, by=by, credential=credential)
 
 
-def test_provider(provider: Provider, *, by: Actor) -> Outcome:
+def test_provider(provider: Provider, *, by: Actor) -> ProbeOutcome:
     """Call the provider now, and keep what came of it."""
     require(by, Verb.PROVIDER_TEST, provider)
     outcome = probe(provider)
@@ -167,11 +155,11 @@ def has_credential(provider: Provider, credential: Secret) -> bool:
 def _fill(row: Provider, fields: Mapping[str, Any]) -> None:
     for name, value in fields.items():
         setattr(row, name, _CLEAN[name](value) if name in _CLEAN else value)
-    if row.kind == ProviderKind.AZURE_OPENAI.value:
-        if not row.deployments:
-            raise ValidationError({"deployments": "Azure OpenAI needs at least one model and its deployment"})
-    elif row.deployments or row.api_version:
-        raise ValidationError({"deployments": "deployments and API version are for Azure OpenAI"})
+    own = KINDS[ProviderKind(row.kind)].own
+    own.check(row)
+    for other in KINDS.values():
+        if any(getattr(row, name) for name in other.own.names if name not in own.names):
+            raise ValidationError(dict(other.own.elsewhere))
 
 
 def _origin(base_url: str) -> tuple[str, str | None, int | None]:
@@ -186,34 +174,13 @@ def _base_url(text: str) -> str:
         raise ValidationError({"base_url": str(error)}) from error
 
 
-def _models(given: Iterable[str]) -> list[str]:
-    cleaned = list(dict.fromkeys(model.strip() for model in given if model.strip()))
-    if len(cleaned) > MOST_MODELS or any(_MODEL.fullmatch(model) is None for model in cleaned):
+def _models(names: Iterable[str]) -> list[str]:
+    cleaned = list(dict.fromkeys(name.strip() for name in names if name.strip()))
+    if len(cleaned) > MOST_MODELS or any(MODEL_NAME.fullmatch(model) is None for model in cleaned):
         raise ValidationError(
             {"models": f"at most {MOST_MODELS} model names, with * where anything may stand, without blanks"}
         )
     return cleaned
-
-
-def _deployments(given: Mapping[str, str]) -> dict[str, str]:
-    for model, deployment in given.items():
-        if (
-            not isinstance(deployment, str)
-            or _MODEL.fullmatch(model) is None
-            or _DEPLOYMENT.fullmatch(deployment) is None
-        ):
-            raise ValidationError(
-                {"deployments": "maps model names to deployments (letters, digits, dot, dash, underscore)"}
-            )
-    if len(given) > MOST_MODELS:
-        raise ValidationError({"deployments": f"at most {MOST_MODELS}"})
-    return dict(given)
-
-
-def _api_version(text: str) -> str:
-    if _API_VERSION.fullmatch(text) is None:
-        raise ValidationError({"api_version": "is a date such as 2024-10-21, perhaps followed by -preview"})
-    return text
 
 
 def _credential(credential: Secret) -> Secret:
@@ -229,6 +196,5 @@ def _credential(credential: Secret) -> Secret:
 _CLEAN: Mapping[str, Callable[[Any], Any]] = {
     "base_url": _base_url,
     "models": _models,
-    "deployments": _deployments,
-    "api_version": _api_version,
+    **{name: clean for kind in KINDS.values() for name, clean in kind.own.clean.items()},
 }

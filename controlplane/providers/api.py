@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -68,7 +69,8 @@ class ProviderIn(ProviderFields):
     kind = serializers.ChoiceField(KINDS)
 
 
-class Tested(serializers.Serializer[Any]):
+@extend_schema_serializer(component_name="Tested")
+class ProviderTested(serializers.Serializer[Any]):
     """What came of a test."""
 
     ok = serializers.BooleanField()
@@ -82,7 +84,7 @@ class Providers(Resource):
     view_verb = Verb.PROVIDER_VIEW
     queryset = Provider.objects.all()
     output = ProviderOut
-    outputs = {"test": Tested}
+    outputs = {"test": ProviderTested}
     inputs = {"create": ProviderIn, "partial_update": ProviderFields, "test": Nothing}
     filters = ("organization_id", "name", "kind", "enabled")
     apart = frozenset({"test"})

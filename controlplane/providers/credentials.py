@@ -14,8 +14,8 @@ COLUMNS = (
 )
 
 
-def _place(provider: Provider) -> vault.Place:
-    return vault.Place(
+def _place(provider: Provider) -> vault.SealedPlace:
+    return vault.SealedPlace(
         "provider", f"{provider.organization_id}/{provider.pk}", "credential", provider.credential_version
     )
 

@@ -81,12 +81,12 @@ def _dates(seller_id: str) -> Mapping[str, int]:
     from genai_prices.data import providers  # 1.6 MB of code
 
     seller = next(provider for provider in providers if provider.id == seller_id)
-    found: dict[str, int] = {}
+    dates: dict[str, int] = {}
     for name, at in _dated_names().items():
-        meant = next((model.id for model in seller.models if model.match.is_match(name)), None)
-        if meant is not None:
-            found[meant] = min(at, found.get(meant, at))
-    return found
+        model_id = next((model.id for model in seller.models if model.match.is_match(name)), None)
+        if model_id is not None:
+            dates[model_id] = min(at, dates.get(model_id, at))
+    return dates
 
 
 @cache
@@ -94,15 +94,15 @@ def _dated_names() -> Mapping[str, int]:
     """Every dated name in the library, without its seller, also with dashes for the dots of its version."""
     from genai_prices.data import providers
 
-    found: dict[str, int] = {}
+    dates: dict[str, int] = {}
     for provider in providers:
         for model in provider.models:
             for text in (model.id, *_texts(model.match)):
                 at = released_ms(text)
                 if at:
                     name = _SELLER.sub("", text.lower())
-                    found[name] = found[name.replace(".", "-")] = at
-    return found
+                    dates[name] = dates[name.replace(".", "-")] = at
+    return dates
 
 
 def _texts(clause: Any) -> Iterator[str]:

@@ -16,7 +16,7 @@ from controlplane.changes.actor import Actor
 from controlplane.changes.change_set import change_set
 from controlplane.providers.models import PriceOverride, Provider
 from controlplane.providers.price_compiler import FAMILIES
-from controlplane.providers.prices import as_override
+from controlplane.providers.prices import own_price
 from controlplane.providers.tasks import compile_price_lists
 from controlplane.tenancy.models import Organization
 from controlplane.tenancy.permissions import Verb, require
@@ -43,15 +43,15 @@ def put_override(
     """
     require(by, Verb.PRICE_CHANGE, Place(organization.pk))
     with change_set(by) as change:
-        known = PriceOverride.objects.filter(organization=organization, provider=provider, model=model).first()
-        row = known or PriceOverride(organization=organization, provider=provider, model=model)
+        existing = PriceOverride.objects.filter(organization=organization, provider=provider, model=model).first()
+        row = existing or PriceOverride(organization=organization, provider=provider, model=model)
         row.match = _patterns(match)
         row.rates = {str(unit): str(rate) for unit, rate in (rates or {}).items()}
         row.discount_percent = Decimal(str(discount_percent))
         _check(row)
         row.full_clean()
-        row.save(force_insert=known is None)
-        change.say("price_override.created" if known is None else "price_override.updated", row)
+        row.save(force_insert=existing is None)
+        change.say("price_override.created" if existing is None else "price_override.updated", row)
     transaction.on_commit(lambda: ring(compile_price_lists))
     return row
 
@@ -64,8 +64,8 @@ def remove_override(row: PriceOverride, *, by: Actor) -> None:
     transaction.on_commit(lambda: ring(compile_price_lists))
 
 
-def _patterns(given: Iterable[str]) -> list[str]:
-    cleaned = list(dict.fromkeys(pattern.strip().lower() for pattern in given if pattern.strip()))
+def _patterns(names: Iterable[str]) -> list[str]:
+    cleaned = list(dict.fromkeys(name.strip().lower() for name in names if name.strip()))
     if len(cleaned) > MOST_PATTERNS or any(len(item) > LONGEST_PATTERN or " " in item for item in cleaned):
         raise ValidationError({"match": f"at most {MOST_PATTERNS} model names, with * where anything may stand"})
     return cleaned
@@ -77,6 +77,6 @@ def _check(row: PriceOverride) -> None:
     if row.provider not in there_is:
         raise ValidationError({"provider": f"must be one of: {', '.join(there_is)}"})
     try:
-        as_override(row).check()
+        own_price(row).check()
     except ValueError as error:
         raise ValidationError({"rates": str(error)}) from error

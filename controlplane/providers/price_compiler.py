@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Final
 from controlplane.providers.model_facts import is_offered, released
 from controlplane.providers.model_match import Unclear, compact, patterns_of
 from dataplane.core.globs import Glob, is_glob
-from dataplane.core.money.prices import ModelPrice, PriceList, RateCard, RateTier
+from dataplane.core.money.prices import PRICES_OF_KIND, ModelPrice, PriceList, RateCard, RateTier
 from dataplane.core.usage import UsageClass
 
 if TYPE_CHECKING:
     from genai_prices import types as library
 
 # The families that our kinds of providers belong to.
-FAMILIES: Final = ("anthropic", "openai", "google", "azure")
+FAMILIES: Final = tuple(dict.fromkeys(family for family in PRICES_OF_KIND.values() if family))
 
 PICO_PER_DOLLAR: Final = 10**12
 MILLION: Final = 10**6
@@ -62,7 +62,7 @@ class OverrideError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Override:
+class OwnPrice:
     """An organization's own price: rates, or a discount on the library's.
 
     `provider`: a price family, or `@` and a provider's name. With rates: `model` is a name, `match` the globs that mean
@@ -115,7 +115,7 @@ class Compiled:
 
 
 def compile_prices(
-    id: str, at: date, overrides: Sequence[Override] = (), families: Iterable[str] = FAMILIES
+    id: str, at: date, overrides: Sequence[OwnPrice] = (), families: Iterable[str] = FAMILIES
 ) -> Compiled:
     """The price list of the library's `families` and these overrides.
 
@@ -162,7 +162,7 @@ def _family(family: str) -> tuple[list[ModelPrice], list[LeftOut]]:
     lent = [by_id[id] for id in provider.fallback_model_providers or () if id in by_id]
     models = [(model, provider) for model in provider.models]
     models += [(model, other) for other in lent for model in other.models]
-    found: list[ModelPrice] = []
+    plain: list[ModelPrice] = []
     dated: list[ModelPrice] = []
     left_out: list[LeftOut] = []
     for model, seller in models:
@@ -174,10 +174,10 @@ def _family(family: str) -> tuple[list[ModelPrice], list[LeftOut]]:
         except Unclear as unclear:
             left_out.append(LeftOut(family, model.id, str(unclear)))
         for way in ways:
-            found.append(ModelPrice(family, model.id, way.match(), cards, released_ms, unlisted))
+            plain.append(ModelPrice(family, model.id, way.match(), cards, released_ms, unlisted))
             if compacted := compact(way):
                 dated.append(ModelPrice(family, model.id, compacted.match(), cards, released_ms, unlisted))
-    return found + dated, left_out
+    return plain + dated, left_out
 
 
 def _cards(model: library.ModelInfo, own: bool) -> Iterator[RateCard]:
@@ -282,17 +282,17 @@ def _pico(dollars: Decimal, per: int) -> int:
 # ---- overrides ------------------------------------------------------------------------------------------------
 
 
-def _by_provider(overrides: Sequence[Override]) -> list[Override]:
+def _by_provider(overrides: Sequence[OwnPrice]) -> list[OwnPrice]:
     """Those with rates; names before globs, longer globs before shorter ones."""
 
-    def specific(override: Override) -> tuple[str, bool, int]:
+    def specific(override: OwnPrice) -> tuple[str, bool, int]:
         match = override.match or (override.model,)
         return override.provider, any(map(is_glob, match)), -max(map(len, match))
 
     return sorted((override for override in overrides if override.rates), key=specific)
 
 
-def _own_price(override: Override, released_ms: int) -> ModelPrice:
+def _own_price(override: OwnPrice, released_ms: int) -> ModelPrice:
     rates: dict[UsageClass, int] = {}
     for unit, keys in PRICE_KEYS.items():
         rate = override.rates.get(unit)
@@ -305,7 +305,7 @@ def _own_price(override: Override, released_ms: int) -> ModelPrice:
     return ModelPrice(override.provider, override.model, match, cards, released_ms)
 
 
-def _discount(priced: dict[str, list[ModelPrice]], override: Override) -> None:
+def _discount(priced: dict[str, list[ModelPrice]], override: OwnPrice) -> None:
     prices = priced.get(override.provider)
     if prices is None:
         if override.provider.startswith("@"):

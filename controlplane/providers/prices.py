@@ -19,7 +19,7 @@ from controlplane.changes.actor import Actor
 from controlplane.changes.change_set import change_set
 from controlplane.providers import model_facts, model_match, price_compiler
 from controlplane.providers.models import PriceList, PriceOverride, Provider, price_list_id
-from controlplane.providers.price_compiler import Override, compile_prices
+from controlplane.providers.price_compiler import FAMILIES, OwnPrice, compile_prices
 from dataplane.core import catalogue
 from dataplane.core.money.prices import PRICES_OF_KIND, ModelPrice
 from dataplane.core.usage import UsageClass
@@ -55,9 +55,9 @@ def entries_of(prices: Iterable[ModelPrice]) -> list[dict[str, Any]]:
     ]
 
 
-def as_override(row: PriceOverride) -> Override:
+def own_price(row: PriceOverride) -> OwnPrice:
     """Raises ValueError for a class or an amount that there is not."""
-    return Override(
+    return OwnPrice(
         provider=row.provider,
         model=row.model,
         match=tuple(row.match),
@@ -82,19 +82,19 @@ def _family(row: PriceOverride) -> str:
     return provider.price_provider or PRICES_OF_KIND.get(provider.kind, "")
 
 
-def _overrides(organization_id: str | None) -> list[Override]:
+def _overrides(organization_id: str | None) -> list[OwnPrice]:
     if organization_id is None:
         return []
-    return [as_override(row) for row in PriceOverride.objects.filter(organization=organization_id).order_by("pk")]
+    return [own_price(row) for row in PriceOverride.objects.filter(organization=organization_id).order_by("pk")]
 
 
-def _source(overrides: list[Override]) -> str:
-    """Changes with the library, the compiler and the overrides."""
+def _source(overrides: list[OwnPrice]) -> str:
+    """Changes with the library, the compiler, the families and the overrides."""
     compiler = b"".join(
         Path(str(part.__file__)).read_bytes() for part in (price_compiler, model_match, model_facts, catalogue)
     )
-    said = [version("genai-prices"), hashlib.sha256(compiler).hexdigest(), [repr(item) for item in overrides]]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+    parts = [version("genai-prices"), hashlib.sha256(compiler).hexdigest(), FAMILIES, [repr(own) for own in overrides]]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def bring_up_to_date(*, by: Actor) -> int:

@@ -1,4 +1,4 @@
-"""The test button: one cheap, unbilled call to the provider (its list of models), and the outcome in plain words."""
+"""The test button: one cheap, unbilled call to the provider, as its kind makes it, and the outcome in plain words."""
 
 from __future__ import annotations
 
@@ -8,56 +8,46 @@ from dataclasses import dataclass
 from controlplane.environment import environment
 from controlplane.providers import gate, ssrf
 from controlplane.providers.credentials import credential_of
-from controlplane.providers.kinds import AZURE_DEFAULT_API_VERSION, KINDS
+from controlplane.providers.kinds import KINDS
 from controlplane.providers.models import Provider
 from controlplane.providers.vault import CannotUnseal
 from dataplane.core.snapshot import ProviderKind
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ProbeOutcome:
     ok: bool
     message: str
     elapsed_ms: int
 
 
-def probe(provider: Provider) -> Outcome:
+def probe(provider: Provider) -> ProbeOutcome:
     """Call the provider with its credential. Never raises for what the provider or the network does."""
     started = time.monotonic()
 
-    def outcome(ok: bool, message: str) -> Outcome:
-        return Outcome(ok, message, int((time.monotonic() - started) * 1000))
+    def outcome(ok: bool, message: str) -> ProbeOutcome:
+        return ProbeOutcome(ok, message, int((time.monotonic() - started) * 1000))
 
+    kind = KINDS[ProviderKind(provider.kind)]
     try:
         url = ssrf.parse(provider.base_url, private_allowed=environment().allow_private_providers)
-        status = _status(provider, url, credential_of(provider).reveal().decode("ascii"))
+        status = kind.probe(provider, url, credential_of(provider))
     except ssrf.UnsafeUrl as error:
         return outcome(False, f"The base URL cannot be used: {error}.")
     except (CannotUnseal, UnicodeDecodeError):
         return outcome(False, "The stored credential cannot be read; enter it again.")
     except gate.Unreachable as error:
         return outcome(False, str(error))
-    return outcome(*_verdict(status, url, ProviderKind(provider.kind)))
+    if status in kind.verdicts:
+        return outcome(False, kind.verdicts[status])
+    return outcome(*_verdict(status, url))
 
 
-def _status(provider: Provider, url: ssrf.BaseUrl, credential: str) -> int:
-    kind = KINDS[ProviderKind(provider.kind)]
-    path, _, query = kind.models_path.partition("?")
-    if url.versioned:
-        path = path.partition("/")[2]
-    if kind.kind is ProviderKind.AZURE_OPENAI:
-        query = f"api-version={provider.api_version or AZURE_DEFAULT_API_VERSION}"
-    headers = kind.headers(credential) | {"user-agent": "aigateway-provider-test"}
-    return gate.call("GET", url, path=f"/{path}", query=query, headers=headers).status
-
-
-def _verdict(status: int, url: ssrf.BaseUrl, kind: ProviderKind) -> tuple[bool, str]:
+def _verdict(status: int, url: ssrf.BaseUrl) -> tuple[bool, str]:
     if status == 200:
         return True, "The provider answers and accepts the credential."
     if status == 401:
         return False, "The provider refuses the credential (401): it is wrong, revoked, or belongs to another provider."
-    if status == 400 and kind is ProviderKind.GEMINI:
-        return False, "The provider refuses the request (400): nearly always, the API key is wrong or has expired."
     if status == 402:
         return False, "The provider knows the credential, but its account cannot pay (402): settle it there."
     if status == 403:

@@ -20,8 +20,8 @@ def overrides_for(actor: Actor) -> QuerySet[PriceOverride]:
 
 def installation_price_list() -> PriceList | None:
     """What applies where an organization has no list of its own."""
-    found: PriceList | None = PriceList.objects.filter(organization=None).first()
-    return found
+    row: PriceList | None = PriceList.objects.filter(organization=None).first()
+    return row
 
 
 def price_list_id_of(organization_id: str) -> str:

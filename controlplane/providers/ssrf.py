@@ -126,10 +126,10 @@ def check_address(address: Address, *, private_allowed: bool) -> None:
 def resolve(url: BaseUrl, *, private_allowed: bool) -> str:
     """An address to connect to, after *every* address of the name was checked. Raises UnsafeUrl."""
     try:
-        found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise UnsafeUrl(f"{url.host} has no address") from error
-    addresses = list(dict.fromkeys(str(item[4][0]) for item in found))
+    addresses = list(dict.fromkeys(str(item[4][0]) for item in entries))
     for address in addresses:
         check_address(ipaddress.ip_address(address.partition("%")[0]), private_allowed=private_allowed)
     if not addresses:

@@ -38,7 +38,7 @@ class Sealed:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SealedPlace:
     """The only place where a sealed value opens."""
 
     table: str
@@ -51,7 +51,7 @@ class Place:
         return b"".join(len(part.encode()).to_bytes(4) + part.encode() for part in parts)
 
 
-def seal(secret: Secret, place: Place) -> Sealed:
+def seal(secret: Secret, place: SealedPlace) -> Sealed:
     """Under the newest root key."""
     version, root = next(iter(environment().root_keyring().items()))
     inner = AESGCM.generate_key(bit_length=256)
@@ -60,7 +60,7 @@ def seal(secret: Secret, place: Place) -> Sealed:
     return Sealed(bytes([FORMAT]) + _wrap(root, inner, version, place) + nonce + ciphertext, version)
 
 
-def unseal(sealed: Sealed, place: Place) -> Secret:
+def unseal(sealed: Sealed, place: SealedPlace) -> Secret:
     """Raises CannotUnseal."""
     inner = _unwrap(sealed, place)
     nonce, ciphertext = sealed.value[_HEADER - _NONCE : _HEADER], sealed.value[_HEADER:]
@@ -70,7 +70,7 @@ def unseal(sealed: Sealed, place: Place) -> Secret:
         raise CannotUnseal(f"{place.table} {place.row}: the credential was altered or moved") from None
 
 
-def opens_none(stored: Iterable[tuple[Sealed, Place]]) -> bool:
+def opens_none(stored: Iterable[tuple[Sealed, SealedPlace]]) -> bool:
     """Whether there are some and not one opens: then it is the root key that is wrong, not a value that was altered."""
     tried = False
     for sealed, place in stored:
@@ -83,7 +83,7 @@ def opens_none(stored: Iterable[tuple[Sealed, Place]]) -> bool:
     return tried
 
 
-def rewrap(sealed: Sealed, place: Place) -> Sealed:
+def rewrap(sealed: Sealed, place: SealedPlace) -> Sealed:
     """The same value under the newest root key."""
     inner = _unwrap(sealed, place)
     version, root = next(iter(environment().root_keyring().items()))
@@ -106,23 +106,23 @@ def last4(secret: Secret) -> str:
 
 def self_test() -> None:
     """What is sealed opens, and only where it belongs. Raises CannotUnseal or ConfigurationError."""
-    secret, place = Secret(os.urandom(24)), Place("self_test", "row", "field", 1)
+    secret, place = Secret(os.urandom(24)), SealedPlace("self_test", "row", "field", 1)
     sealed = seal(secret, place)
     if unseal(sealed, place) != secret:
         raise CannotUnseal("self-test: a sealed value came back different")
     try:
-        unseal(sealed, Place("self_test", "other row", "field", 1))
+        unseal(sealed, SealedPlace("self_test", "other row", "field", 1))
     except CannotUnseal:
         return
     raise CannotUnseal("self-test: a sealed value opened in another row")
 
 
-def _wrap(root: Secret, inner: bytes, version: int, place: Place) -> bytes:
+def _wrap(root: Secret, inner: bytes, version: int, place: SealedPlace) -> bytes:
     nonce = os.urandom(_NONCE)
     return nonce + AESGCM(root.reveal()).encrypt(nonce, inner, place.bound(f"key under {version}"))
 
 
-def _unwrap(sealed: Sealed, place: Place) -> bytes:
+def _unwrap(sealed: Sealed, place: SealedPlace) -> bytes:
     if len(sealed.value) < _HEADER or sealed.value[0] != FORMAT:
         raise CannotUnseal(f"{place.table} {place.row}: not a sealed credential")
     root = environment().root_keyring().get(sealed.root_version)

@@ -46,11 +46,11 @@ def use_of(name: str) -> Use:
 
 def released_ms(name: str) -> int:
     """Midnight (UTC, Unix milliseconds) of the date in the name (`-20251001`, `-2025-08-07`, `@20250929`); 0: none."""
-    found = _DATE.search(name)
-    if found is None:
+    match = _DATE.search(name)
+    if match is None:
         return 0
     try:
-        day = datetime(int(found[1]), int(found[3]), int(found[4]), tzinfo=UTC)
+        day = datetime(int(match[1]), int(match[3]), int(match[4]), tzinfo=UTC)
     except ValueError:
         return 0
     return int(day.timestamp()) * 1000

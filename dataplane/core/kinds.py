@@ -38,6 +38,20 @@ NAMES: Final[Mapping[ProviderKind, GlobSet]] = {
 }
 
 
+_NO_DIALECTS: Final[frozenset[str]] = frozenset()
+_NO_NAMES: Final = GlobSet(())
+
+
+def dialects_of(kind: ProviderKind) -> frozenset[str]:
+    """None for a kind that stands nowhere: it gets no requests, and is in no other provider's way."""
+    return DIALECTS.get(kind, _NO_DIALECTS)
+
+
+def names_of(kind: ProviderKind) -> GlobSet:
+    """None for a kind that stands nowhere, as above."""
+    return NAMES.get(kind, _NO_NAMES)
+
+
 def demand_every_kind(table: Mapping[ProviderKind, object], where: str) -> None:
     """Raises LookupError naming the kinds that have no row: a program with half a kind does not start."""
     missing = [kind.value for kind in ProviderKind if kind not in table]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from dataplane.core.errors import Code, Refusal
-from dataplane.core.kinds import DIALECTS
+from dataplane.core.kinds import dialects_of
 from dataplane.core.snapshot import OrganizationView, Provider, VirtualKey
 
 # How many names a refusal lists: enough to choose from, short enough for a terminal.
@@ -43,7 +43,7 @@ def unroutable(
     instead = _listing("use", works, len(names))
     who = who_can_help(view)
     if elsewhere is not None:
-        speaks = " or ".join(_api(name) for name in sorted(DIALECTS[elsewhere.kind]))
+        speaks = " or ".join(_api(name) for name in sorted(dialects_of(elsewhere.kind))) or "no API that this pod knows"
         return Refusal(
             Code.PROVIDER_NOT_REACHABLE,
             f"model '{_clean(model)}' is served by provider '{elsewhere.name}', which speaks {speaks} and not "

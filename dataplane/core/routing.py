@@ -19,7 +19,7 @@ from dataplane.core import refusals, understanding
 from dataplane.core.catalogue import Use, released_ms, use_of
 from dataplane.core.errors import Code, Refusal
 from dataplane.core.globs import GlobSet, compiled
-from dataplane.core.kinds import DIALECTS, NAMES
+from dataplane.core.kinds import dialects_of, names_of
 from dataplane.core.money.prices import price_family
 from dataplane.core.snapshot import OrganizationView, Provider, Snapshot, VirtualKey
 
@@ -58,8 +58,8 @@ def resolve(snapshot: Snapshot, key: VirtualKey, dialect: str, model: str) -> Ca
     """The candidate for `model` (as the client wrote it). Remembered. Raises Refusal."""
     view = snapshot.view(key.organization_id)
     question = (_scopes(view, key), key.models_allowed, key.providers_allowed, dialect, model)
-    known = cast("Candidate | None", view.remembered.get(question))
-    return known or _remember(view, question, _resolve(snapshot, key, dialect, model))
+    answer = cast("Candidate | None", view.remembered.get(question))
+    return answer or _remember(view, question, _resolve(snapshot, key, dialect, model))
 
 
 def _resolve(snapshot: Snapshot, key: VirtualKey, dialect: str | None, model: str) -> Candidate:
@@ -72,8 +72,8 @@ def _resolve(snapshot: Snapshot, key: VirtualKey, dialect: str | None, model: st
     if alias is not None and alias.id in view.doubtful:
         raise understanding.in_the_way(view.doubtful[alias.id], key)
     usable = [provider for provider in _in_order(view) if _usable(key, provider)]
-    found = _candidates(view, key, model, usable)
-    allowed = [candidate for candidate in found if _allowed(key, candidate.provider, candidate.model)]
+    serving = _candidates(view, key, model, usable)
+    allowed = [candidate for candidate in serving if _allowed(key, candidate.provider, candidate.model)]
     for candidate in allowed:
         if candidate.provider.id in view.doubtful:
             raise understanding.in_the_way(view.doubtful[candidate.provider.id], key)
@@ -83,7 +83,7 @@ def _resolve(snapshot: Snapshot, key: VirtualKey, dialect: str | None, model: st
     use = use_of(model)
     names = [reachable.id for reachable in reachable_models(snapshot, key, dialect) if reachable.use is use]
     elsewhere = allowed[0].provider if allowed else None
-    raise refusals.unroutable(view, key, dialect or "", model, usable, bool(found), elsewhere, names)
+    raise refusals.unroutable(view, key, dialect or "", model, usable, bool(serving), elsewhere, names)
 
 
 def for_dialect(snapshot: Snapshot, key: VirtualKey, dialect: str) -> Candidate:
@@ -93,7 +93,7 @@ def for_dialect(snapshot: Snapshot, key: VirtualKey, dialect: str) -> Candidate:
     """
     view = snapshot.view(key.organization_id)
     for provider in view.providers:
-        if _usable(key, provider) and dialect in DIALECTS[provider.kind]:
+        if _usable(key, provider) and dialect in dialects_of(provider.kind):
             return Candidate(provider, "")
     for provider in view.strange:
         if _usable(key, provider):
@@ -124,9 +124,9 @@ def reachable_models(snapshot: Snapshot, key: VirtualKey, dialect: str | None) -
     """
     view = snapshot.view(key.organization_id)
     question = (_scopes(view, key), key.models_allowed, key.providers_allowed, dialect)
-    found = cast("tuple[ReachableModel, ...] | None", view.remembered.get(question))
-    if found is not None:
-        return found
+    answer = cast("tuple[ReachableModel, ...] | None", view.remembered.get(question))
+    if answer is not None:
+        return answer
     newest_first = sorted(_reachable(view, key, dialect), key=lambda model: -model.released_ms)
     return _remember(view, question, tuple(newest_first))
 
@@ -151,7 +151,7 @@ def _described(view: OrganizationView, name: str, candidate: Candidate) -> Reach
 
 
 def _speaks(provider: Provider, dialect: str | None) -> bool:
-    return dialect is None or dialect in DIALECTS[provider.kind]
+    return dialect is None or dialect in dialects_of(provider.kind)
 
 
 def _scopes(view: OrganizationView, key: VirtualKey) -> tuple[str, str]:
@@ -206,7 +206,7 @@ def _candidates(view: OrganizationView, key: VirtualKey, model: str, usable: Seq
             by_glob.append(Candidate(provider, model))
         elif not serves and provider.id in view.doubtful:
             unknown.append(Candidate(provider, model))
-        elif not serves and NAMES[provider.kind].matches(model):
+        elif not serves and names_of(provider.kind).matches(model):
             by_kind.append(Candidate(provider, model))
     return [*by_name, *by_glob, *by_kind, *unknown]
 
@@ -226,5 +226,5 @@ def _known_names(view: OrganizationView, provider: Provider) -> Iterable[str]:
     serves = declared(provider)
     yield from serves.names
     if view.prices is not None and (serves.globs or not serves):
-        patterns = serves if serves else NAMES[provider.kind]
+        patterns = serves if serves else names_of(provider.kind)
         yield from (name for name in view.prices.models(price_family(provider)) if patterns.matches(name))

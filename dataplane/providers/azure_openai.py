@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataplane.core.snapshot import Provider
 from dataplane.dialects.dialect import Operation
-from dataplane.providers.endpoint import Endpoint, segment
+from dataplane.providers.endpoint import UpstreamEndpoint, segment
 from dataplane.providers.fields import Field, field
-from dataplane.providers.kind import Call, Kind
+from dataplane.providers.kind import Call, UpstreamKind
 
 # People paste the address with any of these at its end.
 _ENDINGS = ("/openai/v1", "/openai")
@@ -27,7 +27,7 @@ def deployment(provider: Provider, model: str) -> str:
     return model
 
 
-def _path(provider: Provider, endpoint: Endpoint, call: Call) -> str:
+def _path(provider: Provider, endpoint: UpstreamEndpoint, call: Call) -> str:
     base = endpoint.path
     for ending in _ENDINGS:
         base = base.removesuffix(ending)
@@ -45,4 +45,4 @@ def _replaces(provider: Provider) -> frozenset[str]:
     return frozenset({"api-version"}) if provider.api_version else frozenset()
 
 
-AZURE_OPENAI = Kind(path=_path, credential=_credential, wire_model=deployment, replaces=_replaces)
+AZURE_OPENAI = UpstreamKind(path=_path, credential=_credential, wire_model=deployment, replaces=_replaces)

@@ -25,7 +25,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class UpstreamEndpoint:
     """`path` is "" or begins with a slash and does not end with one; `authority` is what the Host field says."""
 
     scheme: str
@@ -40,19 +40,19 @@ class Endpoint:
         return _VERSION.fullmatch(self.path.rpartition("/")[2]) is not None
 
 
-def parse(base_url: str) -> Endpoint:
+def parse(base_url: str) -> UpstreamEndpoint:
     """Raises ValueError: another scheme, user info, query, fragment, escapes, backslashes, dot segments, odd hosts."""
-    found = _URL.fullmatch(base_url)
-    if found is None:
+    match = _URL.fullmatch(base_url)
+    if match is None:
         raise ValueError("not an address of the form https://host[:port][/path]")
-    scheme = found["scheme"].lower()
-    host = found["host"].lower()
-    port = int(found["port"] or _PORTS[scheme])
-    path = found["path"]
+    scheme = match["scheme"].lower()
+    host = match["host"].lower()
+    port = int(match["port"] or _PORTS[scheme])
+    path = match["path"]
     if not 0 < port < 65536 or ".." in host or _DOTS.search(path):
         raise ValueError("not an address: port, host or path")
     authority = host if port == _PORTS[scheme] else f"{host}:{port}"
-    return Endpoint(scheme, host.strip("[]"), port, authority, path)
+    return UpstreamEndpoint(scheme, host.strip("[]"), port, authority, path)
 
 
 def checked_tail(tail: str) -> str:

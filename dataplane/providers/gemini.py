@@ -7,12 +7,12 @@ none.
 from __future__ import annotations
 
 from dataplane.core.snapshot import Provider
-from dataplane.providers.endpoint import Endpoint
+from dataplane.providers.endpoint import UpstreamEndpoint
 from dataplane.providers.fields import Field, field
-from dataplane.providers.kind import Call, Kind
+from dataplane.providers.kind import Call, UpstreamKind
 
 
-def _path(provider: Provider, endpoint: Endpoint, call: Call) -> str:
+def _path(provider: Provider, endpoint: UpstreamEndpoint, call: Call) -> str:
     if endpoint.versioned:
         return endpoint.path + call.path()
     return f"{endpoint.path}/{call.version or 'v1beta'}{call.path()}"
@@ -22,4 +22,4 @@ def _credential(secret: bytes) -> tuple[Field, ...]:
     return (field(b"x-goog-api-key", secret),)
 
 
-GEMINI = Kind(path=_path, credential=_credential)
+GEMINI = UpstreamKind(path=_path, credential=_credential)

@@ -110,7 +110,7 @@ def without_credential(text: str, credential: bytes) -> str:
     """What a provider says of a credential, without any word that repeats a part of it, masked or not. For short texts:
     each place of each word is looked up."""
     secret = credential.decode("latin-1").lower()
-    return _WORD.sub(lambda found: "[redacted]" if _repeats(found[0], secret) else found[0], text)
+    return _WORD.sub(lambda word: "[redacted]" if _repeats(word[0], secret) else word[0], text)
 
 
 def _repeats(word: str, secret: str) -> bool:

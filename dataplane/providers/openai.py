@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataplane.providers.kind import Kind, bearer, under_version
+from dataplane.providers.kind import UpstreamKind, bearer, under_version
 
-OPENAI = Kind(path=under_version("v1"), credential=bearer)
+OPENAI = UpstreamKind(path=under_version("v1"), credential=bearer)
 
 OPENAI_COMPATIBLE = OPENAI

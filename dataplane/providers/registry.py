@@ -9,10 +9,10 @@ from dataplane.core.snapshot import ProviderKind
 from dataplane.providers.anthropic import ANTHROPIC, ANTHROPIC_COMPATIBLE
 from dataplane.providers.azure_openai import AZURE_OPENAI
 from dataplane.providers.gemini import GEMINI
-from dataplane.providers.kind import Kind
+from dataplane.providers.kind import UpstreamKind
 from dataplane.providers.openai import OPENAI, OPENAI_COMPATIBLE
 
-KINDS: Mapping[ProviderKind, Kind] = {
+KINDS: Mapping[ProviderKind, UpstreamKind] = {
     ProviderKind.ANTHROPIC: ANTHROPIC,
     ProviderKind.OPENAI: OPENAI,
     ProviderKind.GEMINI: GEMINI,

@@ -10,10 +10,10 @@ from dataplane.core.routing import Candidate
 from dataplane.core.snapshot import Provider
 from dataplane.dialects.dialect import Operation
 from dataplane.providers import endpoint as endpoints
-from dataplane.providers.endpoint import Endpoint
+from dataplane.providers.endpoint import UpstreamEndpoint
 from dataplane.providers.fields import Field, field, lines_are_whole
 from dataplane.providers.hygiene import query_parameters, request_fields, response_fields
-from dataplane.providers.kind import Call, Kind
+from dataplane.providers.kind import Call, UpstreamKind
 from dataplane.providers.registry import KINDS
 
 # Providers prepared at once; more than any installation seen, and each is a few hundred bytes.
@@ -42,8 +42,8 @@ class _Prepared:
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
-        self.kind: Kind = KINDS[provider.kind]
-        self.endpoint: Endpoint = endpoints.parse(provider.base_url)
+        self.kind: UpstreamKind = KINDS[provider.kind]
+        self.endpoint: UpstreamEndpoint = endpoints.parse(provider.base_url)
         if self.endpoint.scheme == "http" and not provider.private_network:
             raise ValueError("a credential does not travel in the clear")
         secret = provider.credential.reveal()
@@ -55,8 +55,8 @@ class _Prepared:
 
     def target(self, operation: Operation, version: str, tail: str, query: str, model: str) -> bytes:
         """What the request line says; the same few come again and again. Raises ValueError."""
-        asked = (operation, version, tail, query, model)
-        target = self.targets.get(asked)
+        question = (operation, version, tail, query, model)
+        target = self.targets.get(question)
         if target is None:
             path = self.kind.path(self.provider, self.endpoint, Call(operation, version, tail, model))
             parameters = query_parameters(query, self.replaced)
@@ -66,7 +66,7 @@ class _Prepared:
             if len(tail) + len(query) + len(model) <= TARGET_LENGTH:
                 if len(self.targets) >= TARGETS:
                     self.targets.clear()
-                self.targets[asked] = target
+                self.targets[question] = target
         return target
 
 
@@ -90,6 +90,8 @@ def upstream_request(
     """
     prepared = _prepare(candidate.provider)
     headers = [prepared.host, *request_fields(client_headers)]
+    if prepared.kind.withheld:
+        headers = [pair for pair in headers if pair[0].lower() not in prepared.kind.withheld]
     for name, pair in prepared.defaults:
         if not any(sent.lower() == name for sent, _ in headers):
             headers.append(pair)
@@ -102,6 +104,11 @@ def upstream_request(
         raise Refusal(Code.BAD_REQUEST, "a header of the request holds a line break")
     where = prepared.endpoint
     return UpstreamRequest(where.scheme, where.host, where.port, target, headers)
+
+
+def is_stream(provider: Provider, content_type: bytes) -> bool:
+    """An answer of this type goes on: the client gets events, not one body."""
+    return KINDS[provider.kind].streams(content_type)
 
 
 def response_headers(provider: Provider, upstream_headers: Iterable[Field]) -> list[Field]:
@@ -121,13 +128,17 @@ def _prepare(provider: Provider) -> _Prepared:
     try:
         prepared = _Prepared(provider)
     except ValueError:
-        # No cause: it could carry the credential.
-        raise Refusal(
-            Code.PROVIDER_NOT_REACHABLE,
-            f"provider '{provider.name}' has an address or a credential that cannot be used; an admin can correct it",
-            meta={"provider": provider.name},
-        ) from None
+        raise unusable(provider) from None  # the cause could carry the credential
     if len(_prepared) >= PREPARED:
         _prepared.clear()
     _prepared[provider.id] = prepared
     return prepared
+
+
+def unusable(provider: Provider) -> Refusal:
+    """What an admin has entered is no address or no credential."""
+    return Refusal(
+        Code.PROVIDER_NOT_REACHABLE,
+        f"provider '{provider.name}' has an address or a credential that cannot be used; an admin can correct it",
+        meta={"provider": provider.name},
+    )

@@ -21,7 +21,7 @@ from dataplane.core.snapshot import Snapshot, VirtualKey
 from dataplane.core.usage import Outcome
 from dataplane.dialects.dialect import Operation
 from dataplane.dialects.registry import Route
-from dataplane.providers.upstream import response_headers
+from dataplane.providers.upstream import is_stream, response_headers
 from dataplane.proxy import local_answers as answers
 from dataplane.proxy.client.connection import ClientConnection
 from dataplane.proxy.client.door import Door
@@ -78,7 +78,7 @@ async def live(exchange: Exchange, pod: Pod) -> None:
         return
 
     # relay, which settles
-    streaming = head.first.get(b"content-type", b"").lower().startswith(b"text/event-stream")
+    streaming = is_stream(candidate.provider, head.first.get(b"content-type", b""))
     meter = exchange.meter
     if streaming is not request.facts.stream:  # not what was asked for
         meter = route.dialect.meter(route.operation, streaming=streaming, facts=request.facts)

@@ -33,7 +33,15 @@ NANO_PER_MS: Final = 1_000_000
 NANO_PER_DOLLAR: Final = 1_000_000_000
 _GOLDEN: Final = 0x9E37_79B9_7F4A_7C15  # odd: no two attempts' spans of an exchange have the same id
 
-_PROVIDERS: Final = {"gemini": "gcp.gemini", "azure_openai": "azure.ai.openai"}
+# What gen_ai.provider.name says for each kind of provider: OpenTelemetry's word, or ours where it has none.
+PROVIDER_NAMES: Final = {
+    "anthropic": "anthropic",
+    "openai": "openai",
+    "gemini": "gcp.gemini",
+    "azure_openai": "azure.ai.openai",
+    "openai_compatible": "openai_compatible",
+    "anthropic_compatible": "anthropic_compatible",
+}
 _OPERATIONS: Final = {
     "messages": "chat",
     "responses": "chat",
@@ -219,7 +227,7 @@ def _repeated(
     if not provider or outcome is Outcome.REFUSED:
         return server, b""
     answered: dict[str, Value] = {
-        "gen_ai.provider.name": _PROVIDERS.get(provider_kind, provider_kind),
+        "gen_ai.provider.name": PROVIDER_NAMES.get(provider_kind, provider_kind),
         "gen_ai.response.model": model_reported,
         "langwatch.provider_id": provider,
         "langwatch.usage_source": str(source),

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataplane.core import kinds
 from dataplane.core.errors import Code, Refusal
 from dataplane.core.money.prices import ModelPrice, PriceList, RateCard, RateTier
 from dataplane.core.routing import for_dialect, reachable_model, reachable_models, resolve
-from dataplane.core.snapshot import ProviderKind
+from dataplane.core.snapshot import ProviderKind, Row
 from tests.core import build
 
 ANTHROPIC, CHAT, RESPONSES, GEMINI = "anthropic_messages", "openai_chat", "openai_responses", "gemini"
@@ -510,3 +511,42 @@ def test_a_model_whose_price_is_understood_in_part_is_refused_and_the_others_of_
     rows = [build.organization(price_list_id="price_1"), listed, anthropic]
     assert went(rows, ANTHROPIC, "claude-a") == ("prov_a", "claude-a")
     assert "the price of model 'claude-b' (unit 'input_smell' is unknown)" in in_doubt(rows, ANTHROPIC, "claude-b")
+
+
+# ---- a kind that nobody declared dialects and names for -----------------------------------------------------------
+
+newcomer = build.provider("prov_n", name="newcomer", kind=ProviderKind.GEMINI, priority=-1)
+
+
+@pytest.fixture
+def half_declared(monkeypatch):
+    for table in (kinds.DIALECTS, kinds.NAMES):
+        monkeypatch.delitem(table, ProviderKind.GEMINI)
+
+
+@pytest.mark.usefixtures("half_declared")
+def test_a_kind_that_stands_in_no_table_is_in_no_other_providers_way():
+    snapshot = build.snapshot(build.key(), newcomer, anthropic, openai)
+    assert resolve(snapshot, build.key(), ANTHROPIC, "claude-opus-5").provider.id == "prov_a"
+    assert for_dialect(snapshot, build.key(), RESPONSES).provider.id == "prov_o"
+    assert refused([newcomer, anthropic], ANTHROPIC, "gpt-5").code is Code.MODEL_NOT_RECOGNIZED
+    card = RateCard("", "", 0, 0, (RateTier(0, {}),))
+    prices = PriceList("price_1", "v1", (ModelPrice("anthropic", "claude-a", ("claude-a",), (card,)),))
+    rows: list[Row] = [build.organization(price_list_id="price_1"), prices, newcomer, anthropic]
+    listed = reachable_models(build.snapshot(build.key(), *rows), build.key(), None)
+    assert [(model.id, model.owned_by) for model in listed] == [("claude-a", "anthropic")]
+
+
+@pytest.mark.usefixtures("half_declared")
+def test_alone_it_is_refused_with_words():
+    assert "no provider serves model 'gemini-4-argon'" in refused([newcomer], GEMINI, "gemini-4-argon").message
+    declared = build.provider("prov_n", name="newcomer", kind=ProviderKind.GEMINI, models=("nova-pro",))
+    message = refused([declared], GEMINI, "nova-pro").message
+    assert "served by provider 'newcomer', which speaks no API that this pod knows and not the Gemini API" in message
+    assert "may use no provider that speaks the Gemini API" in refused_for_dialect(newcomer, GEMINI).message
+
+
+def refused_for_dialect(provider, dialect) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        for_dialect(build.snapshot(build.key(), provider), build.key(), dialect)
+    return caught.value

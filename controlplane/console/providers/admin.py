@@ -24,7 +24,9 @@ from dataplane.core.secret import Secret
 from dataplane.core.snapshot import ProviderKind, Unpriced
 
 SERVING = ("Serving", {"fields": ("models", "priority", "unpriced", "price_provider")})
-AZURE = ("Azure OpenAI", {"classes": ("collapse",), "fields": ("api_version", "deployments")})
+OWN_FIELDS = tuple(
+    (kind.label, {"classes": ("collapse",), "fields": kind.own.names}) for kind in KINDS.values() if kind.own.names
+)
 
 
 class ProviderAdmin(ConsoleAdmin):
@@ -41,14 +43,14 @@ class ProviderAdmin(ConsoleAdmin):
     add_fieldsets = (
         (None, {"fields": ("organization", "kind", "name", "base_url", "credential")}),
         SERVING,
-        AZURE,
+        *OWN_FIELDS,
     )
     fieldsets = (
         (None, {"fields": ("organization", "shown_kind", "name", "base_url", "enabled")}),
         ("Credential", {"fields": ("shown_service", "shown_error", "shown_credential", "credential")}),
         ("Last test", {"fields": ("shown_test", "shown_test_message")}),
         SERVING,
-        AZURE,
+        *OWN_FIELDS,
     )
     readonly_fields = (
         *("shown_kind", "shown_service", "shown_error", "shown_credential", "shown_test", "shown_test_message"),

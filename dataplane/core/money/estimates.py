@@ -33,19 +33,23 @@ CEILINGS: Final = 64
 _OUTPUT: Final = (UsageClass.OUTPUT, UsageClass.OUTPUT_REASONING)
 _PLAIN_INPUT: Final = frozenset({UsageClass.INPUT, UsageClass.CACHE_READ, UsageClass.CACHE_WRITE})
 
-# Billed reasoning that the stream does not show: names of models, by kind of provider.
-_HIDING: Final = {
-    "openai": compiled(("o1*", "o3*", "o4*", "gpt-5*", "gpt-6*", "codex-*")),
+_NO_NAMES: Final = compiled(())
+_OPENAI_NAMES: Final = compiled(("o1*", "o3*", "o4*", "gpt-5*", "gpt-6*", "codex-*"))
+# Billed reasoning that the stream does not show: names of models, for each kind of provider.
+HIDING: Final = {
+    "anthropic": _NO_NAMES,
+    "openai": _OPENAI_NAMES,
     "gemini": compiled(("gemini-2.5*", "gemini-3*", "gemini-4*")),
+    "azure_openai": _OPENAI_NAMES,
+    "openai_compatible": _OPENAI_NAMES,
+    "anthropic_compatible": _NO_NAMES,
 }
-_HIDING_LIKE: Final = {"azure_openai": "openai", "openai_compatible": "openai"}
 
 
 @lru_cache(maxsize=1024)  # it is on every request's path, and pods see few models
 def hides_reasoning(kind: str, model: str) -> bool:
     """Whether the model may bill tokens that its stream does not show."""
-    patterns = _HIDING.get(_HIDING_LIKE.get(kind, kind))
-    return patterns is not None and patterns.matches(model.lower().rpartition("/")[2])
+    return HIDING.get(kind, _NO_NAMES).matches(model.lower().rpartition("/")[2])
 
 
 class OutputEstimates:

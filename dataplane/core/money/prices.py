@@ -21,12 +21,14 @@ REMEMBERED_NAMES: Final = 4096
 REMEMBERED_LENGTH: Final = 128
 FOREVER_MS: Final = 2**63
 
-# Whose prices a kind of provider has, unless the provider says otherwise. The compatible kinds have none of their own.
+# Whose prices each kind of provider has, unless the provider says otherwise; empty: nobody's.
 PRICES_OF_KIND: Final[Mapping[str, str]] = {
     "anthropic": "anthropic",
     "openai": "openai",
-    "azure_openai": "azure",
     "gemini": "google",
+    "azure_openai": "azure",
+    "openai_compatible": "",
+    "anthropic_compatible": "",
 }
 
 

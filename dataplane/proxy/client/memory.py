@@ -21,6 +21,7 @@ from dataplane.proxy.client.identity import NO_PARENT, clients_id, parse_tracepa
 from dataplane.proxy.http import heads as http1
 from dataplane.proxy.http.heads import HeadBounds, RequestHead
 from dataplane.proxy.provider.gate import Destination
+from dataplane.proxy.provider.own_way import Ask
 
 # A CLI alternates between two or three heads (messages, token counts); balancers mix clients on one connection.
 _HEADS: Final = 4
@@ -63,13 +64,20 @@ class Admitted:
 class Sent:
     """The head of a request as one provider gets it, up to its Content-Length.
 
-    `unpacked`: the body came in a content coding and is sent without it.
+    `unpacked`: the body came in a content coding and is sent without it. `ask`: the way of its kind.
     """
 
-    __slots__ = ("billed", "candidate", "destination", "head", "kind", "unpacked")
+    __slots__ = ("ask", "billed", "candidate", "destination", "head", "kind", "unpacked")
 
     def __init__(
-        self, candidate: Candidate, unpacked: bool, destination: Destination, head: bytes, kind: str, billed: bool
+        self,
+        candidate: Candidate,
+        unpacked: bool,
+        destination: Destination,
+        head: bytes,
+        kind: str,
+        billed: bool,
+        ask: Ask,
     ) -> None:
         self.candidate = candidate
         self.unpacked = unpacked
@@ -77,6 +85,7 @@ class Sent:
         self.head = head
         self.kind = kind
         self.billed = billed
+        self.ask = ask
 
 
 class HeadMemo:

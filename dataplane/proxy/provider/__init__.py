@@ -1,1 +1,1 @@
-"""The provider's side: connections, the pool that lends them, the one gate through which they are opened."""
+"""The provider's side: connections, the pool that lends them, the gate that opens them, kinds with their own way."""

@@ -55,13 +55,23 @@ class State(Enum):
 _IDLE, _WAITING, _BODY, _CLOSED = State  # looked up once: 0.15 µs each
 
 
+class BodySource(Protocol):
+    """What an answer comes from. Nothing happens when it has moved on from `response`."""
+
+    def pause(self, response: Response) -> None: ...
+
+    def resume(self, response: Response) -> None: ...
+
+    def abort(self, response: Response) -> None: ...
+
+
 class Response:
     """An answer whose head is there. Its body goes to whatever `relay_to` names; `abort` if nobody wants it."""
 
-    __slots__ = ("_connection", "_early", "_early_bytes", "_failure", "framing", "head", "sink")
+    __slots__ = ("_early", "_early_bytes", "_failure", "_source", "framing", "head", "sink")
 
-    def __init__(self, connection: UpstreamConnection, head: ResponseHead, framing: Framing) -> None:
-        self._connection = connection
+    def __init__(self, source: BodySource, head: ResponseHead, framing: Framing) -> None:
+        self._source = source
         self.sink: Sink | None = None  # who takes what comes
         self._early: list[tuple[bytes, bytes, bool]] = []
         self._early_bytes = 0
@@ -90,18 +100,18 @@ class Response:
         self.resume()
 
     def pause(self) -> None:
-        self._connection.pause(self)
+        self._source.pause(self)
 
     def resume(self) -> None:
-        self._connection.resume(self)
+        self._source.resume(self)
 
     def abort(self) -> None:
         """Stop the provider: it may go on computing, but nothing more is read. No-op when the answer was complete."""
         self.sink = None
-        self._connection.abort(self)
+        self._source.abort(self)
 
     def received(self, wire: bytes, body: bytes, done: bool) -> None:
-        """Called by the connection."""
+        """Called by the source."""
         sink = self.sink
         if sink is not None:
             if done:
@@ -114,7 +124,7 @@ class Response:
             self.pause()
 
     def broken(self, failure: UpstreamFailure) -> None:
-        """Called by the connection."""
+        """Called by the source."""
         sink, self.sink = self.sink, None
         if sink is not None:
             sink.broken(failure)

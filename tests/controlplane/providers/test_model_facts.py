@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from controlplane.providers.price_compiler import FAMILIES, Override, compile_prices
+from controlplane.providers.price_compiler import FAMILIES, OwnPrice, compile_prices
 from dataplane.core.usage import UsageClass
 
 AT = date(2026, 11, 23)
@@ -99,7 +99,7 @@ def test_every_list_fits_on_one_page(prices):
 
 def test_an_organizations_own_price_is_listed_with_the_models_date():
     rates = {UsageClass.INPUT: Decimal(1), UsageClass.OUTPUT: Decimal(2)}
-    own = [Override("openai", "gpt-4", rates=rates), Override("openai", "gpt-6-sol", rates=rates)]
+    own = [OwnPrice("openai", "gpt-4", rates=rates), OwnPrice("openai", "gpt-6-sol", rates=rates)]
     prices = compile_prices("price_1", AT, own).prices
     assert {"gpt-4", "gpt-6-sol"} <= set(prices.models("openai"))
     first = next(price for price in prices.prices if price.model == "gpt-6-sol")
@@ -107,6 +107,6 @@ def test_an_organizations_own_price_is_listed_with_the_models_date():
 
 
 def test_a_discount_keeps_the_dates():
-    own = [Override("anthropic", "claude-*", discount_percent=Decimal(10))]
+    own = [OwnPrice("anthropic", "claude-*", discount_percent=Decimal(10))]
     prices = compile_prices("price_1", AT, own).prices
     assert day(entries(prices, "anthropic")["claude-sonnet-5-5"].released_ms) == "2026-09-28"

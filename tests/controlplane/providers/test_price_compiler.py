@@ -14,7 +14,7 @@ from genai_prices.data import providers
 from genai_prices.units import _get_registry
 
 from controlplane.providers.model_match import Patterns, Unclear, compact, patterns_of
-from controlplane.providers.price_compiler import FAMILIES, TOLD, Override, OverrideError, compile_prices
+from controlplane.providers.price_compiler import FAMILIES, TOLD, OverrideError, OwnPrice, compile_prices
 from dataplane.core.money.prices import cost, dearest_in_family
 from dataplane.core.usage import Usage, UsageClass, UsageSource
 
@@ -359,7 +359,7 @@ def test_hidden_reasoning_costs_as_output_and_searches_by_the_call(prices):
 def test_the_same_arguments_give_the_same_version_and_others_another(compiled):
     assert compile_prices("price_1", AT).prices == compiled.prices
     assert compiled.prices.version.startswith("genai-prices 0.2.3 2026-11-23 ")
-    other = compile_prices("price_1", AT, [Override("openai", "mine", rates=rates("1", "2"))], ["openai"])
+    other = compile_prices("price_1", AT, [OwnPrice("openai", "mine", rates=rates("1", "2"))], ["openai"])
     assert other.prices.version != compile_prices("price_1", AT, [], ["openai"]).prices.version
 
 
@@ -398,13 +398,13 @@ def priced(override, account, model, units, families=("openai",)):
 
 
 def test_rates_of_ones_own_go_before_the_librarys():
-    own = Override("openai", "gpt-5.5", rates=rates("1", "2"))
+    own = OwnPrice("openai", "gpt-5.5", rates=rates("1", "2"))
     assert priced(own, ACCOUNTS["openai"], "gpt-5.5", {C.INPUT: 1_000_000, C.OUTPUT: 1_000_000}) == 3_000_000_000
     assert priced(own, ACCOUNTS["openai"], "gpt-5.4", {C.INPUT: 1_000}) == 2_500_000
 
 
 def test_the_other_classes_follow_from_input_and_output():
-    own = Override("@ours", "Llama", match=("llama-*",), rates=rates("1", "2", cache_read="0.1", web_search="10000"))
+    own = OwnPrice("@ours", "Llama", match=("llama-*",), rates=rates("1", "2", cache_read="0.1", web_search="10000"))
     account = Account(name="ours")
     for units, expected in (
         ({C.CACHE_WRITE_1H: 1_000_000}, 10**9),
@@ -420,9 +420,9 @@ def test_the_other_classes_follow_from_input_and_output():
 
 def test_a_name_goes_before_a_glob_and_a_long_glob_before_a_short_one():
     own = [
-        Override("@ours", "any", match=("*",), rates=rates("9", "9")),
-        Override("@ours", "some", match=("llama-3*",), rates=rates("8", "8")),
-        Override("@ours", "llama-3.3", rates=rates("7", "7")),
+        OwnPrice("@ours", "any", match=("*",), rates=rates("9", "9")),
+        OwnPrice("@ours", "some", match=("llama-3*",), rates=rates("8", "8")),
+        OwnPrice("@ours", "llama-3.3", rates=rates("7", "7")),
     ]
     account = Account(name="ours")
     assert [priced(own, account, name, {C.INPUT: 1000}) for name in ("x", "llama-3.1", "llama-3.3")] == [
@@ -433,13 +433,13 @@ def test_a_name_goes_before_a_glob_and_a_long_glob_before_a_short_one():
 
 
 def test_a_discount_lowers_the_librarys_prices_in_their_places():
-    own = Override("openai", "gpt-5.5*", discount_percent=Decimal("12.5"))
+    own = OwnPrice("openai", "gpt-5.5*", discount_percent=Decimal("12.5"))
     assert priced(own, ACCOUNTS["openai"], "gpt-5.5", {C.INPUT: 272_001}) == 2_720_010_000 * 7 // 8
     assert priced(own, ACCOUNTS["openai"], "gpt-5.4", {C.INPUT: 1_000}) == 2_500_000
 
 
 def test_a_discount_may_be_one_providers_alone():
-    own = Override("@ours", "*", discount_percent=Decimal(50), family="openai")
+    own = OwnPrice("@ours", "*", discount_percent=Decimal(50), family="openai")
     assert priced(own, Account(name="ours"), "gpt-5.5", {C.INPUT: 1000}, families=()) == 2_500_000
     assert priced(own, Account(name="theirs", price_provider="openai"), "gpt-5.5", {C.INPUT: 1000}) == 5_000_000
 
@@ -447,20 +447,20 @@ def test_a_discount_may_be_one_providers_alone():
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        (Override("", "m", rates=rates("1", "1")), "names a provider"),
-        (Override("@", "m", rates=rates("1", "1")), "names a provider"),
-        (Override("openai", "", rates=rates("1", "1")), "names a provider"),
-        (Override("openai", "m"), "either rates or a discount"),
-        (Override("openai", "m", rates=rates("1", "1"), discount_percent=Decimal(5)), "either rates or a discount"),
-        (Override("openai", "m", rates={C.INPUT: Decimal(1)}), "input and output"),
-        (Override("openai", "m", rates=rates("0", "1")), "above 0"),
-        (Override("openai", "m", rates=rates("-1", "1")), "above 0"),
-        (Override("openai", "m", rates=rates("NaN", "1")), "above 0"),
-        (Override("openai", "m", rates=rates("1", "500.000001")), "at most 500"),
-        (Override("openai", "m", discount_percent=Decimal(100)), "between 0 and 100"),
-        (Override("openai", "m", discount_percent=Decimal(-5)), "between 0 and 100"),
-        (Override("@ours", "m", discount_percent=Decimal(5)), "names the family"),
-        (Override("acme", "m", discount_percent=Decimal(5)), "no such price family"),
+        (OwnPrice("", "m", rates=rates("1", "1")), "names a provider"),
+        (OwnPrice("@", "m", rates=rates("1", "1")), "names a provider"),
+        (OwnPrice("openai", "", rates=rates("1", "1")), "names a provider"),
+        (OwnPrice("openai", "m"), "either rates or a discount"),
+        (OwnPrice("openai", "m", rates=rates("1", "1"), discount_percent=Decimal(5)), "either rates or a discount"),
+        (OwnPrice("openai", "m", rates={C.INPUT: Decimal(1)}), "input and output"),
+        (OwnPrice("openai", "m", rates=rates("0", "1")), "above 0"),
+        (OwnPrice("openai", "m", rates=rates("-1", "1")), "above 0"),
+        (OwnPrice("openai", "m", rates=rates("NaN", "1")), "above 0"),
+        (OwnPrice("openai", "m", rates=rates("1", "500.000001")), "at most 500"),
+        (OwnPrice("openai", "m", discount_percent=Decimal(100)), "between 0 and 100"),
+        (OwnPrice("openai", "m", discount_percent=Decimal(-5)), "between 0 and 100"),
+        (OwnPrice("@ours", "m", discount_percent=Decimal(5)), "names the family"),
+        (OwnPrice("acme", "m", discount_percent=Decimal(5)), "no such price family"),
     ],
 )
 def test_an_override_that_cannot_be_meant_is_refused_with_what_to_correct(override, words):
@@ -469,5 +469,5 @@ def test_an_override_that_cannot_be_meant_is_refused_with_what_to_correct(overri
 
 
 def test_the_dearest_price_that_is_allowed_is_allowed():
-    own = Override("openai", "m", rates=rates("0.000001", "500"))
+    own = OwnPrice("openai", "m", rates=rates("0.000001", "500"))
     assert priced(own, ACCOUNTS["openai"], "m", {C.OUTPUT: 1000, C.INPUT: 1000}) == 500_000_000 + 1

@@ -21,7 +21,7 @@ from controlplane.providers.models import Provider
 from dataplane.core.secret import Secret
 from tests.controlplane import factories
 
-HERE = vault.Place("provider", "org_1/prov_1", "credential", 1)
+HERE = vault.SealedPlace("provider", "org_1/prov_1", "credential", 1)
 
 
 @pytest.fixture
@@ -53,12 +53,12 @@ def test_the_same_credential_is_sealed_differently_each_time():
 @pytest.mark.parametrize(
     "elsewhere",
     [
-        vault.Place("other", "org_1/prov_1", "credential", 1),
-        vault.Place("provider", "org_1/prov_2", "credential", 1),
-        vault.Place("provider", "org_2/prov_1", "credential", 1),
-        vault.Place("provider", "org_1/prov_1", "other", 1),
-        vault.Place("provider", "org_1/prov_1", "credential", 2),
-        vault.Place("providerorg_1/prov_1", "", "credential", 1),
+        vault.SealedPlace("other", "org_1/prov_1", "credential", 1),
+        vault.SealedPlace("provider", "org_1/prov_2", "credential", 1),
+        vault.SealedPlace("provider", "org_2/prov_1", "credential", 1),
+        vault.SealedPlace("provider", "org_1/prov_1", "other", 1),
+        vault.SealedPlace("provider", "org_1/prov_1", "credential", 2),
+        vault.SealedPlace("providerorg_1/prov_1", "", "credential", 1),
     ],
 )
 def test_a_moved_ciphertext_does_not_open(elsewhere):

@@ -1,0 +1,25 @@
+"""OpenAI's own API, and others that speak it."""
+
+from __future__ import annotations
+
+from controlplane.providers.kinds.kind import AdminKind, bearer, list_of_models
+from dataplane.core.snapshot import ProviderKind
+
+OPENAI = AdminKind(
+    ProviderKind.OPENAI,
+    label="OpenAI",
+    base_url="https://api.openai.com",
+    probe=list_of_models("v1/models", bearer),
+    base_url_help="With or without /v1.",
+    credential_help="A project API key of platform.openai.com: sk-proj-…",
+)
+
+OPENAI_COMPATIBLE = AdminKind(
+    ProviderKind.OPENAI_COMPATIBLE,
+    label="OpenAI-compatible",
+    base_url="",
+    probe=list_of_models("v1/models", bearer),
+    base_url_help="With or without /v1, for instance https://llm.example.com",
+    credential_help="Whatever the server takes as a bearer token.",
+    model_help="Name the models; without any, every model name is taken to be served here.",
+)
