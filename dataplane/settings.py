@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -29,11 +27,13 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from dataplane.core.addresses import Reach, reach
+from dataplane.core.endpoints import HostPort, Reachable
 
 PREFIX: Final = "AIGATEWAY_"
 
 MIB: Final = 1024 * 1024
+
+Place = TypeVar("Place", HostPort, Reachable)
 
 # People write it either way, and both planes take both.
 LogLevel = Annotated[
@@ -45,73 +45,6 @@ LogLevel = Annotated[
 def setting(default: Any, unit: str, meaning: str, **bounds: Any) -> Any:
     """One declaration. `unit` is empty for what has none; `bounds` are pydantic's (ge, le, …)."""
     return Field(default, description=meaning, json_schema_extra={"unit": unit}, **bounds)
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """`host:port`, `[v6]:port`; the host may be a name."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        host, colon, port = text.strip().rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
-        if not colon or not host or not port.isascii() or not port.isdigit() or not 0 <= int(port) <= 65535:
-            raise PydanticCustomError("address", "is not host:port, for example 127.0.0.1:5563")
-        return cls(host=host, port=int(port))
-
-    @property
-    def loopback(self) -> bool:
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-_HOST: Final = re.compile(
-    r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
-)
-_PORTS: Final = {"http": 80, "https": 443}
-
-
-@dataclass(frozen=True, slots=True)
-class Reachable:
-    """Something that has to be reached: `host:port` (a connection), or a URL (https: with a trusted certificate)."""
-
-    scheme: str  # tcp, http, https
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Reachable:
-        """Raises PydanticCustomError."""
-        scheme, marks, rest = text.strip().lower().partition("://")
-        place = re.split(r"[/?#]", rest, maxsplit=1)[0] if marks else scheme
-        if not marks:
-            scheme = "tcp"
-        elif scheme not in _PORTS:
-            raise PydanticCustomError("reachable", "holds what is neither host:port nor an http or https URL")
-        elif re.search(r":\d+\Z", place) is None:
-            place += f":{_PORTS[scheme]}"
-        address = Address.parse(place)
-        try:
-            never = reach(ipaddress.ip_address(address.host)) is Reach.NEVER
-        except ValueError:
-            never = _HOST.fullmatch(address.host) is None
-        if never or not address.port:
-            raise PydanticCustomError("reachable", "names {place}, to which no pod connects", {"place": str(address)})
-        return cls(scheme, address.host, address.port)
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}" if self.scheme == "tcp" else f"{self.scheme}://{host}:{self.port}"
 
 
 class SettingsError(Exception):
@@ -224,17 +157,19 @@ class Settings(BaseModel):
     @field_validator("listen")
     @classmethod
     def _listen(cls, value: str) -> str:
-        return str(Address.parse(value))
+        return str(_parsed(HostPort.parse, value))
 
     @field_validator("fleet")
     @classmethod
     def _fleet(cls, value: str) -> str:
-        return ",".join(str(Address.parse(part)) for part in value.split(","))
+        return ",".join(str(_parsed(HostPort.parse, part)) for part in value.split(","))
 
     @field_validator("startup_reach")
     @classmethod
     def _startup_reach(cls, value: str) -> str:
-        return ",".join(dict.fromkeys(str(Reachable.parse(part)) for part in value.split(","))) if value else ""
+        if not value:
+            return ""
+        return ",".join(dict.fromkeys(str(_parsed(Reachable.parse, part)) for part in value.split(",")))
 
     @field_validator("operators")
     @classmethod
@@ -301,12 +236,12 @@ class Settings(BaseModel):
         return []
 
     @property
-    def listen_address(self) -> Address:
-        return Address.parse(self.listen)
+    def listen_address(self) -> HostPort:
+        return HostPort.parse(self.listen)
 
     @property
-    def fleet_addresses(self) -> list[Address]:
-        return [Address.parse(part) for part in self.fleet.split(",")]
+    def fleet_addresses(self) -> list[HostPort]:
+        return [HostPort.parse(part) for part in self.fleet.split(",")]
 
     @property
     def operator_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
@@ -323,6 +258,14 @@ class Settings(BaseModel):
     @property
     def pod_address(self) -> str:
         return self.address or self.listen
+
+
+def _parsed(parse: Callable[[str], Place], text: str) -> Place:
+    """What is wrong with it, in our own words alone. Raises PydanticCustomError."""
+    try:
+        return parse(text)
+    except ValueError as problem:
+        raise PydanticCustomError("place", "{problem}", {"problem": str(problem)}) from None
 
 
 def load(instead: Mapping[str, str] = MappingProxyType({})) -> Settings:

@@ -1,4 +1,4 @@
-"""Budgets: limits in money on a scope and a window, and the books that keep them across any number of pods.
+"""Budgets: limits in money on a scope and a window, and the accounts that keep them across any number of pods.
 
 Nouns: `Budget` and `Override` (what was decided), `Account` (one budget, one member, one window: what is settled and
 what is held), `Lease` (the part of an account that one pod's session may spend without asking), `Charge` (what one

@@ -1,4 +1,4 @@
-"""The books: accounts, leases, charges, crossings. Written by `books` and `charges` only; ids are never joined by name.
+"""The tables of money: accounts, leases, charges, crossings. Written by `unit_of_work` and `charges` only.
 
 `settled` is spent money, `held` is money that pods may spend without asking: always the sum over the open leases of an
 account of what was granted, less what was consumed and returned. Together they stay within the limit and the overdraft.

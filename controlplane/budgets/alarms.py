@@ -1,4 +1,4 @@
-"""Books that do not add up: a defect, of which somebody has to hear. Never an exception: requests go on."""
+"""Alarms for accounts that do not add up: a defect that people have to know of. Never an exception: requests go on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _listeners: list[Callable[[], object]] = []
 
 
 @contextmanager
-def heard_by(listener: Callable[[], object]) -> Iterator[None]:
+def alarms_to(listener: Callable[[], object]) -> Iterator[None]:
     """Call it for every problem found, in the thread that found it: it has to be quick."""
     _listeners.append(listener)
     try:

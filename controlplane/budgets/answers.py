@@ -1,4 +1,4 @@
-"""Answers to pods: a batch of letters in one transaction. What is answered is committed.
+"""Answers to pods: a batch of messages in one transaction. What is answered is committed.
 
 An ask that comes again gets the answer that it got before: answers are stored in the transaction that made them.
 """
@@ -16,7 +16,7 @@ from django.db import DataError, IntegrityError, transaction
 from controlplane.budgets import messages
 from controlplane.budgets.alarms import raise_alarm
 from controlplane.budgets.models import AskReply, LeaseSession
-from controlplane.budgets.unit_of_work import Unit
+from controlplane.budgets.unit_of_work import UnitOfWork
 from dataplane.core.money.lease_rows import SessionState
 from dataplane.core.money.lessor import Recalls
 from dataplane.core.money.messages import AccountRef, AccountState, Ask, Deny, DenyReason, Grant, Hello, Report, Return
@@ -32,12 +32,12 @@ Message = Ask | Report | Return | Hello
 
 @dataclass(frozen=True, slots=True)
 class PodMessage:
-    """What a pod said. `recalls`: how often others were asked to give back for this ask."""
+    """One message of a pod. `recalls`: how often others were asked to give back for this ask."""
 
-    session_id: str
+    session_id: str  # of its leases
     pod_id: str
     identity: str
-    message: Message
+    content: Message
     recalls: int = 0
 
 
@@ -54,81 +54,81 @@ class Ended:
 Answer = bytes | Recalls | NotYours | Ended | None  # bytes: a HoldDown; None: nothing to say
 
 
-def answer(letters: Sequence[PodMessage]) -> list[Answer]:
-    """In order. Raises database errors, having done nothing. One letter that breaks the books spoils only itself."""
+def answer(batch: Sequence[PodMessage]) -> list[Answer]:
+    """In order. Raises database errors, having done nothing. One message that breaks a limit spoils only itself."""
     for repeated in (False, True):  # whether asks may have been answered before: seldom, and then the database says so
         try:
             with transaction.atomic():
-                return _answered(letters, repeated)
+                return _answered(batch, repeated)
         except (IntegrityError, DataError) as problem:
             trouble = problem
-    if len(letters) == 1:
-        log.error("budget_letter_refused_by_database session=%s: %s", letters[0].session_id, trouble)
-        return [_refused(letters[0])]
-    return [answer([letter])[0] for letter in letters]
+    if len(batch) == 1:
+        log.error("budget_message_refused_by_database session=%s: %s", batch[0].session_id, trouble)
+        return [_refused(batch[0])]
+    return [answer([message])[0] for message in batch]
 
 
-def _answered(letters: Sequence[PodMessage], repeated: bool) -> list[Answer]:
-    refs = {ref for letter in letters for ref in _refs(letter.message)}
-    unit = Unit(refs, {letter.session_id for letter in letters})
+def _answered(batch: Sequence[PodMessage], repeated: bool) -> list[Answer]:
+    refs = {ref for message in batch for ref in _refs(message.content)}
+    unit = UnitOfWork(refs, {message.session_id for message in batch})
     unit.lessor.pods = _pods(unit.now_ms)
-    asks = [(letter.session_id, letter.message.ask_id) for letter in letters if isinstance(letter.message, Ask)]
+    asks = [(message.session_id, message.content.ask_id) for message in batch if isinstance(message.content, Ask)]
     before = _replies(asks) if repeated else {}
     unit.lessor.replies.update(before)
-    answers = [_one(unit, letter) for letter in letters]
-    made = {key: reply for key, reply in unit.lessor.replies.items() if key not in before}
-    said = {id(reply): messages.reply(reply).SerializeToString() for reply in unit.lessor.replies.values()}
+    answers = [_one(unit, message) for message in batch]
+    fresh = {key: reply for key, reply in unit.lessor.replies.items() if key not in before}
+    raw = {id(reply): messages.reply(reply).SerializeToString() for reply in unit.lessor.replies.values()}
     exhausted = {
-        reply.account for reply in made.values() if isinstance(reply, Deny) and reply.reason is DenyReason.EXHAUSTED
+        reply.account for reply in fresh.values() if isinstance(reply, Deny) and reply.reason is DenyReason.EXHAUSTED
     }
-    unit.store(exhausted, [(session, ask_id, said[id(reply)]) for (session, ask_id), reply in made.items()])
+    unit.store(exhausted, [(session, ask_id, raw[id(reply)]) for (session, ask_id), reply in fresh.items()])
     _look_for_problems(unit)
-    return [said[id(answer)] if isinstance(answer, Grant | Deny) else answer for answer in answers]
+    return [raw[id(answer)] if isinstance(answer, Grant | Deny) else answer for answer in answers]
 
 
-def _refs(message: Message) -> list[AccountRef]:
-    match message:
+def _refs(content: Message) -> list[AccountRef]:
+    match content:
         case Ask():
-            return [item.account for item in message.items]
+            return [item.account for item in content.items]
         case Return():
-            return [message.account]
-    return [said.account for said in message.accounts]
+            return [content.account]
+    return [item.account for item in content.accounts]
 
 
-def _one(unit: Unit, letter: PodMessage) -> Answer | Grant | Deny:
-    owner = unit.identities.get(letter.session_id)
-    if owner is not None and owner != letter.identity:
+def _one(unit: UnitOfWork, message: PodMessage) -> Answer | Grant | Deny:
+    owner = unit.identities.get(message.session_id)
+    if owner is not None and owner != message.identity:
         return NotYours()
-    ledger, message = unit.lessor, letter.message
-    match message:
+    lessor, content = unit.lessor, message.content
+    match content:
         case Ask():
-            gone = next((item.account for item in message.items if not unit.usable(item.account)), None)
-            key = (letter.session_id, message.ask_id)
-            if gone is not None and key not in ledger.replies:
-                ledger.replies[key] = Deny(message.ask_id, DenyReason.UNKNOWN, gone, AccountState(), 0)
-            return ledger.ask(letter.session_id, message, unit.now_ms, letter.recalls)
+            gone = next((item.account for item in content.items if not unit.usable(item.account)), None)
+            key = (message.session_id, content.ask_id)
+            if gone is not None and key not in lessor.replies:
+                lessor.replies[key] = Deny(content.ask_id, DenyReason.UNKNOWN, gone, AccountState(), 0)
+            return lessor.ask(message.session_id, content, unit.now_ms, message.recalls)
         case Report():
-            ack = ledger.report(letter.session_id, message, unit.now_ms)
+            ack = lessor.report(message.session_id, content, unit.now_ms)
             return Ended() if ack is None else messages.report_ack(ack).SerializeToString()
         case Return():
-            ledger.returned(letter.session_id, message)
+            lessor.returned(message.session_id, content)
             return None
         case Hello():
-            unit.open_session(letter.session_id, letter.pod_id, letter.identity)
-            return messages.welcome(ledger.hello(message, unit.now_ms), unit.now_ms).SerializeToString()
-    raise TypeError(f"not a letter: {type(message).__name__}")
+            unit.open_session(message.session_id, message.pod_id, message.identity)
+            return messages.welcome(lessor.hello(content, unit.now_ms), unit.now_ms).SerializeToString()
+    raise TypeError(f"not a message: {type(content).__name__}")
 
 
-def _refused(letter: PodMessage) -> Answer:
-    if isinstance(letter.message, Ask):
-        first = letter.message.items[0].account
-        deny = Deny(letter.message.ask_id, DenyReason.UNKNOWN, first, AccountState(), 0)
+def _refused(message: PodMessage) -> Answer:
+    if isinstance(message.content, Ask):
+        first = message.content.items[0].account
+        deny = Deny(message.content.ask_id, DenyReason.UNKNOWN, first, AccountState(), 0)
         return messages.reply(deny).SerializeToString()
     return None
 
 
 def _replies(asks: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Grant | Deny]:
-    found: dict[tuple[str, int], Grant | Deny] = {}
+    replies: dict[tuple[str, int], Grant | Deny] = {}
     wanted = set(asks)
     ids = sorted({ask_id for _, ask_id in wanted})
     sessions = sorted({session for session, _ in wanted})
@@ -136,8 +136,8 @@ def _replies(asks: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Grant | D
         rows = AskReply.objects.filter(session_id__in=sessions, ask_id__in=ids[start : start + IDS_AT_A_TIME])
         for session, ask_id, reply in rows.values_list("session_id", "ask_id", "reply"):
             if (session, ask_id) in wanted:
-                found[session, ask_id] = messages.reply_from(bytes(reply))
-    return found
+                replies[session, ask_id] = messages.reply_from(bytes(reply))
+    return replies
 
 
 _counted: tuple[float, int] = (float("-inf"), 1)
@@ -153,7 +153,7 @@ def _pods(now_ms: int) -> int:
     return _counted[1]
 
 
-def _look_for_problems(unit: Unit) -> None:
+def _look_for_problems(unit: UnitOfWork) -> None:
     """Never an exception: requests go on, somebody has to look."""
     global _checked_at
     if time.monotonic() - _checked_at < CHECKED_EVERY_S:

@@ -14,7 +14,6 @@ from rest_framework.response import Response
 
 from controlplane.budgets import actions, queries, validation
 from controlplane.budgets.models import Account, Budget, Crossing, OnBreach, OutageRule, Override, ScopeKind, Window
-from controlplane.budgets.preview import preview
 from controlplane.budgets.queries import Coverage, Node, Standing
 from controlplane.providers.models import Provider
 from controlplane.rest.filters import Kind, Parameter
@@ -216,13 +215,13 @@ class Budgets(Resource):
     def coverage(self, request: Request) -> Response:
         """Look before you make one."""
         organization = self._organization()
-        return self.show(preview(self.actor, organization, self.asked["scope_kind"], self.asked["scope_id"]))
+        return self.show(queries.preview(self.actor, organization, self.asked["scope_kind"], self.asked["scope_id"]))
 
     def _organization(self) -> Organization:
-        found = organizations_of(self.actor).filter(pk=self.asked["organization_id"]).first()
-        if found is None:
+        organization = organizations_of(self.actor).filter(pk=self.asked["organization_id"]).first()
+        if organization is None:
             raise ParseError("organization_id names an organization that you may see")
-        return found
+        return organization
 
 
 class Overrides(Resource):

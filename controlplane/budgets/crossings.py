@@ -1,5 +1,6 @@
-"""Who wants to know at once that spending has crossed a threshold, or that a provider's state has changed. The layers
-above register; the books ring, and the ledger does.
+"""Listeners that are told at once when spending has crossed a threshold, or a provider's state has changed.
+
+The layers above register them; budgets and usage tell them, once the change is committed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ GATHER_S = 0.2  # crossings come in company: everything above an account crosses
 
 _listeners: list[Callable[[], object]] = []
 _lock = Lock()
-_waiting = False
+_due = False
 
 
 def on_crossing(listener: Callable[[], object]) -> None:
@@ -23,24 +24,24 @@ def on_crossing(listener: Callable[[], object]) -> None:
         _listeners.append(listener)
 
 
-def ring() -> None:
+def tell_listeners() -> None:
     """Returns at once, however long the listeners take."""
-    global _waiting
+    global _due
     with _lock:
-        if _waiting or not _listeners:
+        if _due or not _listeners:
             return
-        _waiting = True
-    timer = Timer(GATHER_S, _rung)
+        _due = True
+    timer = Timer(GATHER_S, _call_listeners)
     timer.daemon = True
     timer.start()
 
 
-def _rung() -> None:
-    global _waiting
+def _call_listeners() -> None:
+    global _due
     with _lock:
-        _waiting = False
+        _due = False
     for listener in _listeners:
         try:
             listener()
         except Exception:
-            log.exception("budget_crossing_not_told")
+            log.exception("budget_crossing_listener_failed")

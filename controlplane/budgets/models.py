@@ -1,4 +1,4 @@
-"""What was decided about money: budgets and their overrides. The tables of the books are in `accounts.py`."""
+"""What was decided about money: budgets and their overrides. What is spent and leased is in `accounts.py`."""
 
 from __future__ import annotations
 

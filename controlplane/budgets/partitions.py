@@ -40,11 +40,11 @@ def parts(table: str) -> dict[date, str]:
             [table],
         )
         names = [name for (name,) in cursor.fetchall()]
-    found = {}
+    months = {}
     for name in names:
         if numbers := re.fullmatch(rf"{table}_(\d{{4}})_(\d{{2}})", name):
-            found[date(int(numbers[1]), int(numbers[2]), 1)] = name
-    return found
+            months[date(int(numbers[1]), int(numbers[2]), 1)] = name
+    return months
 
 
 def make_ahead(table: str, now: datetime) -> int:
@@ -115,8 +115,8 @@ def convert(cursor: Any, table: str, months: Iterable[date]) -> None:
     for name, _ in indexes:
         cursor.execute(f'DROP INDEX "{name}"')
     for name, kind, text in constraints:
-        made = "PRIMARY KEY (id, month)" if kind == "p" else text
-        cursor.execute(f'ALTER TABLE {table} ADD CONSTRAINT "{name}" {made}')
+        definition = "PRIMARY KEY (id, month)" if kind == "p" else text
+        cursor.execute(f'ALTER TABLE {table} ADD CONSTRAINT "{name}" {definition}')
     for _, text in indexes:
         cursor.execute(text.replace(f".{whole} ", f".{table} "))
     cursor.execute(f"CREATE TABLE {table}_other PARTITION OF {table} DEFAULT")

@@ -12,15 +12,16 @@ from typing import TypeVar
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
+from controlplane.budgets import actions, validation
 from controlplane.budgets.models import Account, Budget, Crossing, Override, ScopeKind
-from controlplane.budgets.rules import core_budget, moment, ms
+from controlplane.budgets.values import core_budget, moment, ms
 from controlplane.changes.actor import Actor
 from controlplane.keys.models import VirtualKey
 from controlplane.tenancy.models import GroupMember, Organization, Principal, Project
-from controlplane.tenancy.permissions import Verb
+from controlplane.tenancy.permissions import Forbidden, Verb
 from controlplane.tenancy.queries import for_actor, within
 from controlplane.tenancy.scope import Scope
-from dataplane.core.money import accounts as rules
+from dataplane.core.money import accounts as core_accounts
 
 ACCOUNTS_AT_A_TIME = 200
 Row = TypeVar("Row", Account, Crossing)
@@ -71,12 +72,6 @@ def overrides_for(actor: Actor) -> QuerySet[Override]:
     return for_actor(actor, Override.objects.select_related("budget").order_by("-created_at"), Verb.BUDGET_VIEW)
 
 
-def live_overrides(budget: Budget, at: datetime | None = None) -> QuerySet[Override]:
-    live = Q(until=None) | Q(until__gt=at or timezone.now())
-    found: QuerySet[Override] = Override.objects.filter(live, budget=budget, withdrawn_at=None)
-    return found.order_by("created_at")
-
-
 def accounts_for(actor: Actor) -> QuerySet[Account]:
     """Also those of deleted budgets. Newest first."""
     return _of_budgets(actor, Account.objects.order_by("-drawn_at", "-pk"))
@@ -93,7 +88,7 @@ def _of_budgets(actor: Actor, rows: QuerySet[Row]) -> QuerySet[Row]:
 
 
 def standing(budget: Budget, member_id: str = "", at: datetime | None = None) -> Standing:
-    """Of the window at `at` (now)."""
+    """Where the budget stands in the window at `at` (now)."""
     return standings([(budget, member_id)], at)[0]
 
 
@@ -105,18 +100,18 @@ def standings(wanted: Iterable[tuple[Budget, str]], at: datetime | None = None) 
     for override in Override.objects.filter(budget__in={budget.pk for budget, _ in wanted}):
         overrides.setdefault(override.budget_id, []).append(override)
     cores = [
-        (budget, rules.account_at(core_budget(budget, overrides.get(budget.pk, ())), member_id, ms(at)))
+        (budget, core_accounts.account_at(core_budget(budget, overrides.get(budget.pk, ())), member_id, ms(at)))
         for budget, member_id in wanted
     ]
-    known: dict[tuple[str, str, str], Account] = {}
+    rows: dict[tuple[str, str, str], Account] = {}
     for start in range(0, len(cores), ACCOUNTS_AT_A_TIME):
         refs = [core.ref for _, core in cores[start : start + ACCOUNTS_AT_A_TIME]]
         anyone = reduce(or_, (Q(budget_id=ref[0], member_id=ref[1], window_key=ref[2]) for ref in refs))
-        known |= {(row.budget_id, row.member_id, row.window_key): row for row in Account.objects.filter(anyone)}
-    return [_standing(budget, core, known.get(core.ref), at) for budget, core in cores]
+        rows |= {(row.budget_id, row.member_id, row.window_key): row for row in Account.objects.filter(anyone)}
+    return [_standing(budget, core, rows.get(core.ref), at) for budget, core in cores]
 
 
-def _standing(budget: Budget, core: rules.Account, account: Account | None, at: datetime) -> Standing:
+def _standing(budget: Budget, core: core_accounts.Account, account: Account | None, at: datetime) -> Standing:
     starts_ms, ends_ms, limit_nano = core.window.starts_ms, core.window.ends_ms, core.limit_nano
     settled = account.settled_nano if account is not None else 0
     held = account.held_nano if account is not None else 0
@@ -153,8 +148,8 @@ def member_standings(budget: Budget, at: datetime | None = None) -> list[Standin
     """Of a group budget: one for each member, whoever has spent most first. Of any other: its one."""
     if budget.scope_kind != ScopeKind.GROUP:
         return [standing(budget, at=at)]
-    found = standings_of([budget], at)[budget.pk]
-    return [one for one in found if one.member_id]
+    members = standings_of([budget], at)[budget.pk]
+    return [one for one in members if one.member_id]
 
 
 def standings_of(budgets: Iterable[Budget], at: datetime | None = None) -> dict[str, list[Standing]]:
@@ -172,10 +167,10 @@ def standings_of(budgets: Iterable[Budget], at: datetime | None = None) -> dict[
         for budget in budgets
         for member in (members.get(budget.scope_id, [""]) if budget.scope_kind == ScopeKind.GROUP else [""])
     ]
-    found: dict[str, list[Standing]] = {}
+    by_budget: dict[str, list[Standing]] = {}
     for one in standings(wanted, at):
-        found.setdefault(one.budget.pk, []).append(one)
-    return {pk: sorted(ones, key=lambda one: -one.settled_nano) for pk, ones in found.items()}
+        by_budget.setdefault(one.budget.pk, []).append(one)
+    return {pk: sorted(ones, key=lambda one: -one.settled_nano) for pk, ones in by_budget.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +254,19 @@ def covered(organization_id: str, scope_kind: str, scope_id: str, *, sample: int
         accounts=people if scope_kind == ScopeKind.GROUP else 1,
         sample=tuple(keys.order_by("name", "pk").values_list("name", flat=True)[:sample]),
     )
+
+
+def preview(by: Actor, organization: Organization, scope_kind: str, scope_id: str) -> Coverage:
+    """Whom a budget would cover, for an actor who may make it.
+
+    Raises Forbidden, and ValidationError for a scope that there is not.
+    """
+    scope = validation.scope_of(organization.pk, scope_kind, scope_id)
+    team_id = validation.team_of(scope_kind, scope)
+    planned = Budget(organization=organization, scope_kind=scope_kind, scope_id=scope_id, team_id=team_id)
+    if not actions.may_change(by, planned):
+        raise Forbidden(Verb.BUDGET_CHANGE)
+    return covered(organization.pk, scope_kind, scope_id)
 
 
 def past_accounts(budget: Budget, member_id: str | None = None) -> QuerySet[Account]:

@@ -1,4 +1,4 @@
-"""The books' SQL: everything that a unit of work reads in one message to the database, everything that it writes in
+"""The SQL of a unit of work: everything that it reads in one message to the database, everything that it writes in
 another.
 
 Django's query building costs more than the queries: 9 ms of processor time a transaction, where 1 ms is left now. The
@@ -17,7 +17,7 @@ from typing import Any, Final
 import psycopg
 from django.db import connection, transaction
 
-from controlplane.budgets import crossings as bell
+from controlplane.budgets.crossings import tell_listeners
 from controlplane.budgets.models import Account, AskReply, Crossing, Lease, LeaseSession
 from controlplane.changes.models import Revision
 from dataplane.core.money.lease_rows import AccountRow, LeaseRow, SessionState
@@ -73,7 +73,7 @@ Statement = tuple[str, Sequence[Any]]  # its text, and what stands for $1, $2, â
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class StoredRows:
     """As they are stored: sessions and accounts locked, with the leases that may hold something of these accounts."""
 
     revision: tuple[str, int]
@@ -82,25 +82,25 @@ class Rows:
     leases: Sequence[tuple[Any, ...]]  # session, account, seven figures; the session's expires_ms and state
 
 
-def read(sessions: Iterable[str], accounts: Iterable[int]) -> Rows:
-    """Locks sessions, then accounts, each in the order of their ids: so does everybody, and nobody waits in a ring."""
+def read(sessions: Iterable[str], accounts: Iterable[int]) -> StoredRows:
+    """Locks sessions, then accounts, each by id: so does everybody, and no two wait for each other."""
     some, ids = sorted(set(sessions)), sorted(set(accounts))
     revision, texts, numbers = _texts(_READ[0]), _array(some), _array(ids)
-    given: list[Statement] = [
+    queries: list[Statement] = [
         (revision, ()),
         (_texts(_READ[1]), (texts,)),
         (_texts(_READ[2]), (numbers,)),
         (_texts(_READ[3]), (numbers, texts)),
     ]
-    found = _run(given)
-    return Rows(found[0][0] if found[0] else ("", 0), found[1], found[2], found[3])
+    revisions, session_rows, account_rows, lease_rows = _run(queries)
+    return StoredRows(revisions[0] if revisions else ("", 0), session_rows, account_rows, lease_rows)
 
 
 def account_ids(refs: Iterable[AccountRef]) -> dict[AccountRef, int]:
-    """Of those that exist."""
+    """The ids of those that exist."""
     names = sorted(set(refs))
-    found = _run([_statement(_FIND_ACCOUNTS, names)]) if names else [[]]
-    return {AccountRef(*row[1:]): row[0] for row in found[0]}
+    (rows,) = _run([_statement(_FIND_ACCOUNTS, names)]) if names else [[]]
+    return {AccountRef(*row[1:]): row[0] for row in rows}
 
 
 @dataclass
@@ -123,26 +123,26 @@ class Writes:
             for pk, row in self.leases
         ]
         now = connection.ops.adapt_datetimefield_value(self.now)
-        given = [
+        statements = [
             _statement(text, rows, now)
             for text, rows in ((_UPDATE_ACCOUNTS, accounts), (_INSERT_LEASES, leases))
             if rows
         ]
         if connection.vendor == "postgresql":
             if self.replies:
-                given.append(_statement(_INSERT_REPLIES, self.replies, now))
-            _run(given)
+                statements.append(_statement(_INSERT_REPLIES, self.replies, now))
+            _run(statements)
             return
-        _run(given)
+        _run(statements)
         with connection.wrap_database_errors:  # JSON has no bytes
             connection.connection.executemany(_INSERT_REPLY, [(*reply, now) for reply in self.replies])
 
 
 def insert_crossings(rows: Sequence[Crossing]) -> None:
-    """A threshold is crossed once; whoever wants to know of it is told once it is committed."""
+    """A threshold is crossed once; the listeners are told when that is committed."""
     if rows:
         Crossing.objects.bulk_create(rows, ignore_conflicts=True)
-        transaction.on_commit(bell.ring)
+        transaction.on_commit(tell_listeners)
 
 
 # ---- two databases -------------------------------------------------------------------------------------------------
@@ -156,11 +156,11 @@ def _run(statements: Sequence[Statement]) -> list[list[Any]]:
     with connection.wrap_database_errors:
         if connection.vendor == "postgresql":
             return _pipelined(connection.connection, statements)
-        found = []
+        results = []
         for text, parameters in statements:
             named = {str(number): value for number, value in enumerate(parameters, 1)}
-            found.append(connection.connection.execute(text, named).fetchall())
-        return found
+            results.append(connection.connection.execute(text, named).fetchall())
+        return results
 
 
 def _pipelined(raw: psycopg.Connection[Any], statements: Sequence[Statement]) -> list[list[Any]]:
@@ -175,18 +175,18 @@ def _pipelined(raw: psycopg.Connection[Any], statements: Sequence[Statement]) ->
     return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
 
-_made: dict[tuple[str, str], str] = {}
+_dialects: dict[tuple[str, str], str] = {}
 
 
 def _texts(text: str) -> str:
     """In the words of the database that is connected."""
-    made = _made.get((connection.vendor, text))
-    if made is None:
+    translation = _dialects.get((connection.vendor, text))
+    if translation is None:
         postgres = connection.vendor == "postgresql"
         among = "= ANY({n}::{kind}[])" if postgres else "IN (SELECT value FROM json_each({n}))"
         types = _TYPES.get(text, ())
-        made = text.format(
-            rows=_given(types, postgres),
+        translation = text.format(
+            rows=_table(types, postgres),
             now=f"${len(types) + 1 if postgres else 2}",
             lock="FOR NO KEY UPDATE" if postgres else "",
             among_texts=among.format(n="$1", kind="text"),
@@ -196,8 +196,8 @@ def _texts(text: str) -> str:
             if postgres
             else "CAST(strftime('%s', ends_at) AS INTEGER) * 1000",  # windows end on whole seconds
         )
-        _made[connection.vendor, text] = made
-    return made
+        _dialects[connection.vendor, text] = translation
+    return translation
 
 
 def _statement(text: str, values: Sequence[tuple[Any, ...]], now: Any = None) -> Statement:
@@ -209,7 +209,7 @@ def _statement(text: str, values: Sequence[tuple[Any, ...]], now: Any = None) ->
     return _texts(text), parameters
 
 
-def _given(types: Sequence[str], postgres: bool) -> str:
+def _table(types: Sequence[str], postgres: bool) -> str:
     """A table of the parameters, with the columns c0, c1, â€¦"""
     names = [f"c{number}" for number in range(len(types))]
     if postgres:

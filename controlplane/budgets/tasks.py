@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import shared_task
 
-from controlplane.budgets import actions, sessions
+from controlplane.budgets import actions, lease_sessions
 from controlplane.changes.actor import Actor
 
 SCHEDULE: dict[str, dict[str, Any]] = {
@@ -19,13 +19,13 @@ SCHEDULE: dict[str, dict[str, Any]] = {
 
 @shared_task(name="budgets.check")
 def check() -> int:
-    """Each account that does not add up is an error in the log. How many do not."""
-    return sessions.check()
+    """Each account that does not add up is an error in the log. Returns how many do not."""
+    return lease_sessions.check()
 
 
 @shared_task(name="budgets.forget_replies")
 def forget_replies() -> int:
-    return sessions.forget_replies()
+    return lease_sessions.forget_replies()
 
 
 @shared_task(name="budgets.follow_renamed_scopes")

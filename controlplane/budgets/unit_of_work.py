@@ -1,8 +1,8 @@
-"""One unit of work on the books: the rows that a batch of messages is about go into a `Lessor`, what it changed goes
-back. Everything inside the caller's transaction.
+"""One unit of work on accounts and leases: the rows that a batch of messages is about go into a `Lessor`, what it
+changed goes back. Everything inside the caller's transaction.
 
-Everybody locks in the same order, so that nobody waits in a ring: sessions by id, then accounts by id. The row lock of
-an account guards its leases too.
+Everybody locks in the same order, so that no two wait for each other: lease sessions by id, then accounts by id. The
+row lock of an account guards its leases too.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
-from controlplane.budgets import known, statements
+from controlplane.budgets import cache, statements
 from controlplane.budgets.models import Account, Crossing, LeaseSession
-from controlplane.budgets.rules import moment, ms
-from controlplane.budgets.statements import Rows, Writes, insert_crossings
+from controlplane.budgets.statements import StoredRows, Writes, insert_crossings
+from controlplane.budgets.values import moment, ms
 from dataplane.core.money.accounts import limit_at
 from dataplane.core.money.lease_rows import AccountRow, LeaseRow, SessionRow, SessionState
 from dataplane.core.money.lessor import Lessor
@@ -28,8 +28,8 @@ from dataplane.core.rows import Budget, ScopeKind
 SLACK_MS = 900_000
 
 
-class Unit:
-    """Rows of some accounts and sessions, locked. `near`: when an account's window must have been, if not now."""
+class UnitOfWork:
+    """Rows of some accounts and lease sessions, locked. `near`: when an account's window must have been, if not now."""
 
     def __init__(
         self,
@@ -41,14 +41,19 @@ class Unit:
     ) -> None:
         self.now = now or timezone.now()
         self.now_ms = ms(self.now)
-        wanted = set(refs)
+        # Decides, on the rows that were loaded.
         self.lessor = Lessor()
-        self.identities: dict[str, str] = {}  # session → the name in the certificate of the pod that opened it
+        # Of each lease session, the name in the certificate of the pod that opened it.
+        self.identities: dict[str, str] = {}
+        # By id: those that exist now.
         self.budgets: dict[str, Budget] = {}
+        # Pod and identity of each lease session that this unit opens.
         self._pods: dict[str, tuple[str, str]] = {}
+        # Primary keys of the accounts.
         self._ids: dict[AccountRef, int] = {}
+        # Of each account as it was loaded: what was settled, and its limit.
         self._before: dict[AccountRef, tuple[int, int]] = {}
-        self._load(wanted, set(sessions), near or {})
+        self._load(set(refs), set(sessions), near or {})
         self._apply_limits()
 
     def usable(self, ref: AccountRef) -> bool:
@@ -57,7 +62,7 @@ class Unit:
         return ref in self._ids and budget is not None and budget.enabled
 
     def open_session(self, session_id: str, pod_id: str, identity: str) -> None:
-        """Who says hello with a name that is new."""
+        """A pod says hello with a lease session that is new."""
         if session_id not in self.lessor.sessions:
             self._pods[session_id] = (pod_id, identity)
             self.identities[session_id] = identity
@@ -83,17 +88,17 @@ class Unit:
     # ---- loading -----------------------------------------------------------------------------------------------
 
     def _load(self, wanted: set[AccountRef], sessions: set[str], near: Mapping[AccountRef, int]) -> None:
-        ids = known.account_ids(wanted)
+        ids = cache.account_ids(wanted)
         if missing := wanted - ids.keys():
             ids |= self._found_or_opened(missing, near)
         rows = statements.read(sessions, ids.values())
         there = {AccountRef(*row[1:4]) for row in rows.accounts}
         # Remembered, but of a transaction that was taken back, or forgotten with the past.
         if lost := ids.keys() - there:
-            known.forget(lost)
+            cache.forget(lost)
             ids |= self._found_or_opened(lost, near)
             rows = statements.read(sessions, ids.values())
-        self.budgets = known.budgets({ref.budget_id for ref in wanted}, rows.revision)
+        self.budgets = cache.budgets({ref.budget_id for ref in wanted}, rows.revision)
         self._take_sessions(rows)
         self._take_accounts(rows)
         self._take_leases(rows)
@@ -101,20 +106,20 @@ class Unit:
     def _found_or_opened(self, refs: Iterable[AccountRef], near: Mapping[AccountRef, int]) -> dict[AccountRef, int]:
         """The ids of those that exist now."""
         refs = set(refs)
-        found = statements.account_ids(refs)
-        if fresh := refs - found.keys():
-            self.budgets = known.budgets({ref.budget_id for ref in fresh})
+        ids = statements.account_ids(refs)
+        if fresh := refs - ids.keys():
+            self.budgets = cache.budgets({ref.budget_id for ref in fresh})
             self._open(fresh, near)
-            found |= statements.account_ids(fresh)
-        known.remember(found)
-        return found
+            ids |= statements.account_ids(fresh)
+        cache.remember(ids)
+        return ids
 
-    def _take_sessions(self, rows: Rows) -> None:
+    def _take_sessions(self, rows: StoredRows) -> None:
         for id, expires, state, identity in rows.sessions:
             self.lessor.load(sessions=[SessionRow(id, expires, SessionState(state))])
             self.identities[id] = identity
 
-    def _take_accounts(self, rows: Rows) -> None:
+    def _take_accounts(self, rows: StoredRows) -> None:
         for pk, budget, member, key, ends_ms, limit, settled, held, used, most, excess in rows.accounts:
             ref = AccountRef(budget, member, key)
             rule = self.budgets.get(budget)
@@ -123,7 +128,7 @@ class Unit:
             self._before[ref] = (settled, limit)
             self.lessor.load(accounts=[row])
 
-    def _take_leases(self, rows: Rows) -> None:
+    def _take_leases(self, rows: StoredRows) -> None:
         """Of every session that may still hold something, and of our own."""
         refs = {pk: ref for ref, pk in self._ids.items()}
         sessions = self.lessor.sessions
@@ -149,8 +154,8 @@ class Unit:
             Account.objects.bulk_create(fresh, ignore_conflicts=True)
 
     def _window(self, budget: Budget, key: str, near_ms: int | None) -> Window | None:
-        found = window_named(budget.rule, key, self.now_ms, SLACK_MS)
-        return found if found is not None or near_ms is None else window_named(budget.rule, key, near_ms, SLACK_MS)
+        window = window_named(budget.rule, key, self.now_ms, SLACK_MS)
+        return window if window is not None or near_ms is None else window_named(budget.rule, key, near_ms, SLACK_MS)
 
     def _new_account(self, ref: AccountRef, budget: Budget, window: Window) -> Account:
         return Account(
@@ -177,9 +182,10 @@ class Unit:
 
     def _store_session(self, session: SessionRow) -> None:
         changes = {"expires_ms": session.expires_ms, "state": session.state.value}
-        made = self._pods.pop(session.id, None)
-        if made is not None:
-            LeaseSession.objects.create(pk=session.id, pod_id=made[0], identity=made[1], opened_at=self.now, **changes)
+        opener = self._pods.pop(session.id, None)
+        if opener is not None:
+            pod_id, identity = opener
+            LeaseSession.objects.create(pk=session.id, pod_id=pod_id, identity=identity, opened_at=self.now, **changes)
         else:
             LeaseSession.objects.filter(pk=session.id).update(**changes)
 
@@ -195,11 +201,11 @@ class Unit:
     def _as_good_as_spent(self, ref: AccountRef) -> list[Crossing]:
         """Where requests are refused although some cents are left, 100 % is reached for all practical purposes."""
         budget, account = self.budgets.get(ref.budget_id), self.lessor.accounts[ref]
-        told = budget is not None and 100 in budget.thresholds and _reached(account.settled, account.limit, 95)
+        reached = budget is not None and 100 in budget.thresholds and _reached(account.settled, account.limit, 95)
         crossing = (ref, account.limit)
-        if not told or crossing in known.spent:  # a loop that is refused again and again is no news
+        if not reached or crossing in cache.exhausted:  # a loop that is refused again and again is no news
             return []
-        transaction.on_commit(lambda: known.remember_spent(crossing))
+        transaction.on_commit(lambda: cache.remember_exhausted(crossing))
         return [self._crossing(account, 100)]
 
     def _crossing(self, account: AccountRow, threshold: int) -> Crossing:

@@ -33,11 +33,11 @@ def scope_of(organization_id: str, kind: str, scope_id: str) -> Model:
     model = SCOPES.get(kind)
     if model is None:
         raise ValidationError({"scope_kind": f"must be one of: {', '.join(ScopeKind.values)}"})
-    found: Model | None = model._default_manager.filter(pk=scope_id).first()
-    owner = getattr(found, "organization_id", None) if kind != ScopeKind.ORGANIZATION else getattr(found, "pk", None)
-    if found is None or owner != organization_id:
+    row: Model | None = model._default_manager.filter(pk=scope_id).first()
+    owner = getattr(row, "organization_id", None) if kind != ScopeKind.ORGANIZATION else getattr(row, "pk", None)
+    if row is None or owner != organization_id:
         raise ValidationError({"scope_id": f"there is no such {ScopeKind(kind).value.replace('_', ' ')} here"})
-    return found
+    return row
 
 
 def team_of(kind: str, scope: Model) -> str:
@@ -59,24 +59,24 @@ def money(value: object, field: str, *, least: int = 0) -> int:
     return value
 
 
-def thresholds(given: Iterable[object]) -> list[int]:
+def thresholds(values: Iterable[object]) -> list[int]:
     """Ascending, without repetition."""
-    found: set[int] = set()
-    for value in given:
+    kept: set[int] = set()
+    for value in values:
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= HIGHEST_THRESHOLD:
             raise ValidationError({"thresholds": f"Thresholds are whole per cents from 1 to {HIGHEST_THRESHOLD}."})
-        found.add(value)
-    if len(found) > MOST_THRESHOLDS:
-        raise ValidationError({"thresholds": f"There are {len(found)} thresholds; at most {MOST_THRESHOLDS} are kept."})
-    return sorted(found)
+        kept.add(value)
+    if len(kept) > MOST_THRESHOLDS:
+        raise ValidationError({"thresholds": f"There are {len(kept)} thresholds; at most {MOST_THRESHOLDS} are kept."})
+    return sorted(kept)
 
 
-def until(given: datetime | None) -> datetime | None:
-    if given is not None and timezone.is_naive(given):
+def until(moment: datetime | None) -> datetime | None:
+    if moment is not None and timezone.is_naive(moment):
         raise ValidationError({"until": "needs a time zone"})
-    if given is not None and given <= timezone.now():
+    if moment is not None and moment <= timezone.now():
         raise ValidationError({"until": "must lie in the future"})
-    return given
+    return moment
 
 
 def check(row: Budget) -> None:

@@ -1,4 +1,4 @@
-"""What people do to the fleet: put a pod out, whose certificate is then worth nothing."""
+"""What people do to the fleet: evict a pod, whose certificate is then refused."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class EvictIn(StrictSerializer):
 class PodReachOut(serializers.Serializer[Any]):
     pod_id = serializers.CharField(source="pod.pod_id")
     name = serializers.CharField(source="pod.name")
-    reach = serializers.ChoiceField([(reach.value, reach.value) for reach in queries.Reach])
+    reach = serializers.ChoiceField([(reach.value, reach.value) for reach in queries.ReachState])
     after_s = serializers.FloatField(allow_null=True, help_text="From commit to the pod's acknowledgement. Seconds.")
     fails_closed_at = serializers.DateTimeField(allow_null=True)
     problem = serializers.CharField(help_text="Why it refuses the revision, or what of it it does not understand.")

@@ -1,21 +1,8 @@
-"""Reads of providers and prices."""
+"""Reads of prices."""
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
-
-from controlplane.changes.actor import Actor
-from controlplane.providers.models import PriceList, PriceOverride, Provider
-from controlplane.tenancy.permissions import Verb
-from controlplane.tenancy.queries import for_actor
-
-
-def providers_for(actor: Actor) -> QuerySet[Provider]:
-    return for_actor(actor, Provider.objects.order_by("organization", "priority", "name"), Verb.PROVIDER_VIEW)
-
-
-def overrides_for(actor: Actor) -> QuerySet[PriceOverride]:
-    return for_actor(actor, PriceOverride.objects.order_by("organization", "provider", "model"), Verb.PRICE_VIEW)
+from controlplane.providers.models import PriceList
 
 
 def installation_price_list() -> PriceList | None:

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db.models import Model, Q, QuerySet
 
 from controlplane.changes.actor import Actor
-from controlplane.tenancy.permissions import NoSuchObject, Reach, Verb, grants_of, organizations_of
+from controlplane.tenancy.permissions import Reach, Verb, grants_of, organizations_of
 from controlplane.tenancy.scope import Scope
 
 Row = TypeVar("Row", bound=Model)
@@ -35,14 +35,6 @@ def within(actor: Actor, rows: QuerySet[Row], verb: Verb, scope: Scope) -> Query
             own = here & Q(**{scope.user: grant.user_id})
             seen |= own & Q(**{scope.team: grant.team_id}) if grant.team_id and scope.team else own
     return rows.filter(seen)
-
-
-def get_for_actor(actor: Actor, rows: QuerySet[Row], verb: Verb, primary_key: str) -> Row:
-    """The row, or NoSuchObject for one that does not exist for the actor."""
-    found = for_actor(actor, rows, verb).filter(pk=primary_key).first()
-    if found is None:
-        raise NoSuchObject("no such object")
-    return found
 
 
 def logins_for(actor: Actor) -> QuerySet[User]:

@@ -98,8 +98,8 @@ class Usage(Resource):
         return queries.visible_to(self.actor)
 
     def filtered(self, request: Request) -> QuerySet[Any]:
-        asked = {name: value for name, value in self.asked.items() if name in self.filters or name in TIMES}
-        return Filter(**asked).apply(self.get_queryset())
+        filters = {name: value for name, value in self.asked.items() if name in self.filters or name in TIMES}
+        return Filter(**filters).apply(self.get_queryset())
 
     @action(detail=False, methods=["get"], url_path="totals")
     def totals(self, request: Request) -> Response:
@@ -111,15 +111,15 @@ class Usage(Resource):
                 after = Mark.parse(self.asked["cursor"], by, order)
             except ValueError:
                 raise ParseError(f"{Pages.invalid_cursor_message} It goes with the same by and order.") from None
-        found = page(self.filtered(request), by, order=order, after=after, size=self.asked.get("limit", LARGEST_PAGE))
-        called = names(self.actor, by, [group.of for group in found.groups])
+        sums = page(self.filtered(request), by, order=order, after=after, size=self.asked.get("limit", LARGEST_PAGE))
+        called = names(self.actor, by, [group.of for group in sums.groups])
         return self.show(
             {
                 "by": by.value,
                 "order": order.value,
-                "total": {**asdict(found.total), "name": ""},
-                "groups": [{**asdict(group), "name": called.get(group.of, "")} for group in found.groups],
-                "truncated": found.next is not None,
-                "next_cursor": None if found.next is None else str(found.next),
+                "total": {**asdict(sums.total), "name": ""},
+                "groups": [{**asdict(group), "name": called.get(group.of, "")} for group in sums.groups],
+                "truncated": sums.next is not None,
+                "next_cursor": None if sums.next is None else str(sums.next),
             }
         )

@@ -2,7 +2,15 @@
 
 from django.apps import AppConfig
 
+from controlplane.fleet.calls import booking
+
 
 class UsageConfig(AppConfig):
     name = "controlplane.usage"
     label = "usage"
+
+    def ready(self) -> None:
+        """The fleet server books what pods report with what is here."""
+        from controlplane.usage.ingest import book, note_grown
+
+        booking.register(booking.Booking(book, note_grown))

@@ -57,16 +57,18 @@ class Mark:
     of: str
 
     def __str__(self) -> str:
-        told = json.dumps({**asdict(self), "received_until": self.received_until.isoformat()}).encode()
-        return base64.urlsafe_b64encode(told).decode().rstrip("=")
+        text = json.dumps({**asdict(self), "received_until": self.received_until.isoformat()}).encode()
+        return base64.urlsafe_b64encode(text).decode().rstrip("=")
 
     @classmethod
     def parse(cls, text: str, by: By, order: Order) -> Mark:
         """Raises ValueError, for a mark of another walk too."""
         try:
-            told = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            until, of = datetime.fromisoformat(told["received_until"]), str(told["of"])
-            mark = cls(By(told["by"]), Order(told["order"]), until, int(told["cost"]), int(told["attempts"]), of)
+            fields = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+            until, of = datetime.fromisoformat(fields["received_until"]), str(fields["of"])
+            mark = cls(
+                By(fields["by"]), Order(fields["order"]), until, int(fields["cost"]), int(fields["attempts"]), of
+            )
         except (binascii.Error, ValueError, TypeError, KeyError) as problem:
             raise ValueError("not a mark") from problem
         if until.tzinfo is None or (mark.by, mark.order) != (by, order) or "\0" in of:
@@ -78,7 +80,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Groups:
+class GroupPage:
     """`next` is None on the last page."""
 
     total: Total
@@ -88,16 +90,16 @@ class Groups:
 
 def page(
     rows: QuerySet[UsageRecord], by: By, *, order: Order = Order.COST, after: Mark | None = None, size: int
-) -> Groups:
+) -> GroupPage:
     """Days and hours come in their own order always."""
     until = after.received_until if after is not None else timezone.now()
     rows = rows.filter(received_at__lte=until).order_by()
     size = max(1, min(size, LARGEST_PAGE))
-    found = list(_walked(rows, by, order, after)[: size + 1])
-    groups = tuple(sums_of(_text(group["of"]), group) for group in found[:size])
-    last = groups[-1] if len(found) > size else None
+    rows_of_page = list(_walked(rows, by, order, after)[: size + 1])
+    groups = tuple(sums_of(_text(group["of"]), group) for group in rows_of_page[:size])
+    last = groups[-1] if len(rows_of_page) > size else None
     mark = None if last is None else Mark(by, order, until, last.cost_nano, last.attempts, last.of)
-    return Groups(total(rows), groups, mark)
+    return GroupPage(total(rows), groups, mark)
 
 
 def _walked(rows: QuerySet[Any, Any], by: By, order: Order, after: Mark | None) -> QuerySet[Any, Any]:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from controlplane.budgets.crossings import ring
+from controlplane.budgets.crossings import tell_listeners
 from controlplane.providers.models import LONGEST_ERROR, Provider
 from controlplane.usage.models import UsageRecord
 from dataplane.core.errors import Code
@@ -28,8 +28,9 @@ Owned = tuple[str, str]  # organization, provider
 
 
 @dataclass(slots=True)
-class Heard:
-    """The last of each kind. When it began counts: what was asked before a change says nothing of what came after."""
+class Sighting:
+    """The last refusal by a provider, and the last answer. When the attempt began counts: what was asked before a
+    change says nothing of what came after."""
 
     refused_at: datetime | None = None
     words: str = ""
@@ -38,41 +39,41 @@ class Heard:
 
 def notice(ended: Iterable[UsageRecord]) -> None:
     """Inside the transaction that books these attempts."""
-    heard = _heard(ended, timezone.now())
-    if not heard:
+    sightings = _sightings(ended, timezone.now())
+    if not sightings:
         return
     changed = False
-    for row in Provider.objects.filter(pk__in={provider for _, provider in heard}).order_by("pk"):
-        said = heard.get((row.organization_id, row.pk))
-        if said is not None:
-            changed |= _write(row, said)
+    for row in Provider.objects.filter(pk__in={provider for _, provider in sightings}).order_by("pk"):
+        sighting = sightings.get((row.organization_id, row.pk))
+        if sighting is not None:
+            changed |= _write(row, sighting)
     if changed:
-        transaction.on_commit(ring)
+        transaction.on_commit(tell_listeners)
 
 
-def _heard(ended: Iterable[UsageRecord], now: datetime) -> Mapping[Owned, Heard]:
-    heard: dict[Owned, Heard] = {}
+def _sightings(ended: Iterable[UsageRecord], now: datetime) -> Mapping[Owned, Sighting]:
+    sightings: dict[Owned, Sighting] = {}
     for row in ended:
         at = min(row.started_at, now)  # a pod's clock may be ahead
         if row.refusal_code == Code.PROVIDER_CREDENTIAL_REFUSED:
-            said = heard.setdefault((row.organization_id, row.provider_id), Heard())
-            if said.refused_at is None or at >= said.refused_at:
-                said.refused_at, said.words = at, row.provider_error[:LONGEST_ERROR] or NO_WORDS
+            sighting = sightings.setdefault((row.organization_id, row.provider_id), Sighting())
+            if sighting.refused_at is None or at >= sighting.refused_at:
+                sighting.refused_at, sighting.words = at, row.provider_error[:LONGEST_ERROR] or NO_WORDS
         elif row.provider_id and row.outcome == Outcome.OK and row.source in SERVED:
-            said = heard.setdefault((row.organization_id, row.provider_id), Heard())
-            said.served_at = max(said.served_at or at, at)
-    return heard
+            sighting = sightings.setdefault((row.organization_id, row.provider_id), Sighting())
+            sighting.served_at = max(sighting.served_at or at, at)
+    return sightings
 
 
-def _write(row: Provider, said: Heard) -> bool:
+def _write(row: Provider, sighting: Sighting) -> bool:
     """Whether the row says something else now."""
     as_read = Provider.objects.filter(pk=row.pk, refused_since=row.refused_since, last_error_at=row.last_error_at)
-    refused_at, served_at = said.refused_at, said.served_at
+    refused_at, served_at = sighting.refused_at, sighting.served_at
     if refused_at is not None and (served_at is None or refused_at > served_at):
-        if not _is_news(row, refused_at, said.words):
+        if not _is_news(row, refused_at, sighting.words):
             return False
         since = row.refused_since or refused_at
-        return bool(as_read.update(refused_since=since, last_error=said.words, last_error_at=refused_at))
+        return bool(as_read.update(refused_since=since, last_error=sighting.words, last_error_at=refused_at))
     if served_at is not None and row.last_error_at is not None and served_at > row.last_error_at:
         columns = row.mended(served_at)
         return bool(as_read.update(**{name: getattr(row, name) for name in columns}))

@@ -103,15 +103,14 @@ class Cursor:
     id: str
 
     def __str__(self) -> str:
-        told = json.dumps([self.started_at.isoformat(), self.id]).encode()
-        return base64.urlsafe_b64encode(told).decode().rstrip("=")
+        text = json.dumps([self.started_at.isoformat(), self.id]).encode()
+        return base64.urlsafe_b64encode(text).decode().rstrip("=")
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
         """Raises ValueError."""
         try:
-            told = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            started_at, id = told
+            started_at, id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
             cursor = cls(datetime.fromisoformat(started_at), str(id))
         except (binascii.Error, ValueError, TypeError, UnicodeError) as problem:
             raise ValueError("not a cursor") from problem
@@ -121,35 +120,35 @@ class Cursor:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class RecordPage:
     """`next` is None on the last page."""
 
     rows: tuple[UsageRecord, ...]
     next: Cursor | None
 
 
-def page(rows: QuerySet[UsageRecord], *, after: Cursor | None = None, size: int = 50) -> Page:
+def page(rows: QuerySet[UsageRecord], *, after: Cursor | None = None, size: int = 50) -> RecordPage:
     """Newest first. Rows that arrive meanwhile move nothing that was not read yet."""
     size = max(1, min(size, LARGEST_PAGE))
     if after is not None:
         earlier = Q(started_at__lt=after.started_at) | Q(started_at=after.started_at, id__lt=after.id)
         rows = rows.filter(earlier, started_at__lte=after.started_at)  # the index knows where that begins
-    found = list(rows.order_by("-started_at", "-id")[: size + 1])
-    more = len(found) > size
-    last = found[size - 1] if more else None
-    return Page(tuple(found[:size]), None if last is None else Cursor(last.started_at, last.id))
+    records = list(rows.order_by("-started_at", "-id")[: size + 1])
+    more = len(records) > size
+    last = records[size - 1] if more else None
+    return RecordPage(tuple(records[:size]), None if last is None else Cursor(last.started_at, last.id))
 
 
 def in_pages(rows: QuerySet[UsageRecord], size: int) -> Iterator[tuple[UsageRecord, ...]]:
     """All of them, newest first, never more than a page in memory; no page, if there is none."""
     after: Cursor | None = None
     while True:
-        found = page(rows, after=after, size=size)
-        if found.rows:
-            yield found.rows
-        if found.next is None:
+        present = page(rows, after=after, size=size)
+        if present.rows:
+            yield present.rows
+        if present.next is None:
             return
-        after = found.next
+        after = present.next
 
 
 class By(StrEnum):

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import Max, Sum
 from django.utils import timezone
 
-from controlplane.budgets.charges import settle, words_about
+from controlplane.budgets.charges import book_costs, next_correction
 from controlplane.budgets.months import started_between
 from controlplane.changes.actor import Actor
 from controlplane.changes.audit import Draft, Target
@@ -23,15 +23,15 @@ from controlplane.changes.change_set import change_set
 from controlplane.changes.ids import new_id
 from controlplane.tenancy.models import Organization
 from controlplane.tenancy.permissions import Verb, require
+from controlplane.usage.costs import cost_of
 from controlplane.usage.estimate import Estimator
 from controlplane.usage.models import RecordState, UsageRecord
-from controlplane.usage.settle import cost_of
 
 ROWS_AT_A_TIME = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Resettlement:
     """`attempts` that cost something else by the list in force, and by how much more in total (less: below zero)."""
 
     looked_at: int
@@ -47,7 +47,7 @@ def resettle(
     until: datetime | None = None,
     model: str = "",
     apply: bool,
-) -> Found:
+) -> Resettlement:
     """Attempts that started in [since, until). Without `apply` nothing is written."""
     require(by, Verb.PRICE_CHANGE, organization)
     looked_at = attempts = difference = 0
@@ -60,10 +60,11 @@ def resettle(
                 attempts, difference = attempts + 1, difference + change.cost_nano
                 if apply:
                     UsageRecord.objects.bulk_create([change])
-                    settle([cost_of(change, correction=words_about(change.request_id, change.attempt))])
+                    correction = next_correction(change.request_id, change.attempt)
+                    book_costs([cost_of(change, correction=correction)])
     if apply and attempts:
-        _say(organization, by, attempts, difference, since, model)
-    return Found(looked_at, attempts, difference)
+        _note(organization, by, attempts, difference, since, model)
+    return Resettlement(looked_at, attempts, difference)
 
 
 def _in_steps(organization: Organization, since: datetime, until: datetime, model: str) -> Iterator[list[str]]:
@@ -90,20 +91,22 @@ def _differences(keys: list[str]) -> Iterator[UsageRecord | None]:
     estimator = Estimator(first)
     for row in first:
         reported = row
-        words = UsageRecord.objects.filter(request_id=row.request_id, month=row.month, attempt=row.attempt)
+        entries = UsageRecord.objects.filter(request_id=row.request_id, month=row.month, attempt=row.attempt)
         if row.state == RecordState.CORRECTED:
             units = dict(row.units)
-            for later in words.filter(correction=True):
+            for later in entries.filter(correction=True):
                 reported = later if not later.resettled else reported
                 for unit, count in later.units.items():
                     units[unit] = units.get(unit, 0) + count
             reported.units = units
-        told = words.aggregate(cost=Sum("cost_nano"), last=Max("resettled"))
+        booked = entries.aggregate(cost=Sum("cost_nano"), last=Max("resettled"))
         priced = estimator.priced(reported)
-        if priced is None or priced.nano == told["cost"]:
+        if priced is None or priced.nano == booked["cost"]:
             yield None
             continue
-        yield _correction(reported, priced.nano - int(told["cost"] or 0), priced.version, int(told["last"] or 0) + 1)
+        yield _correction(
+            reported, priced.nano - int(booked["cost"] or 0), priced.version, int(booked["last"] or 0) + 1
+        )
 
 
 def _correction(row: UsageRecord, difference: int, version: str, number: int) -> UsageRecord:
@@ -115,7 +118,7 @@ def _correction(row: UsageRecord, difference: int, version: str, number: int) ->
     return row
 
 
-def _say(organization: Organization, by: Actor, attempts: int, difference: int, since: datetime, model: str) -> None:
+def _note(organization: Organization, by: Actor, attempts: int, difference: int, since: datetime, model: str) -> None:
     details = {"attempts": attempts, "difference_nano": difference, "since": since.isoformat(), "model": model}
     target = Target("organization", organization.pk, organization.name)
     with change_set(by) as change:

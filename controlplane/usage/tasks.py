@@ -7,15 +7,15 @@ from typing import Any
 
 from celery import shared_task
 
-from controlplane.usage import deaths, reconcile
+from controlplane.usage import lost, reconcile
 
 SCHEDULE: dict[str, dict[str, Any]] = {
     "usage: estimate attempts whose end never came": {
-        "task": "usage.settle_lost",
+        "task": "usage.estimate_lost",
         "schedule": timedelta(seconds=30),
     },
     "usage: charge what was held for requests of silent pods": {
-        "task": "usage.charge_the_dead",
+        "task": "usage.expire_silent",
         "schedule": timedelta(seconds=15),
     },
     "usage: note when keys were used last": {"task": "usage.mark_used", "schedule": timedelta(seconds=30)},
@@ -24,14 +24,14 @@ SCHEDULE: dict[str, dict[str, Any]] = {
 }
 
 
-@shared_task(name="usage.settle_lost")
-def settle_lost() -> int:
-    return reconcile.settle_lost()
+@shared_task(name="usage.estimate_lost")
+def estimate_lost() -> int:
+    return lost.estimate_lost()
 
 
-@shared_task(name="usage.charge_the_dead")
-def charge_the_dead() -> int:
-    return deaths.charge_the_dead()
+@shared_task(name="usage.expire_silent")
+def expire_silent() -> int:
+    return lost.expire_silent()
 
 
 @shared_task(name="usage.mark_used")

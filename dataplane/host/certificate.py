@@ -22,7 +22,7 @@ class ServerCertificate:
         self.context = self._load()
 
     def renew(self) -> bool:
-        """Whether there was something new. What does not fit together is told once, and the old one stays."""
+        """Returns whether there was something new. What does not fit together is logged once, and the old one stays."""
         try:
             state = self._state()
             if state == self._seen:
@@ -45,5 +45,5 @@ class ServerCertificate:
 
     def _state(self) -> State:
         """Kubernetes swaps a link to a directory: the files behind it are other ones, perhaps of the same time."""
-        found = [os.stat(path) for path in (self._cert, self._key)]
-        return tuple((each.st_mtime_ns, each.st_ino, each.st_size) for each in found)
+        files = [os.stat(path) for path in (self._cert, self._key)]
+        return tuple((each.st_mtime_ns, each.st_ino, each.st_size) for each in files)

@@ -11,10 +11,10 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 
+from dataplane.core.endpoints import Reachable
 from dataplane.link.channel import Backoff
 from dataplane.proxy.life import Life
 from dataplane.proxy.provider.gate import Destination, Forbidden, Gate
-from dataplane.settings import Reachable
 from dataplane.telemetry import logs
 
 OK = "ok"
@@ -30,7 +30,7 @@ async def reach_all(gate: Gate, wanted: Sequence[Reachable], life: Life) -> None
 
 
 async def _reach(
-    gate: Gate, wanted: Reachable, said: dict[str, str], jitter: Callable[[], float] = random.random
+    gate: Gate, wanted: Reachable, states: dict[str, str], jitter: Callable[[], float] = random.random
 ) -> None:
     backoff, name = Backoff(jitter), str(wanted)
     while True:
@@ -38,23 +38,23 @@ async def _reach(
             await _connect(gate, wanted)
         except (Forbidden, OSError) as failure:
             words = in_words(failure)
-            if said[name] != words:  # once, not every three seconds
+            if states[name] != words:  # once, not every three seconds
                 logs.warning("startup_address_not_reached", address=name, why=words)
-            said[name] = words
+            states[name] = words
             await asyncio.sleep(backoff.pause())
         else:
-            said[name] = OK
+            states[name] = OK
             logs.info("startup_address_reached", address=name)
             return
 
 
 async def _connect(gate: Gate, wanted: Reachable) -> None:
     scheme = "https" if wanted.scheme == "https" else "http"
-    made = await gate.connect(Destination(scheme, wanted.host, wanted.port, private_network=True), _Knock)
-    made.leave()
+    probe = await gate.connect(Destination(scheme, wanted.host, wanted.port, private_network=True), _Probe)
+    probe.leave()
 
 
-class _Knock(asyncio.Protocol):
+class _Probe(asyncio.Protocol):
     """Connects and says nothing."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dataplane.core.endpoints import Reachable
 from dataplane.host.certificate import ServerCertificate
 from dataplane.host.exits import Exit
 from dataplane.host.network_check import reach_all
@@ -22,7 +23,7 @@ from dataplane.proxy.limits import Limits
 from dataplane.proxy.pod import Pod
 from dataplane.proxy.provider.gate import http_tls, trust_authorities
 from dataplane.proxy.server import Server
-from dataplane.settings import Reachable, Settings
+from dataplane.settings import Settings
 from dataplane.telemetry import logs
 from dataplane.telemetry.metrics import Metrics
 from dataplane.telemetry.tasks import spawn

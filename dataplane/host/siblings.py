@@ -39,8 +39,8 @@ class Siblings:
     async def exposition(self) -> bytes:
         others = [number for number in range(1, self._count + 1) if number != self._number]
         answers = await asyncio.gather(*map(self._ask, others))
-        found = dict(zip(others, answers, strict=True)) | {self._number: self._own()}
-        return merged(dict(sorted(found.items())))
+        figures = dict(zip(others, answers, strict=True)) | {self._number: self._own()}
+        return merged(dict(sorted(figures.items())))
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(self._own())

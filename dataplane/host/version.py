@@ -21,8 +21,8 @@ _FILE_BYTES: Final = 4 * 1024 * 1024  # of packed references; nothing else here 
 
 def version(commit: str, checkout: Path = CHECKOUT) -> str:
     """`0.1.0+4381ffd1c2d3`; without a commit the release alone. `commit` is the setting's, "" for none."""
-    found = commit or checked_out(checkout)[:_SHORT]
-    return f"{VERSION}+{found}" if found else VERSION
+    build = commit or checked_out(checkout)[:_SHORT]
+    return f"{VERSION}+{build}" if build else VERSION
 
 
 def checked_out(checkout: Path) -> str:
@@ -41,10 +41,10 @@ def _git_directory(path: Path) -> Path:
 
 
 def _head(git: Path) -> str:
-    said = _read(git / "HEAD")
-    reference = _REF.fullmatch(said)
+    head = _read(git / "HEAD")
+    reference = _REF.fullmatch(head)
     if reference is None:
-        return _commit(said)
+        return _commit(head)
     name = reference.group(1)
     if ".." in name:
         return ""

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dataplane.core.endpoints import HostPort
 from dataplane.host.exits import Exit
-from dataplane.settings import Address, Settings
+from dataplane.settings import Settings
 from dataplane.telemetry import logs
 from dataplane.telemetry.tasks import spawn
 
@@ -51,12 +52,12 @@ class Worker:
         return cls(int(number), int(count), Path(directory), time_round == "again")
 
 
-def reserve(address: Address) -> list[socket.socket]:
+def reserve(address: HostPort) -> list[socket.socket]:
     """Sockets that keep the address without listening on it. Raises OSError when somebody else listens there."""
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    places = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     held: list[socket.socket] = []
     port = address.port
-    for family, kind, protocol, _, where in dict.fromkeys(found):
+    for family, kind, protocol, _, where in dict.fromkeys(places):
         with socket.socket(family, kind, protocol) as alone:
             alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
@@ -86,7 +87,7 @@ class Workers:
     async def run(self) -> int:
         """Raises OSError when the address is taken."""
         held = reserve(self._settings.listen_address)
-        address = Address(self._settings.listen_address.host, held[0].getsockname()[1])
+        address = HostPort(self._settings.listen_address.host, held[0].getsockname()[1])
         environment = os.environ | {"AIGATEWAY_LISTEN": str(address)}
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._pass_on, number)
@@ -137,8 +138,8 @@ class Workers:
         """For good. One that cannot start has a reason that the others share: as a single pod, so all of them."""
         if -code in (signal.SIGTERM, signal.SIGINT):  # before it had anything to end in order
             code = Exit.OK
-        known = Exit(code) if code in _SEVERITY else Exit.CANNOT_START
-        self._worst = max(self._worst, known, key=_SEVERITY.index)
+        outcome = Exit(code) if code in _SEVERITY else Exit.CANNOT_START
+        self._worst = max(self._worst, outcome, key=_SEVERITY.index)
         if not self._stopping.is_set():
             self._pass_on(signal.SIGTERM)
 

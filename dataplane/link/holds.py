@@ -1,8 +1,8 @@
-"""The money of this pod: its `LeaseBook`, and the Hold call to the control plane behind it.
+"""The money of this pod: its `LeaseBook`, and the control plane behind it, asked over one `HoldCall` at a time.
 
 Most requests are admitted from leases, without a message. At the edge of a budget one question goes out per request,
-and everybody waits only for his own answer. While there is no contact, questions wait for the next connection, up to
-the book's patience; then each budget's outage rule decides.
+and each request waits only for its own answer. While there is no contact, questions wait for the next connection, up
+to the book's patience; then each budget's outage rule decides.
 """
 
 from __future__ import annotations
@@ -12,14 +12,11 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
-
-import grpc
-import grpc.aio
-from google.protobuf.message import DecodeError
+from typing import Final
 
 from dataplane.core.money.accounts import Account, Accounts
-from dataplane.core.money.lease_book import Cut, Denied, Hold, HoldRules, LeaseBook
+from dataplane.core.money.holds import Cut, Denied, Hold
+from dataplane.core.money.lease_book import LeaseBook
 from dataplane.core.money.messages import (
     AccountRef,
     AccountState,
@@ -31,22 +28,21 @@ from dataplane.core.money.messages import (
     ReportAck,
     Welcome,
 )
+from dataplane.core.money.slices import HoldRules
 from dataplane.link.channel import Backoff, Fleet
+from dataplane.link.hold_call import HoldCall
 from dataplane.link.watch import boottime_ms
 from dataplane.telemetry import logs
 from dataplane.telemetry.metrics import Metrics
-from dataplane.telemetry.tasks import spawn
-from dataplane.wire.holds import Down, Up, message_up, said_down
-from protos import fleet_pb2 as pb
+from dataplane.wire.holds import Down, Up
 
 REPORT_MS: Final = 5_000
 SHORTEST_REPORT_MS: Final = 200
 LOOK_S: Final = 0.5  # for the answer to a look that changes nothing
 LOOK_AGAIN_MS: Final = 1_000
-MOST_AT_ONCE: Final = 500  # said in one message
 LOOKING: Final = "look"  # in place of a request's id
 YOUNG_MS: Final = 500  # a question; an older one is taken for one that nobody answers
-PROBLEMS_TOLD: Final = 3  # of those that the oracle finds at one time
+PROBLEMS_LOGGED: Final = 3  # of those that are there at one time
 
 Key = tuple[str, int]  # request id and attempt
 OnCut = Callable[[Cut], None]
@@ -54,7 +50,7 @@ OnCut = Callable[[Cut], None]
 
 @dataclass(slots=True)
 class _Waiting:
-    """Somebody's question. `answer`: of an admission; a stream that is extended goes on meanwhile."""
+    """A request's question. `answer`: of an admission; a stream that is extended goes on meanwhile."""
 
     ask_id: int
     since: int  # milliseconds, of the pod's clock
@@ -64,33 +60,38 @@ class _Waiting:
     charged: int = 0  # by the hold that grows, when it was looked at last
 
 
-class Holds:
-    """Implements the proxy's Holds. `run(fleet)` for as long as a connection lasts."""
+class LeaseClient:
+    """Implements the proxy's `Holds`. `run(fleet)` for as long as a connection lasts."""
 
     def __init__(
         self,
         pod_id: str,
-        session: Callable[[], str],
+        new_session: Callable[[], str],
         metrics: Metrics,
         backoff: Backoff,
         rules: HoldRules | None = None,
         clock: Callable[[], int] = boottime_ms,
     ) -> None:
-        """`session` names a new one each time; `clock`: milliseconds of CLOCK_BOOTTIME."""
-        self.book = LeaseBook(session(), clock(), rules)
+        """`new_session` names a lease session, another one each time; `clock`: milliseconds of CLOCK_BOOTTIME."""
+        self.book = LeaseBook(new_session(), clock(), rules)
         self._pod_id = pod_id
-        self._session = session
+        self._new_session = new_session
         self._metrics = metrics
         self._backoff = backoff
         self._clock = clock
-        self._ahead_ms = 0  # of the control plane's clock before ours
+        # Of the control plane's clock before ours.
+        self._ahead_ms = 0
         self._report_ms = REPORT_MS
+        # The requests that wait for an answer, and whose question each ask is.
         self._waiting: dict[Key, _Waiting] = {}
-        self._asked: dict[int, Key] = {}
+        self._keys: dict[int, Key] = {}
+        # Whom to tell that a stream has to end.
         self._on_cut: dict[Hold, OnCut] = {}
-        self._outgoing: asyncio.Queue[Up] | None = None  # None: no contact
-        self._reopen = asyncio.Event()
-        self._told = asyncio.Event()
+        # The call that is open and welcomed; None: no contact.
+        self._call: HoldCall | None = None
+        # Set whenever a report was answered.
+        self._acknowledged = asyncio.Event()
+        # Looks at accounts that change nothing: how many, and when the last one was.
         self._looks = 0
         self._looked_at = -LOOK_AGAIN_MS
         metrics.gauge_from("budget_holds", lambda: len(self.book.live))
@@ -136,13 +137,13 @@ class Holds:
         """
         waiting = self._waiting.get((hold.request_id, hold.attempt))
         young = waiting is not None and self._clock() - waiting.since < YOUNG_MS
-        return self.book.rules.step_nano if young and self._outgoing is not None else 0
+        return self.book.rules.step_nano if young and self._call is not None else 0
 
     def settle(self, hold: Hold, actual: int) -> None:
         """The attempt has ended, however. Again: nothing."""
         self._on_cut.pop(hold, None)
         self.book.settle(hold, actual, self._clock())
-        for returned in self.book.surplus(hold) if self._outgoing is not None else ():
+        for returned in self.book.surplus(hold) if self._call is not None else ():
             self._send(returned)
 
     def warning(self, hold: Hold) -> tuple[Account, int] | None:
@@ -150,28 +151,28 @@ class Holds:
 
     def state(self, account: AccountRef) -> AccountState | None:
         """As the control plane told it last; None: it did not."""
-        slice = self.book.slice_of(account)
-        return slice.state if slice is not None and slice.state.limit_nano else None
+        part = self.book.slice_of(account)
+        return part.state if part is not None and part.state.limit_nano else None
 
-    async def learn(self, accounts: Iterable[Account]) -> None:
+    async def refresh(self, accounts: Iterable[Account]) -> None:
         """Ask how accounts stand, if that is not known or older than a second. Returns when it is known, or soon
         anyway."""
-        asked, now = tuple(accounts), self._clock()
-        known = all(self.state(account.ref) is not None for account in asked)
-        if self._outgoing is None or not asked or (known and now - self._looked_at < LOOK_AGAIN_MS):
+        wanted, now = tuple(accounts), self._clock()
+        complete = all(self.state(account.ref) is not None for account in wanted)
+        if self._call is None or not wanted or (complete and now - self._looked_at < LOOK_AGAIN_MS):
             return
         self._looked_at = now
         self._looks += 1
-        looked = self.book.hold(LOOKING, self._looks, asked, 0, 0, now)  # takes nothing: whatever is known is said
+        looked = self.book.hold(LOOKING, self._looks, wanted, 0, 0, now)  # takes nothing: whatever is known is said
         if isinstance(looked, Ask):
             self.book.abandon(looked.ask_id)
         elif isinstance(looked, Hold):
             self.book.settle(looked, 0, now)
         self._send(self.book.report(now, self.at_ms()))
-        self._told.clear()
+        self._acknowledged.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOK_S):
-                await self._told.wait()
+                await self._acknowledged.wait()
 
     # Questions and their answers.
 
@@ -190,7 +191,7 @@ class Holds:
             waiting = self._waiting.pop(key, None)
             if waiting is not None:
                 waiting.patience.cancel()
-                self._asked.pop(waiting.ask_id, None)
+                self._keys.pop(waiting.ask_id, None)
                 self.book.abandon(waiting.ask_id)
 
     def _wait(self, ask: Ask, answer: asyncio.Future[Hold | Denied] | None, grows: Hold | None = None) -> None:
@@ -199,17 +200,17 @@ class Holds:
         patience = loop.call_later(self.book.rules.patience_ms / 1000, self._patience_ran_out, key)
         charged = grows.charged if grows is not None else 0
         self._waiting[key] = _Waiting(ask.ask_id, self._clock(), patience, answer, grows, charged)
-        self._asked[ask.ask_id] = key
+        self._keys[ask.ask_id] = key
 
     def _patience_ran_out(self, key: Key) -> None:
         waiting = self._waiting.get(key)
         if waiting is not None:
             self._metrics.count("budget_answers_total", "none")
-            self._came(waiting.ask_id, self.book.unanswered(waiting.ask_id, self._clock()))
+            self._resolve(waiting.ask_id, self.book.unanswered(waiting.ask_id, self._clock()))
 
-    def _came(self, ask_id: int, outcome: Hold | Ask | Denied | Cut | None) -> None:
-        """What became of a question."""
-        key = self._asked.pop(ask_id, None)
+    def _resolve(self, ask_id: int, outcome: Hold | Ask | Denied | Cut | None) -> None:
+        """Take the outcome of a question to whoever waits for it."""
+        key = self._keys.pop(ask_id, None)
         waiting = self._waiting.get(key) if key is not None else None
         if waiting is not None and waiting.grows is not None and waiting.grows.charged > waiting.charged:
             waiting.charged = waiting.grows.charged
@@ -217,7 +218,7 @@ class Holds:
         if isinstance(outcome, Ask):
             if waiting is not None and key is not None:
                 waiting.ask_id = outcome.ask_id
-                self._asked[outcome.ask_id] = key
+                self._keys[outcome.ask_id] = key
             self._send_ask(outcome)
             return
         if isinstance(outcome, Cut):
@@ -240,10 +241,10 @@ class Holds:
         self._metrics.count("budget_asks_total", str(ask.kind))
         self._send(ask)
 
-    def _send(self, said: Up) -> None:
+    def _send(self, message: Up) -> None:
         """Without contact nothing is lost: asks go out with the next connection, and counters are cumulative."""
-        if self._outgoing is not None:
-            self._outgoing.put_nowait(said)
+        if self._call is not None:
+            self._call.send(message)
 
     # The connection.
 
@@ -259,137 +260,85 @@ class Holds:
             self.book.lost_contact(self._clock())
 
     async def close(self) -> None:
-        """Nothing runs any more: everything back, as far as somebody listens."""
-        outgoing = self._outgoing
-        if outgoing is None:
+        """Nothing runs any more: everything back, as far as the control plane listens."""
+        call = self._call
+        if call is None:
             return
         for returned in self.book.drained():
             self._send(returned)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1):
-                await outgoing.join()
+                await call.sent()
 
     async def _one_call(self, fleet: Fleet) -> str:
-        """Why it ended; "" to open another one at once."""
-        call = fleet.hold()
-        outgoing: asyncio.Queue[Up] = asyncio.Queue()
-        outgoing.put_nowait(self.book.hello(self._clock()))
-        self._reopen.clear()
-        parts = [
-            spawn(work, f"holds-{name}")
-            for name, work in (
-                ("write", self._write(call, outgoing)),
-                ("read", self._read(call, outgoing)),
-                ("reopen", self._reopen.wait()),
-            )
-        ]
+        """Returns why it ended; "" to open another one at once."""
+        call = HoldCall(fleet.hold(), self._pod_id, self._metrics)
         try:
-            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
-            if parts[2] in done:
+            problem = await call.run(self.book.hello(self._clock()), self)
+            if not problem:
                 self._restart()
-                return ""
-            for part in done:
-                part.result()
-            return "the server ended the call"
-        except grpc.aio.AioRpcError as error:
-            return f"{error.code().name}: {error.details()}"
-        except DecodeError:
-            return "a message cannot be parsed"
-        except (grpc.aio.UsageError, asyncio.InvalidStateError) as error:
-            return str(error) or type(error).__name__  # written to a call that has ended
+            return problem
         finally:
-            self._outgoing = None
+            self._call = None
             self.book.lost_contact(self._clock())
-            for part in parts:
-                part.cancel()
-            call.cancel()
-            await asyncio.wait(parts)
+            await call.end()
 
-    async def _write(self, call: Any, outgoing: asyncio.Queue[Up]) -> None:
-        """What has gathered while the last message went out goes in one."""
-        while True:
-            message = message_up(self._pod_id, await outgoing.get())
-            more = min(outgoing.qsize(), MOST_AT_ONCE)
-            for _ in range(more):
-                message.MergeFrom(message_up(self._pod_id, outgoing.get_nowait()))
-            self._metrics.count("budget_messages_total")
-            await call.write(message)
-            for _ in range(1 + more):
-                outgoing.task_done()
-
-    async def _read(self, call: Any, outgoing: asyncio.Queue[Up]) -> None:
-        reporting: asyncio.Task[None] | None = None
-        try:
-            async for message in call:
-                if reporting is None:
-                    if not self._welcomed(message, outgoing):
-                        return
-                    reporting = spawn(self._report(), "holds-report")
-                    continue
-                for said in said_down(message):
-                    self._received(said)
-        finally:
-            if reporting is not None:
-                reporting.cancel()
-
-    def _welcomed(self, message: pb.HoldDown, outgoing: asyncio.Queue[Up]) -> bool:
-        welcome = next(said_down(message), None)
-        if not isinstance(welcome, Welcome):
-            raise asyncio.InvalidStateError("the first message was not Welcome")
-        if message.welcome.server_time_ms:
-            self._ahead_ms = message.welcome.server_time_ms - time.time_ns() // 1_000_000
+    def welcomed(self, call: HoldCall, welcome: Welcome, server_time_ms: int) -> None:
+        """The call may be used, unless the lease session was ended meanwhile."""
+        if server_time_ms:
+            self._ahead_ms = server_time_ms - time.time_ns() // 1_000_000
         self._report_ms = max(SHORTEST_REPORT_MS, min(welcome.report_ms or REPORT_MS, REPORT_MS))
         if not self.book.welcomed(welcome, self._clock()):
-            self._reopen.set()
-            return True
+            call.leave()
+            return
         self._backoff.succeeded()
-        self._outgoing = outgoing
+        self._call = call
         for ask in self.book.unanswered_asks:
             self._send(ask)
-        return True
 
-    def _received(self, said: Down) -> None:
+    def received(self, message: Down) -> None:
+        """What the control plane says of our asks and reports, or wants back."""
         now = self._clock()
-        match said:
+        match message:
             case Grant() as grant:
                 self._metrics.count("budget_answers_total", "granted")
-                self._came(grant.ask_id, self.book.granted(grant, now))
+                self._resolve(grant.ask_id, self.book.granted(grant, now))
             case Deny() as deny:
                 self._metrics.count("budget_answers_total", str(deny.reason))
-                if deny.reason is DenyReason.CLOSED:
-                    self._reopen.set()  # what is asked goes out again, in the next session
-                else:
-                    self._came(deny.ask_id, self.book.denied(deny, now))
+                if deny.reason is not DenyReason.CLOSED:
+                    self._resolve(deny.ask_id, self.book.denied(deny, now))
+                elif self._call is not None:
+                    self._call.leave()  # what is asked goes out again, in the next lease session
             case Recall() as recall:
                 for returned in self.book.recalled(recall.accounts, now):
                     self._send(returned)
             case ReportAck() as ack:
                 self.book.acknowledged(ack, now)
-                self._told.set()
+                self._acknowledged.set()
             case _:
                 return
 
     def _restart(self) -> None:
-        """The session was ended without us; another one begins, and everybody's question with it."""
+        """The lease session was ended without us; another one begins, and every question with it."""
         logs.warning("holds_restarted", session=self.book.session, live=len(self.book.live))
-        self.book.restart(self._session(), self._clock())
-        self._asked.clear()
+        self.book.restart(self._new_session(), self._clock())
+        self._keys.clear()
         for ask in self.book.unanswered_asks:
             key = (ask.request_id, ask.attempt)
             waiting = self._waiting.get(key)
             if waiting is not None:
                 waiting.ask_id = ask.ask_id
-                self._asked[ask.ask_id] = key
+                self._keys[ask.ask_id] = key
 
-    async def _report(self) -> None:
+    async def keep_reporting(self) -> None:
         while True:
             await asyncio.sleep(self._report_ms / 1000)
             self._send(self.book.report(self._clock(), self.at_ms()))
             self._look_for_problems()
 
     def _look_for_problems(self) -> None:
-        """An alarm, never an exception: requests go on, and the control plane's own books bound what can happen."""
+        """An alarm, never an exception: requests go on, and the control plane's accounts bound what can happen."""
         problems = self.book.problems()
         if problems:
             self._metrics.count("budget_alarms_total", by=len(problems))
-            logs.error("budget_alarm", problems=problems[:PROBLEMS_TOLD], count=len(problems))
+            logs.error("budget_alarm", problems=problems[:PROBLEMS_LOGGED], count=len(problems))

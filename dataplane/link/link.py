@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from dataplane.link.channel import Backoff, Certificates, Connector, Fleet
-from dataplane.link.holds import Holds
+from dataplane.link.holds import LeaseClient
 from dataplane.link.replica import Replica
 from dataplane.link.report import Reporter
 from dataplane.link.segments import SegmentStore
@@ -58,7 +58,9 @@ class Link:
             status=lambda: replace(status(), spool_records=self.journal.pending),
             jitter=random.random,
         )
-        self.holds = Holds(introduction.pod_id, lambda: f"lse_{os.urandom(12).hex()}", metrics, Backoff(random.random))
+        self.holds = LeaseClient(
+            introduction.pod_id, lambda: f"lse_{os.urandom(12).hex()}", metrics, Backoff(random.random)
+        )
         self.configuration = Watch(session, _connector(settings), self._talk, metrics)
         self._metrics = metrics
         self._tasks: list[asyncio.Task[None]] = []

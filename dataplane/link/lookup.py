@@ -1,6 +1,6 @@
 """Keys that this pod does not know: one question per key and minute, not more than twenty in a second for all of them.
 
-A key that was minted a moment ago works at once; who invents keys costs the control plane nothing worth noting.
+A key that was minted a moment ago works at once; a client that invents keys costs the control plane next to nothing.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class NoContact(Exception):
     """The control plane cannot be asked."""
 
 
-class Known(Protocol):
-    """What the lookup asks of the configuration."""
+class KnownKeys(Protocol):
+    """The configuration, as the lookup needs it."""
 
     def has_key(self, public_id: str) -> bool: ...
 
@@ -41,12 +41,12 @@ class Lookup:
     def __init__(
         self,
         ask: Callable[[str], Awaitable[pb.ResolveResponse]],
-        known: Known,
+        configuration: KnownKeys,
         clock: Callable[[], float],
         metrics: Metrics,
     ) -> None:
         self._ask = ask
-        self._known = known
+        self._configuration = configuration
         self._clock = clock
         self._metrics = metrics
         self._asking: dict[str, asyncio.Task[bool | None]] = {}
@@ -56,7 +56,7 @@ class Lookup:
 
     async def learn(self, public_id: str) -> bool:
         """Whether the key is in the configuration now. Raises Refusal(503) when that cannot be known."""
-        if self._known.has_key(public_id):
+        if self._configuration.has_key(public_id):
             return True
         now = self._clock()
         until = self._unknown.get(public_id)
@@ -68,10 +68,10 @@ class Lookup:
             self._take_token(now)
             asking = self._asking[public_id] = spawn(self._question(public_id), "lookup")
             asking.add_done_callback(lambda _: self._asking.pop(public_id, None))
-        found = await asyncio.shield(asking)
-        if found is None:
+        here = await asyncio.shield(asking)
+        if here is None:
             raise Refusal(Code.OVERLOADED, "the control plane could not be asked about this key", retry_after=1)
-        return found
+        return here
 
     def _take_token(self, now: float) -> None:
         self._tokens = min(BURST, self._tokens + (now - self._filled_at) * RATE)
@@ -82,20 +82,20 @@ class Lookup:
         self._tokens -= 1
 
     async def _question(self, public_id: str) -> bool | None:
-        """None: nobody knows."""
+        """Returns whether the key is in the configuration now; None where the control plane did not answer."""
         try:
             async with asyncio.timeout(PATIENCE_S):
                 answer = await self._ask(public_id)
                 if answer.known:
-                    await self._known.reached(answer.epoch, answer.revision)
+                    await self._configuration.reached(answer.epoch, answer.revision)
         except (NoContact, TimeoutError):
             self._metrics.count("key_lookups_total", "failed")
             return None
-        found = self._known.has_key(public_id)
-        self._metrics.count("key_lookups_total", "known" if found else "unknown")
-        if not found:
+        here = self._configuration.has_key(public_id)
+        self._metrics.count("key_lookups_total", "known" if here else "unknown")
+        if not here:
             self._remember(public_id)
-        return found
+        return here
 
     def _remember(self, public_id: str) -> None:
         self._unknown.pop(public_id, None)

@@ -197,10 +197,10 @@ class SegmentStore:
         """Files with writes that were not synced; they count as synced from now on."""
         while self._doomed:
             os.close(self._doomed.pop())  # not earlier: a thread may have been syncing it
-        found = [segment for segment in self._segments if segment.dirty]
-        for segment in found:
+        unsynced = [segment for segment in self._segments if segment.dirty]
+        for segment in unsynced:
             segment.dirty = False
-        return found
+        return unsynced
 
     def renew(self, segment: Segment) -> None:
         """After a failed fdatasync the kernel may have dropped what it could not write: copy the file to a new one.

@@ -30,7 +30,7 @@ ANSWER_MS: Final = 4_000  # for Welcome and for a heartbeat: below the 5 s caden
 REMEMBERED: Final = 16  # heartbeats and answers; more than 4 s can hold
 
 
-class Reason(StrEnum):
+class LeaveReason(StrEnum):
     """Why a stream is given up."""
 
     GOODBYE = "goodbye"  # the server is going away: another one at once
@@ -62,7 +62,7 @@ class Stage:
 class Leave:
     """End this stream."""
 
-    reason: Reason
+    reason: LeaveReason
     detail: str = ""
 
 
@@ -158,13 +158,13 @@ class Session:
         message = incoming.message
         match message.WhichOneof("message"):
             case "goodbye":
-                return [Leave(Reason.GOODBYE, message.goodbye.reason)]
+                return [Leave(LeaveReason.GOODBYE, message.goodbye.reason)]
             case "welcome":
                 return self._welcome(message.welcome, now)
             case None:
                 return []  # a message of a newer control plane
             case _ if not self.welcomed:
-                return [Leave(Reason.PROTOCOL, "the first message was not Welcome")]
+                return [Leave(LeaveReason.PROTOCOL, "the first message was not Welcome")]
             case "update":
                 stops: list[Action] = [Stop(stopped) for stopped in self.replica.revoke(message.update)]
                 return [*stops, Stage(incoming)]
@@ -174,9 +174,9 @@ class Session:
 
     def _welcome(self, welcome: pb.Welcome, now: int) -> list[Action]:
         if self.welcomed:
-            return [Leave(Reason.PROTOCOL, "Welcome came twice")]
+            return [Leave(LeaveReason.PROTOCOL, "Welcome came twice")]
         if not welcome.epoch or any(len(pepper.value) < MINIMUM_PEPPER for pepper in welcome.peppers):
-            return [Leave(Reason.PROTOCOL, "Welcome without an epoch, or with a short pepper")]
+            return [Leave(LeaveReason.PROTOCOL, "Welcome without an epoch, or with a short pepper")]
         self.welcomed = True
         self.peppers = MappingProxyType({pepper.version: Secret(pepper.value) for pepper in welcome.peppers})
         if welcome.heartbeat_ms > 0:
@@ -189,9 +189,9 @@ class Session:
             return []
         if not self.welcomed:
             silent = now - self._opened_at >= ANSWER_MS
-            return [Leave(Reason.SILENT, "no Welcome")] if silent else []
+            return [Leave(LeaveReason.SILENT, "no Welcome")] if silent else []
         if self._sent and now - min(self._sent.values()) >= ANSWER_MS:
-            return [Leave(Reason.SILENT, "no answer to a heartbeat")]
+            return [Leave(LeaveReason.SILENT, "no answer to a heartbeat")]
         return [self._heartbeat(now)] if now >= self._next_heartbeat else []
 
     def wake_at(self, now: int) -> int:

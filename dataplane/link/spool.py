@@ -53,14 +53,14 @@ class MemoryStore:
 
     def read(self, seq: int, limit: int, limit_bytes: int) -> tuple[int, list[bytes]]:
         first = max(seq, self._first)
-        found: list[bytes] = []
+        payloads: list[bytes] = []
         for index in range(first - self._first, min(first - self._first + limit, len(self._payloads))):
             payload = self._payloads[index]
-            if found and limit_bytes < len(payload):
+            if payloads and limit_bytes < len(payload):
                 break
-            found.append(payload)
+            payloads.append(payload)
             limit_bytes -= len(payload)
-        return first, found
+        return first, payloads
 
     def release(self, through: int) -> None:
         while self._payloads and self._first <= through:
@@ -83,7 +83,7 @@ class Spool:
         self._next = 1
         self._acknowledged = 0
         self._open: dict[tuple[str, int], bytes] = {}  # admitted, not settled: what their ends will say again
-        self._homeless: deque[tuple[int, bytes]] = deque()  # records that the disk refused, until it takes them
+        self._unwritten: deque[tuple[int, bytes]] = deque()  # records that the disk refused, until it takes them
         metrics.gauge_from("spool_records", lambda: self.pending)
         metrics.gauge_from("spool_bytes", lambda: self._store.size)
 
@@ -100,7 +100,7 @@ class Spool:
     def admit(self, record: UsageRecord) -> None:
         """Written when it returns. Raises Refusal(SPOOL_FULL)."""
         payload = begun(record)
-        if not self._room_for(len(payload)) or (self._homeless and not self._house_the_homeless()):
+        if not self._room_for(len(payload)) or (self._unwritten and not self._write_waiting()):
             raise _full()
         try:
             self._store.append(self._next, payload)
@@ -118,12 +118,12 @@ class Spool:
             self._metrics.count("spool_unrecorded_total")
             return
         try:
-            if self._homeless:
+            if self._unwritten:
                 raise OSError("earlier records are still waiting for the disk")
             self._store.append(self._next, payload)
         except OSError as error:
             self._complain(error)
-            self._homeless.append((self._next, payload))
+            self._unwritten.append((self._next, payload))
         self._appended()
 
     def _room_for(self, size: int) -> bool:
@@ -133,12 +133,12 @@ class Spool:
             and self._next - self._acknowledged + promised <= self._limit_records
         )
 
-    def _house_the_homeless(self) -> bool:
+    def _write_waiting(self) -> bool:
         """Whether the disk has taken everything that it refused before."""
         try:
-            while self._homeless:
-                self._store.append(*self._homeless[0])
-                self._homeless.popleft()
+            while self._unwritten:
+                self._store.append(*self._unwritten[0])
+                self._unwritten.popleft()
         except OSError as error:
             self._complain(error)
             return False
@@ -146,7 +146,7 @@ class Spool:
 
     def _complain(self, error: OSError) -> None:
         self._metrics.count("spool_errors_total")
-        if not self._homeless:
+        if not self._unwritten:
             logs.error("spool_write_failed", error=error)
 
     def _appended(self) -> None:
@@ -157,8 +157,8 @@ class Spool:
     def read(self, seq: int, limit: int, limit_bytes: int) -> tuple[int, list[bytes]]:
         """Records from `seq` on, in order; none when there are none."""
         first, payloads = self._store.read(seq, limit, limit_bytes)
-        if not payloads and self._homeless:
-            waiting = [(number, payload) for number, payload in self._homeless if number >= seq][:limit]
+        if not payloads and self._unwritten:
+            waiting = [(number, payload) for number, payload in self._unwritten if number >= seq][:limit]
             return (waiting[0][0], [payload for _, payload in waiting]) if waiting else (seq, [])
         return first, payloads
 
@@ -167,8 +167,8 @@ class Spool:
         if through <= self._acknowledged:
             return
         self._acknowledged = min(through, self._next - 1)
-        while self._homeless and self._homeless[0][0] <= self._acknowledged:
-            self._homeless.popleft()
+        while self._unwritten and self._unwritten[0][0] <= self._acknowledged:
+            self._unwritten.popleft()
         self._store.release(self._acknowledged)
 
 

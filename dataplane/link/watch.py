@@ -23,7 +23,7 @@ from dataplane.core.snapshot import Snapshot
 from dataplane.link.channel import Backoff, Connector, Fleet
 from dataplane.link.lookup import Lookup, NoContact
 from dataplane.link.replica import Ignored, Rejected, Staged
-from dataplane.link.session import Action, Leave, Reason, Send, Session, Stage, Stop
+from dataplane.link.session import Action, Leave, LeaveReason, Send, Session, Stage, Stop
 from dataplane.link.understanding import told
 from dataplane.telemetry import logs
 from dataplane.telemetry.metrics import Metrics
@@ -140,9 +140,9 @@ class Watch:
             try:
                 left = await self._one_connection()
             except OSError as error:  # a certificate that cannot be read
-                left = Leave(Reason.LOST, str(error))
+                left = Leave(LeaveReason.LOST, str(error))
             self._metrics.count("link_reconnects_total", left.reason)
-            hurry = left.reason is Reason.GOODBYE and time.monotonic() - opened > SHORT_LIVED_S
+            hurry = left.reason is LeaveReason.GOODBYE and time.monotonic() - opened > SHORT_LIVED_S
             pause = 0.0 if hurry else self._backoff.pause()
             say = logs.debug if left == before else logs.warning  # an outage is one piece of news
             say("link_down", reason=left.reason, detail=left.detail, retry_in_s=round(pause, 3))
@@ -167,7 +167,7 @@ class Watch:
         if len(incoming.message.update.upserts) <= INLINE_RESOURCES and not self._worth_a_thread:
             return replica.stage(incoming)
         self._worth_a_thread = not incoming.message.update.last
-        self._staging = asyncio.ensure_future(asyncio.to_thread(_undisturbed, replica.stage, incoming))
+        self._staging = asyncio.ensure_future(asyncio.to_thread(_without_collections, replica.stage, incoming))
         try:
             return await asyncio.shield(self._staging)
         finally:
@@ -220,7 +220,7 @@ class Watch:
         return self._report(fleet)
 
 
-def _undisturbed(
+def _without_collections(
     stage: Callable[[Incoming], Staged | Rejected | Ignored], incoming: Incoming
 ) -> Staged | Rejected | Ignored:
     """Much is made and nothing is garbage: the collector would only look at it again and again."""
@@ -232,8 +232,8 @@ def _undisturbed(
         gc.enable()
 
 
-def _let_go(pieces: list[object]) -> None:
-    """A piece at a time: 100,000 keys let go of at once hold the interpreter, and every request, for 0.1 s."""
+def _release(pieces: list[object]) -> None:
+    """A piece at a time: 100,000 keys freed at once hold the interpreter, and every request, for 0.1 s."""
     while pieces:
         pieces.pop()
 
@@ -287,13 +287,13 @@ class _Stream:
         try:
             await work
         except grpc.aio.AioRpcError as error:
-            self._leave(Leave(Reason.LOST, f"{error.code().name}: {error.details()}"))
+            self._leave(Leave(LeaveReason.LOST, f"{error.code().name}: {error.details()}"))
         except DecodeError:
-            self._leave(Leave(Reason.PROTOCOL, "a message cannot be parsed"))
+            self._leave(Leave(LeaveReason.PROTOCOL, "a message cannot be parsed"))
         except (grpc.aio.UsageError, asyncio.InvalidStateError) as error:
-            self._leave(Leave(Reason.LOST, str(error)))  # written to a call that has ended
+            self._leave(Leave(LeaveReason.LOST, str(error)))  # written to a call that has ended
         finally:
-            self._leave(Leave(Reason.LOST, "the stream ended"))
+            self._leave(Leave(LeaveReason.LOST, "the stream ended"))
 
     def _leave(self, leave: Leave) -> None:
         if not self._left.done():
@@ -324,7 +324,7 @@ class _Stream:
             self._watch.applied(result, seconds)
             del incoming, result
             if before:
-                await asyncio.to_thread(_let_go, before)
+                await asyncio.to_thread(_release, before)
 
     async def _write(self) -> None:
         while True:

@@ -133,7 +133,7 @@ async def budget(exchange: Exchange, pod: Pod, snapshot: Snapshot, key: VirtualK
     """Every budget above the caller's key, as this pod knows it: for status lines and for people with curl."""
     at_ms = pod.holds.at_ms()
     accounts = [account_at(budget, member, at_ms) for budget, member in budgets_over(snapshot, key)]
-    await pod.holds.learn(accounts)
+    await pod.holds.refresh(accounts)
     said = [budget_words.standing(account, pod.holds.state(account.ref), at_ms) for account in accounts]
     exchange.answer(200, [_JSON, _NO_STORE], msgspec.json.encode({"object": "list", "data": said}))
 

@@ -43,6 +43,6 @@ class Holds(Protocol):
         """As the control plane told it last; None: it did not."""
         ...
 
-    def learn(self, accounts: Iterable[Account]) -> Awaitable[None]:
+    def refresh(self, accounts: Iterable[Account]) -> Awaitable[None]:
         """Ask how accounts stand, if that is not known or old. Returns when it is known, or soon anyway."""
         ...

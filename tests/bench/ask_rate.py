@@ -142,10 +142,10 @@ def database_cpu(server: Server | None) -> float:
 
 
 async def measure(people: Any, pods: int, widths: Sequence[int], seconds: float, database: Server | None) -> None:
+    from controlplane.fleet.calls.booking import registered
     from controlplane.fleet.calls.server import running
-    from controlplane.usage.ingest import book
 
-    async with running("127.0.0.1:0", None, book) as server:
+    async with running("127.0.0.1:0", None, registered()) as server:
         for many, width in [(1, 1), *((pods, width) for width in widths)]:  # a lone ask first
             started, before = time.process_time(), database_cpu(database)
             found = await asyncio.to_thread(_in_a_process, server.port, many, width, seconds, people)

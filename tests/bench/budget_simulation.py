@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from dataplane.core.money.estimates import OutputEstimates
+from dataplane.core.money.holds import Reason
 from dataplane.core.money.messages import AccountRef, Return
-from dataplane.core.money.slices import Reason
 from dataplane.core.money.windows import WindowKind
 from dataplane.core.rows import Budget, OutageRule, ScopeKind
 from tests.bench.budget_traffic import OUTPUT_NANO, TOKENS_PER_SECOND, Arrival, Mix, Tally

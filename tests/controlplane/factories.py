@@ -7,13 +7,15 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
+from django.db.models import Q, QuerySet
+from django.utils import timezone
 
 from controlplane.budgets import actions as budgets
 from controlplane.budgets.models import Budget
 from controlplane.budgets.validation import SCOPES
 from controlplane.changes.actor import Actor
 from controlplane.keys import actions as keys
-from controlplane.keys.models import VirtualKey
+from controlplane.keys.models import KeySecret, VirtualKey
 from controlplane.providers import actions as providers
 from controlplane.providers.models import Provider
 from controlplane.tenancy import actions as tenancy
@@ -79,6 +81,11 @@ def key(of: Project | None = None, **fields: Any) -> VirtualKey:
 def key_and_token(of: Project | None = None, **fields: Any) -> tuple[VirtualKey, Secret]:
     number = next(_numbers)
     return keys.mint(by=SYSTEM, project=of or project(), **{"name": f"Key {number}"} | fields)
+
+
+def working_secrets(of: VirtualKey) -> QuerySet[KeySecret]:
+    """The secrets that a pod would accept now if the key itself is active, newest first."""
+    return of.secrets.filter(Q(not_after=None) | Q(not_after__gt=timezone.now())).order_by("-created_at")
 
 
 def member(of: Organization, role: Role, team: Team | None = None, **fields: Any) -> tuple[Actor, Membership]:

@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
+from dataplane.core.endpoints import Reachable
 from dataplane.host.network_check import in_words, reach_all
 from dataplane.proxy.life import Life
 from dataplane.proxy.provider.gate import Destination, Forbidden, Gate, http_tls
-from dataplane.settings import Reachable
 from protos import fleet_pb2 as pb
 from tests.contract.house import PATIENCE_S
 from tests.host.test_workers import environment

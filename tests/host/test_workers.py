@@ -19,9 +19,9 @@ import grpc.aio
 import httpx
 import pytest
 
+from dataplane.core.endpoints import HostPort
 from dataplane.host.exits import Exit
 from dataplane.host.workers import reserve
-from dataplane.settings import Address
 from protos import fleet_pb2 as pb
 from tests.contract.house import PATIENCE_S
 from tests.link import fleet_model as fleet
@@ -224,10 +224,10 @@ def test_an_address_that_somebody_listens_on_is_refused_even_if_they_would_share
         theirs.bind(("127.0.0.1", 0))
         theirs.listen()
         with pytest.raises(OSError, match="in use"):
-            reserve(Address("127.0.0.1", theirs.getsockname()[1]))
+            reserve(HostPort("127.0.0.1", theirs.getsockname()[1]))
 
 
 def test_the_parent_holds_the_address_without_taking_connections():
-    (held,) = reserve(Address("127.0.0.1", 0))
+    (held,) = reserve(HostPort("127.0.0.1", 0))
     with held, pytest.raises(ConnectionRefusedError):
         socket.create_connection(held.getsockname(), timeout=1)

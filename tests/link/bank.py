@@ -10,7 +10,7 @@ from typing import Any
 
 from dataplane.core.money.lease_book import HoldRules
 from dataplane.link.channel import Backoff, Connector
-from dataplane.link.holds import Holds
+from dataplane.link.holds import LeaseClient
 from dataplane.telemetry.metrics import Metrics
 from protos import fleet_pb2 as pb
 from tests.link.scripted_fleet import ScriptedFleet, serving
@@ -99,7 +99,7 @@ class Bank(ScriptedFleet):
 class Banked:
     """A pod's money without the pod. Time is the test's where it says so."""
 
-    holds: Holds
+    holds: LeaseClient
     metrics: Metrics
     bank: Bank
 
@@ -116,7 +116,7 @@ async def banking(rules: HoldRules | None = None, clock: Callable[[], int] | Non
     names = iter(f"lse_{number}" for number in range(1, 100))
     metrics, bank = Metrics("test"), Bank()
     more = {"clock": clock} if clock else {}
-    holds = Holds("pod_1", lambda: next(names), metrics, Backoff(lambda: 0.0), rules, **more)
+    holds = LeaseClient("pod_1", lambda: next(names), metrics, Backoff(lambda: 0.0), rules, **more)
     async with serving(bank) as port:
         _, fleet = Connector([f"127.0.0.1:{port}"], None, "").connect()
         task = asyncio.ensure_future(holds.run(fleet))

@@ -330,7 +330,7 @@ def test_the_state_of_an_account_that_nobody_drew_on_can_be_asked_for(on_loop):
     async def story():
         async with banking() as banked:
             till = await open_till(banked, report_ms=5_000)
-            looking = asyncio.ensure_future(banked.holds.learn([account()]))
+            looking = asyncio.ensure_future(banked.holds.refresh([account()]))
             report = await till.hears("report")
             (said,) = report.accounts
             known = pb.Granted(account=said.account, state=pb.AccountState(limit_nano=2_000_000_000, settled_nano=5))

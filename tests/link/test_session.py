@@ -6,7 +6,7 @@ import pytest
 
 from dataplane.core.snapshot import KeyState
 from dataplane.link.replica import Replica
-from dataplane.link.session import Introduction, Leave, Reason, Send, Session, Stage, Status, Stop
+from dataplane.link.session import Introduction, Leave, LeaveReason, Send, Session, Stage, Status, Stop
 from protos import fleet_pb2 as pb
 from tests.link import fleet_model as fleet
 from tests.link.fleet_model import Database, incoming
@@ -208,12 +208,12 @@ def test_a_server_that_does_not_answer_in_four_seconds_is_left(pod):
     silent.wait(3_999)
     assert not silent.left
     silent.wait(1)
-    assert silent.left == [Leave(Reason.SILENT, "no Welcome")]
+    assert silent.left == [Leave(LeaveReason.SILENT, "no Welcome")]
     pod.wait(5_000)
     pod.wait(3_999)
     assert not pod.left
     pod.wait(1)
-    assert pod.left[0].reason is Reason.SILENT
+    assert pod.left[0].reason is LeaveReason.SILENT
 
 
 def test_one_answer_answers_all_earlier_heartbeats(pod):
@@ -237,14 +237,14 @@ def test_one_answer_answers_all_earlier_heartbeats(pod):
 )
 def test_a_server_that_breaks_the_protocol_is_left(messages):
     pod = Pod().open().hear(*messages)
-    assert [leave.reason for leave in pod.left] == [Reason.PROTOCOL]
+    assert [leave.reason for leave in pod.left] == [LeaveReason.PROTOCOL]
 
 
 def test_goodbye_is_a_reason_to_go_and_unknown_messages_are_not(pod):
     pod.hear(pb.FleetMessage())
     assert not pod.left
     pod.hear(pb.FleetMessage(goodbye=pb.Goodbye(reason="rolling")))
-    assert pod.left == [Leave(Reason.GOODBYE, "rolling")]
+    assert pod.left == [Leave(LeaveReason.GOODBYE, "rolling")]
 
 
 def test_what_is_not_understood_is_told_with_the_acknowledgement_and_with_every_heartbeat(pod, database):

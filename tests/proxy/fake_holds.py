@@ -109,7 +109,7 @@ class FakeHolds:
         slice = self.book.slice_of(account)
         return slice.state if slice is not None and slice.state.limit_nano else None
 
-    async def learn(self, accounts: Iterable[Account]) -> None:
+    async def refresh(self, accounts: Iterable[Account]) -> None:
         self.looked += [account.budget.id for account in accounts]
 
     def knows(self, account: AccountRef, state: AccountState) -> None:

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from dataplane.settings import Address, Reachable, SettingsError, effective, load, render_table
+from dataplane.core.endpoints import HostPort, Reachable
+from dataplane.settings import SettingsError, effective, load, render_table
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,7 @@ def pem(tmp_path):
 
 def test_a_pod_listens_on_loopback_unless_told_otherwise():
     settings = load()
-    assert settings.listen_address == Address("127.0.0.1", 5563)
+    assert settings.listen_address == HostPort("127.0.0.1", 5563)
     assert settings.listen_address.loopback
     assert settings.pod_address == "127.0.0.1:5563"
 

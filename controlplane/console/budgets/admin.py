@@ -11,8 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 
 from controlplane.budgets import actions, queries
 from controlplane.budgets.models import Budget, Override, ScopeKind
-from controlplane.budgets.preview import preview
-from controlplane.budgets.rules import overdraft_of
+from controlplane.budgets.values import overdraft_of
 from controlplane.console.access import actor_of
 from controlplane.console.addresses import page_of
 from controlplane.console.base import ConsoleAdmin
@@ -214,7 +213,7 @@ class BudgetAdmin(ConsoleAdmin):
         kind, _separator, id = request.GET.get("scope", "").partition(":")
         actor = actor_of(request)
         try:
-            found = preview(actor, organization_of(actor, kind, id), kind, id)
+            found = queries.preview(actor, organization_of(actor, kind, id), kind, id)
         except (ValidationError, Forbidden):
             return JsonResponse({"words": "", "sample": []})
         people, keys = counted(found.principals, "person", "people"), counted(found.keys, "key")

@@ -7,7 +7,7 @@ from typing import Any
 
 from controlplane.console.cells import BAD, GOOD, INFO, WARN
 from controlplane.fleet.register import queries
-from controlplane.fleet.register.queries import PodReach, Reach
+from controlplane.fleet.register.queries import PodReach, ReachState
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +46,21 @@ def _line(found: PodReach) -> PodLine:
     name = str(found.pod)
     closes = f"{found.fails_closed_at:%H:%M:%S} UTC" if found.fails_closed_at is not None else ""
     match found.reach:
-        case Reach.LIVE:
+        case ReachState.LIVE:
             return PodLine(name, "live", GOOD, f"{found.after_s:.2f} s" if found.after_s is not None else "", "")
-        case Reach.WAITING:
+        case ReachState.WAITING:
             return PodLine(name, "waiting", INFO, "", "")
-        case Reach.REFUSED:
+        case ReachState.REFUSED:
             remark = f"It cannot apply the configuration: {found.pod.nack_problem} It refuses everything from {closes}."
             return PodLine(name, "refused", BAD, "", remark)
-        case Reach.NOT_UNDERSTOOD:
+        case ReachState.NOT_UNDERSTOOD:
             remark = f"It is older than this change and refuses what that covers ({found.problem}). Upgrade the pod."
             return PodLine(name, "does not understand it", BAD, "", remark)
-        case Reach.TOO_OLD:
+        case ReachState.TOO_OLD:
             return PodLine(
                 name, "too old", BAD, "", "It does not know of such a thing and ignores it. Upgrade the pod."
             )
-        case Reach.UNREACHABLE:
+        case ReachState.UNREACHABLE:
             return PodLine(name, "unreachable", WARN, "", f"Fails closed at {closes} at the latest.")
-        case Reach.FAILED_CLOSED:
+        case ReachState.FAILED_CLOSED:
             return PodLine(name, "fails closed", WARN, "", f"Silent: refuses everything since {closes}.")

@@ -14,11 +14,12 @@ from django.db import Error as DatabaseProblem
 
 from controlplane.budgets import messages
 from controlplane.budgets.answers import Ended, Message, NotYours, PodMessage
-from controlplane.fleet.calls.hold_writer import Writer
+from controlplane.fleet.calls.booking import NoteGrown
+from controlplane.fleet.calls.hold_writer import HoldWriter
 from controlplane.fleet.calls.peers import Context, NotAPod, Peer, demand_ids, first_of, parsed
-from controlplane.fleet.calls.recalls import send
 from controlplane.fleet.calls.session import Malformed
 from controlplane.fleet.database import in_database
+from controlplane.fleet.state.recalls import send
 from dataplane.core.money.lease_rows import LessorRules
 from dataplane.core.money.lessor import Recalls
 from dataplane.core.money.messages import AccountRef, LiveHold, Report
@@ -26,11 +27,8 @@ from protos import fleet_pb2 as wire
 
 log = logging.getLogger(__name__)
 
-# Running requests hold more than was said; in a database thread. Returns those of which nothing is known yet.
-Grown = Callable[[Sequence[LiveHold]], Sequence[LiveHold]]
-
 HELLO_S = 10.0
-WRITE_S = 20.0  # a peer that takes nothing for so long is let go
+WRITE_S = 20.0  # the call of a peer that takes nothing for so long is ended
 MOST_OUTGOING = 10_000
 FULL_BYTES = 1 << 20  # the peer takes 4 MiB
 RECALLS_S = 1.0  # nobody waits longer for others' money
@@ -38,16 +36,16 @@ MOST_GROWN = 5_000  # of one pod, that wait for their records
 MOST_UNDER_WAY = 2_000  # messages of one pod
 RULES = LessorRules()
 
-Said = TypeVar("Said")
-Meant = TypeVar("Meant")
+Raw = TypeVar("Raw")
+Value = TypeVar("Value")
 
 
 class HoldCalls:
     """Every Hold call of this process; `run()` for as long as it serves."""
 
-    def __init__(self, grown: Grown) -> None:
-        self._writer = Writer()
-        self._grown = grown
+    def __init__(self, note_grown: NoteGrown) -> None:
+        self._writer = HoldWriter()
+        self._note_grown = note_grown
         self._calls: dict[str, HoldCall] = {}
 
     async def run(self) -> None:
@@ -56,7 +54,7 @@ class HoldCalls:
     async def serve(self, context: Context, peer: Peer, closing: asyncio.Event) -> None:
         hello = await _hello(context)
         call = HoldCall(self, context, hello, peer)
-        welcome = await self.answer(call.letter(_meant(messages.hello, hello)))
+        welcome = await self.answer(call.message(_checked(messages.hello, hello)))
         old = self._calls.get(call.session_id)
         if old is not None:
             old.replaced.set()
@@ -68,31 +66,31 @@ class HoldCalls:
             if self._calls.get(call.session_id) is call:
                 del self._calls[call.session_id]
 
-    async def answer(self, letter: PodMessage) -> bytes:
+    async def answer(self, message: PodMessage) -> bytes:
         """Empty: nothing to say. Raises Unavailable, NotAPod; `Over` when the session is closed."""
         loop = asyncio.get_running_loop()
         until = loop.time() + RECALLS_S
         while True:
-            answer = await self._writer.answer(letter)
+            answer = await self._writer.answer(message)
             if not isinstance(answer, Recalls):
                 break
             await self._recall(answer)
-            letter = replace(letter, recalls=letter.recalls + 1 if loop.time() < until else RULES.recalls)
+            message = replace(message, recalls=message.recalls + 1 if loop.time() < until else RULES.recalls)
         if isinstance(answer, NotYours):
             raise NotAPod("this session belongs to another pod")
         if isinstance(answer, Ended):
             raise Over("the session is closed")
         return answer or b""
 
-    async def grown(self, holds: Sequence[LiveHold]) -> Sequence[LiveHold]:
-        """Those that could not be written: they would be estimated too low should the pod die."""
+    async def note_grown(self, holds: Sequence[LiveHold]) -> Sequence[LiveHold]:
+        """Returns those that could not be written: they would be estimated too low should the pod die."""
         try:
-            return await in_database(self._grown, holds)
+            return await in_database(self._note_grown, holds)
         except DatabaseProblem:
             return holds
 
-    def put_out(self, certificates: Collection[str], problem: NotAPod) -> None:
-        """The pods with these certificates: their calls end."""
+    def evict(self, certificates: Collection[str], problem: NotAPod) -> None:
+        """End the calls of the pods with these certificates."""
         for call in list(self._calls.values()):
             if call.certificate in certificates:
                 call.end(problem)
@@ -122,23 +120,28 @@ class HoldCall:
     """One pod's stream."""
 
     def __init__(self, hold_calls: HoldCalls, context: Context, hello: wire.HoldHello, peer: Peer) -> None:
+        # The lease session that the pod said hello with.
         self.session_id = hello.session_id
         self.certificate = peer.certificate
+        # Set when the pod has a newer call, or takes nothing.
         self.replaced = asyncio.Event()
-        self._trouble: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._grown: dict[tuple[str, int], LiveHold] = {}  # not written yet
+        # Gets the exception that the call is to end with.
+        self._problem: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Running requests that hold more than was written of them yet.
+        self._grown: dict[tuple[str, int], LiveHold] = {}
         self._pod_id = hello.pod_id
         self._identity = peer.name
         self._hold_calls = hold_calls
         self._context = context
         self._outgoing: asyncio.Queue[bytes] = asyncio.Queue(MOST_OUTGOING)
+        # Bounds the messages that are being answered.
         self._under_way = asyncio.Semaphore(MOST_UNDER_WAY)
 
-    def letter(self, message: Message) -> PodMessage:
-        return PodMessage(self.session_id, self._pod_id, self._identity, message)
+    def message(self, content: Message) -> PodMessage:
+        return PodMessage(self.session_id, self._pod_id, self._identity, content)
 
     def say(self, message: bytes) -> None:
-        """A pod that takes nothing is let go: what it misses, it asks for again."""
+        """The call of a pod that takes nothing is ended: what the pod misses, it asks for again."""
         if not message:
             return
         try:
@@ -147,18 +150,18 @@ class HoldCall:
             self.replaced.set()
 
     def end(self, problem: BaseException) -> None:
-        if not self._trouble.done():
-            self._trouble.set_exception(problem)
+        if not self._problem.done():
+            self._problem.set_exception(problem)
 
     async def run(self, closing: asyncio.Event) -> None:
         """Until either side ends it. Ends quietly when the session is closed, or the peer takes nothing."""
         try:
-            await first_of(self._send(), self._receive(), self._until_trouble(), closing.wait(), self.replaced.wait())
+            await first_of(self._send(), self._receive(), self._until_problem(), closing.wait(), self.replaced.wait())
         except* (Over, TimeoutError):
             log.info("budget_call_ended session=%s", self.session_id)
 
-    async def _until_trouble(self) -> None:
-        await self._trouble
+    async def _until_problem(self) -> None:
+        await self._problem
 
     async def _send(self) -> None:
         """What one commit has answered goes out in one message."""
@@ -174,30 +177,30 @@ class HoldCall:
     async def _receive(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             while (raw := await self._context.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
-                for message in _meant(_understood, parsed(wire.HoldUp, raw)):
+                for content in _checked(_contents, parsed(wire.HoldUp, raw)):
                     await self._under_way.acquire()
-                    tasks.create_task(self._heard(message))  # they are written in the order in which they came
+                    tasks.create_task(self._handle(content))  # they are written in the order in which they came
 
-    async def _heard(self, message: Message) -> None:
+    async def _handle(self, content: Message) -> None:
         try:
-            self.say(await self._hold_calls.answer(self.letter(message)))
-            if isinstance(message, Report):
-                await self._grow(message.grown)
+            self.say(await self._hold_calls.answer(self.message(content)))
+            if isinstance(content, Report):
+                await self._grow(content.grown)
         finally:
             self._under_way.release()
 
-    async def _grow(self, said: Sequence[LiveHold]) -> None:
+    async def _grow(self, holds: Sequence[LiveHold]) -> None:
         """Said once: what cannot be written, since its record is still on its way, is tried again with every report."""
-        self._grown.update({(hold.request_id, hold.attempt): hold for hold in said})
+        self._grown.update({(hold.request_id, hold.attempt): hold for hold in holds})
         if not self._grown:
             return
         waiting = list(self._grown.values())[-MOST_GROWN:]
         self._grown.clear()
-        for hold in await self._hold_calls.grown(waiting):
+        for hold in await self._hold_calls.note_grown(waiting):
             self._grown.setdefault((hold.request_id, hold.attempt), hold)
 
 
-def _understood(up: wire.HoldUp) -> list[Message]:
+def _contents(up: wire.HoldUp) -> list[Message]:
     if up.HasField("hello"):
         raise ValueError("a Hello comes once, and first")
     if not (up.asks or up.returned or up.reports):
@@ -209,10 +212,10 @@ def _understood(up: wire.HoldUp) -> list[Message]:
     ]
 
 
-def _meant(understand: Callable[[Said], Meant], message: Said) -> Meant:
-    """Raises Malformed."""
+def _checked(parse: Callable[[Raw], Value], message: Raw) -> Value:
+    """Raises Malformed where `parse` raises ValueError."""
     try:
-        return understand(message)
+        return parse(message)
     except ValueError as problem:
         raise Malformed(str(problem)) from problem
 

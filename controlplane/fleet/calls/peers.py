@@ -49,7 +49,7 @@ def identified(context: Context, *, insecure: bool) -> Peer:
 
 
 @asynccontextmanager
-async def polite(context: Context) -> AsyncIterator[None]:
+async def errors_as_status(context: Context) -> AsyncIterator[None]:
     """Say what went wrong in gRPC's terms, without internals."""
     try:
         yield

@@ -6,12 +6,12 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 
 import grpc
 from django.db import Error as DatabaseProblem
 
+from controlplane.fleet.calls.booking import BookBatch
 from controlplane.fleet.calls.hold import HoldCalls
 from controlplane.fleet.calls.peers import (
     LONGEST_ID,
@@ -19,10 +19,10 @@ from controlplane.fleet.calls.peers import (
     NotAPod,
     Peer,
     demand_ids,
+    errors_as_status,
     first_of,
     identified,
     parsed,
-    polite,
 )
 from controlplane.fleet.calls.session import Malformed
 from controlplane.fleet.calls.watch import Watch
@@ -35,10 +35,6 @@ from controlplane.fleet.state.replica import Replica, Unavailable, boottime
 from protos import fleet_pb2 as wire
 
 log = logging.getLogger(__name__)
-
-BookBatch = Callable[
-    [wire.UsageBatch, str], wire.UsageAck
-]  # (batch, name in the pod's certificate); in a database thread
 
 HELLO_S = 10.0
 CATCH_UP_S = 1.5  # pods wait 2 s for a Resolve and 4 s for a Welcome
@@ -63,11 +59,15 @@ class FleetServicer:
         self._book_batch = book_batch
         self._hold_calls = hold_calls
         self._insecure = insecure
+        # Set when every stream is to end.
         self._closing = asyncio.Event()
+        # By pod: its newest Watch.
         self._watches: dict[str, Watch] = {}
         self.metrics = Metrics()
+        # The newest revision that stopped keys; -1: none was read yet.
         self._stopped_revision = -1
-        self._evicted: frozenset[str] = frozenset()  # certificates
+        # Certificates that are refused.
+        self._evicted: frozenset[str] = frozenset()
 
     def handlers(self) -> grpc.GenericRpcHandler[bytes, bytes]:
         """Messages stay bytes here, so that a peer that sends rubbish is told so instead of breaking its call."""
@@ -85,7 +85,7 @@ class FleetServicer:
         catalogue = self._replica.catalogue
         if catalogue.stopped_revision > self._stopped_revision >= 0:
             streams = [watch.entry.stream_id for watch in self._watches.values()]
-            self.metrics.convergence.revoked(catalogue.revision, catalogue.committed_at_ms / 1000, streams)
+            self.metrics.revocations.revoked(catalogue.revision, catalogue.committed_at_ms / 1000, streams)
         self._stopped_revision = max(0, catalogue.stopped_revision)
 
     def say_goodbye(self) -> None:
@@ -101,7 +101,7 @@ class FleetServicer:
             except DatabaseProblem as problem:  # what was evicted before stays so
                 log.warning("fleet_evictions_not_read %s", type(problem).__name__)
             now = boottime()
-            self._hold_calls.put_out(self._evicted, NotAPod(EVICTED))
+            self._hold_calls.evict(self._evicted, NotAPod(EVICTED))
             for watch in list(self._watches.values()):
                 if watch.peer.certificate in self._evicted:
                     log.warning("fleet_evicted pod=%s identity=%s", watch.pod_id, watch.peer.name)
@@ -125,24 +125,24 @@ class FleetServicer:
             raise NotAPod(EVICTED)
 
     async def watch(self, _: object, context: Context) -> None:
-        async with polite(context):
+        async with errors_as_status(context):
             peer = self._admitted(context)
             hello = await self._hello(context)
             if hello.epoch == self._replica.catalogue.epoch and hello.revision > self._replica.catalogue.revision:
                 with suppress(Unavailable):
                     await self._caught_up()
             watch = Watch(context, self._replica, self._roster, self.metrics, hello, peer)
-            self._take_place(watch)
+            self._take_over(watch)
             try:
                 await watch.run(self._closing)
             finally:
                 self._roster.left(watch.entry)
-                self.metrics.convergence.left(watch.entry.stream_id, time.time())
+                self.metrics.revocations.left(watch.entry.stream_id, time.time())
                 if self._watches.get(hello.pod_id) is watch:
                     del self._watches[hello.pod_id]
 
     async def resolve(self, raw: bytes, context: Context) -> bytes:
-        async with polite(context):
+        async with errors_as_status(context):
             self._admitted(context)
             request = parsed(wire.ResolveRequest, raw)
             if not 0 < len(request.public_id) <= LONGEST_ID:
@@ -155,7 +155,7 @@ class FleetServicer:
             if resource is not None:
                 answer.known, answer.revision = True, wire.Resource.FromString(resource).revision
             return answer.SerializeToString()
-        raise AssertionError("polite ends the call")
+        raise AssertionError("the call was ended with a status")
 
     async def _caught_up(self) -> None:
         """Raises Unavailable."""
@@ -166,12 +166,12 @@ class FleetServicer:
             raise Unavailable("the database did not answer in time") from problem
 
     async def report(self, _: object, context: Context) -> None:
-        async with polite(context):
+        async with errors_as_status(context):
             peer = self._admitted(context)
             await first_of(self._receive(context, peer), self._closing.wait())
 
     async def hold(self, _: object, context: Context) -> None:
-        async with polite(context):
+        async with errors_as_status(context):
             await self._hold_calls.serve(context, self._admitted(context), self._closing)
 
     async def _receive(self, context: Context, peer: Peer) -> None:
@@ -219,7 +219,7 @@ class FleetServicer:
             raise Malformed("a revision is not negative")
         return hello
 
-    def _take_place(self, watch: Watch) -> None:
+    def _take_over(self, watch: Watch) -> None:
         """The newest Watch of a pod replaces the one before; somebody else's may not."""
         old = self._watches.get(watch.pod_id)
         if old is not None:

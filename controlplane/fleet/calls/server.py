@@ -13,11 +13,12 @@ from pathlib import Path
 import grpc
 from django.db import Error as DatabaseProblem
 
-from controlplane.budgets.alarms import heard_by
+from controlplane.budgets.alarms import alarms_to
 from controlplane.environment import ConfigurationError
-from controlplane.fleet.calls.hold import Grown, HoldCalls
-from controlplane.fleet.calls.serve import BookBatch, FleetServicer
-from controlplane.fleet.register.metrics import Page
+from controlplane.fleet.calls.booking import Booking
+from controlplane.fleet.calls.hold import HoldCalls
+from controlplane.fleet.calls.serve import FleetServicer
+from controlplane.fleet.register.metrics import MetricsPage
 from controlplane.fleet.register.roster import Roster
 from controlplane.fleet.state import notify
 from controlplane.fleet.state.replica import Replica
@@ -88,8 +89,7 @@ class Running:
 async def running(
     listen: str,
     identity: Identity | None,
-    book_batch: BookBatch,
-    grown: Grown = lambda holds: (),
+    booking: Booking,
     metrics_listen: str = "",
 ) -> AsyncIterator[Running]:
     """Serve on `host:port` (port 0: any) from the first reading of the database on; say goodbye on leaving.
@@ -100,8 +100,8 @@ async def running(
         raise ConfigurationError(f"without TLS the fleet listens on a loopback address only, not on {listen}")
     if metrics_listen and not is_loopback(metrics_listen):
         raise ConfigurationError(f"metrics are shown on a loopback address only, not on {metrics_listen}")
-    replica, roster, hold_calls = Replica(notify.poll_s()), Roster(), HoldCalls(grown)
-    servicer = FleetServicer(replica, roster, book_batch, hold_calls, insecure=identity is None)
+    replica, roster, hold_calls = Replica(notify.poll_s()), Roster(), HoldCalls(booking.note_grown)
+    servicer = FleetServicer(replica, roster, booking.book_batch, hold_calls, insecure=identity is None)
     replica.subscribe(servicer.notice)
     server = grpc.aio.server(options=OPTIONS)
     server.add_generic_rpc_handlers((servicer.handlers(),))
@@ -118,14 +118,14 @@ async def running(
             tasks.create_task(roster.run()),
             tasks.create_task(hold_calls.run()),
             tasks.create_task(servicer.sweep()),
-            tasks.create_task(notify.listen(replica.ring, hold_calls.recalled)),
+            tasks.create_task(notify.listen(replica.wake, hold_calls.recalled)),
         ]
         try:
             await replica.loaded.wait()
             await servicer.read_evictions()
             gc.freeze()  # what was read stays; a collection that looks through it holds up every pod
             await server.start()
-            with heard_by(servicer.metrics.books.inc):
+            with alarms_to(servicer.metrics.alarms.inc):
                 yield Running(port, replica, roster, servicer)
         finally:
             servicer.say_goodbye()
@@ -142,7 +142,7 @@ async def _shown(listen: str, servicer: FleetServicer, replica: Replica) -> Asyn
         yield
         return
     host, _, port = listen.rpartition(":")
-    page = Page(servicer.metrics, servicer.census, lambda: replica.fresh)
+    page = MetricsPage(servicer.metrics, servicer.census, lambda: replica.fresh)
     try:
         shown = await page.start(host.strip("[]"), int(port))
     except (OSError, ValueError) as problem:

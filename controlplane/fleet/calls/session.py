@@ -19,7 +19,7 @@ class Malformed(Exception):
     """The peer broke the protocol; its stream ends with INVALID_ARGUMENT."""
 
 
-class Session:
+class WatchSession:
     """Times are seconds of the caller's clock."""
 
     def __init__(self, hello: wire.Hello, catalogue: Catalogue) -> None:
@@ -63,7 +63,8 @@ class Session:
         """The pod holds revisions that the database does not have: it must not be taken back."""
         return self.epoch == catalogue.epoch and self.applied > catalogue.revision
 
-    def is_mute(self, now: float) -> bool:
+    def is_overdue(self, now: float) -> bool:
+        """Whether the pod should have answered the last update by now."""
         return self._under_way is not None and now >= self._sent_at + ACK_S
 
     def ack(self, ack: wire.Ack) -> bool:

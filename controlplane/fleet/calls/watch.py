@@ -1,4 +1,4 @@
-"""One open Watch: a receiver and a speaker around a `Session`.
+"""One open Watch: a receiver and a speaker around a `WatchSession`.
 
 Nothing waits beside them: the speaker is a task only while there is something to say, and all times of all watches are
 looked after by one sweep (`FleetServicer.sweep`), so that a revocation has left for every pod before anything else is
@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from controlplane.environment import environment
 from controlplane.fleet.calls.peers import Context, Peer, first_of, parsed
-from controlplane.fleet.calls.session import Malformed, Session
+from controlplane.fleet.calls.session import Malformed, WatchSession
 from controlplane.fleet.register.metrics import Metrics
 from controlplane.fleet.register.roster import Entry, Roster
 from controlplane.fleet.state.replica import Replica, boottime
@@ -25,8 +25,8 @@ from protos import fleet_pb2 as wire
 log = logging.getLogger(__name__)
 
 HEARTBEAT_MS = 5000
-HUSH_S = 0.5
-WRITE_S = 60.0  # a peer that takes nothing for so long is let go
+END_S = 0.5
+WRITE_S = 60.0  # the watch of a pod that takes nothing for so long is ended
 
 
 class Watch:
@@ -37,19 +37,26 @@ class Watch:
     ) -> None:
         self.pod_id = hello.pod_id
         self.peer = peer
+        # Set when the pod has a newer Watch.
         self.replaced = asyncio.Event()
+        # What the roster keeps of it.
         self.entry: Entry = roster.hello(hello, peer.name, peer.certificate)
         self._context = context
         self._replica = replica
         self._roster = roster
         self._metrics = metrics
         self._opened_s = time.time()
-        self._session = Session(hello, replica.catalogue)
-        self._speaking = True  # one write at a time, and Welcome is the first
-        self._hushed = False
+        self._session = WatchSession(hello, replica.catalogue)
+        # One write at a time, and Welcome is the first.
+        self._speaking = True
+        # Nothing new is said any more.
+        self._ending = False
+        # Says what is due; None: nothing was due yet.
         self._speaker: asyncio.Task[None] | None = None
+        # Of `boottime()`; None: nothing is being written.
         self._writing_since: float | None = None
-        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Gets the exception that the watch is to end with.
+        self._problem: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, closing: asyncio.Event) -> None:
         welcome = wire.Welcome(
@@ -66,11 +73,11 @@ class Watch:
         self._replica.subscribe(self.look)
         try:
             self.look()
-            await first_of(self._receive(), self._trouble(), closing.wait(), self.replaced.wait())
+            await first_of(self._receive(), self._until_problem(), closing.wait(), self.replaced.wait())
         finally:
             self._replica.unsubscribe(self.look)
-            spoken = await self._fall_silent()
-        if not spoken:
+            writable = await self._stop_speaking()
+        if not writable:
             return
         if closing.is_set():
             await self._say_goodbye("this fleet server is going away")
@@ -79,7 +86,7 @@ class Watch:
 
     def look(self) -> None:
         """There may be something to say: quick, and never waits."""
-        if self._speaking or self._hushed or self._broken.done() or not self._due():
+        if self._speaking or self._ending or self._problem.done() or not self._due():
             return
         self._speaking = True
         self._speaker = asyncio.get_running_loop().create_task(self._speak())
@@ -87,7 +94,7 @@ class Watch:
 
     def sweep(self, now: float) -> None:
         """What time alone brings. `now`: of `boottime()`; called every second or so."""
-        if self._session.is_mute(now):
+        if self._session.is_overdue(now):
             self.end(Malformed("an update was neither acknowledged nor refused"))
         elif self._writing_since is not None and now - self._writing_since >= WRITE_S:
             self.end(Malformed("the pod does not read what it is sent"))
@@ -95,11 +102,11 @@ class Watch:
             self.look()
 
     def end(self, problem: BaseException) -> None:
-        if not self._broken.done():
-            self._broken.set_exception(problem)
+        if not self._problem.done():
+            self._problem.set_exception(problem)
 
-    async def _trouble(self) -> None:
-        await asyncio.shield(self._broken)
+    async def _until_problem(self) -> None:
+        await asyncio.shield(self._problem)
 
     def _due(self) -> bool:
         session, catalogue = self._session, self._replica.catalogue
@@ -112,11 +119,11 @@ class Watch:
                 for message in self._session.update(self._replica.catalogue, boottime()):
                     await self._write(message)
                     await self._answer_heartbeat()
-                    if self._hushed:
+                    if self._ending:
                         return
                 await self._answer_heartbeat()
                 if self._session.is_ahead_of(self._replica.catalogue):
-                    await self._protest()
+                    await self._report_ahead()
                     break  # until the sweep looks again
         finally:
             self._speaking = False
@@ -125,20 +132,20 @@ class Watch:
         if not speaker.cancelled() and (problem := speaker.exception()) is not None:
             self.end(problem)
 
-    async def _fall_silent(self) -> bool:
-        """Whether there can be a last word: a write that was broken off admits none after it."""
-        self._hushed = True
+    async def _stop_speaking(self) -> bool:
+        """Returns whether a last message can be written: after a write that was broken off none can."""
+        self._ending = True
         speaker, done = self._speaker, True
         if speaker is not None:
-            done = bool((await asyncio.wait([speaker], timeout=HUSH_S))[0])
+            done = bool((await asyncio.wait([speaker], timeout=END_S))[0])
             speaker.cancel()
-        if self._broken.done():
-            self._broken.exception()  # whoever waited for it has ended first
+        if self._problem.done():
+            self._problem.exception()  # what waited for it has ended first
             return False
-        self._broken.cancel()
+        self._problem.cancel()
         return done
 
-    async def _protest(self) -> None:
+    async def _report_ahead(self) -> None:
         head = self._replica.catalogue.revision
         self._roster.problem(self.entry, self._session.applied, f"ahead of the database, which is at {head}")
         await self._replica.renew_epoch()
@@ -173,7 +180,7 @@ class Watch:
         now, committed = time.time(), self._replica.catalogue.committed_at_ms / 1000
         if revision == self._replica.catalogue.revision and self._opened_s <= committed:
             self._metrics.apply_lag.observe(max(0.0, now - committed))
-        self._metrics.convergence.applied(self.entry.stream_id, revision, now)
+        self._metrics.revocations.applied(self.entry.stream_id, revision, now)
 
     async def _say_goodbye(self, reason: str) -> None:
         await self._write(wire.FleetMessage(goodbye=wire.Goodbye(reason=reason)).SerializeToString())

@@ -1,6 +1,6 @@
 """What one fleet server counts, and the loopback page that shows it: `/metrics` for Prometheus, `/healthz` for probes.
 
-The documentation's table is made of the registry.
+The documentation's table is metrics of the registry.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from controlplane.fleet.register.convergence import Convergence
+from controlplane.fleet.register.revocations import RevocationTimer
 
 PREFIX = "aigateway_"
 SECONDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 15.0, 60.0)
@@ -51,12 +51,12 @@ class Metrics:
         self.evicted = Counter(
             f"{PREFIX}fleet_evictions_total", "Watches that ended because of an eviction.", registry=here
         )
-        self.books = Counter(
+        self.alarms = Counter(
             f"{PREFIX}fleet_budget_alarms_total",
             "Budgets whose books do not add up: a defect, of which to tell us.",
             registry=here,
         )
-        self.convergence = Convergence(self.revocation.observe)
+        self.revocations = RevocationTimer(self.revocation.observe)
 
     def page(self, census: Mapping[str, int]) -> bytes:
         """`census`: connected pods by state."""
@@ -70,16 +70,16 @@ class Metrics:
 def render_table() -> str:
     """For the documentation: what a fleet server shows."""
     lines = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
-    made = Metrics()
-    made.pods.labels("")
-    for family in made.registry.collect():
+    metrics = Metrics()
+    metrics.pods.labels("")
+    for family in metrics.registry.collect():
         total = "_total" if family.type == "counter" else ""
         labels = "`state`" if family.name == f"{PREFIX}fleet_pods" else ""
         lines.append(f"| `{family.name}{total}` | {family.type} | {labels} | {family.documentation} |")
     return "\n".join(lines)
 
 
-class Page:
+class MetricsPage:
     """A GET and an answer per connection. `healthy`: whether the database was read a moment ago."""
 
     def __init__(self, metrics: Metrics, census: Callable[[], Mapping[str, int]], healthy: Callable[[], bool]) -> None:

@@ -29,7 +29,7 @@ KNOWN_TO_ALL = frozenset(
 ACKS_KEPT = timedelta(hours=1)  # pods times changes: for longer than anybody watches a change go live
 
 
-class Reach(StrEnum):
+class ReachState(StrEnum):
     """How a pod stands to one revision."""
 
     LIVE = "live"
@@ -47,19 +47,19 @@ class PodReach:
     the commit, of the last hour."""
 
     pod: Pod
-    reach: Reach
+    reach: ReachState
     after_s: float | None
     fails_closed_at: datetime | None
 
     @property
     def problem(self) -> str:
         """What the pod said about it."""
-        if self.reach is not Reach.NOT_UNDERSTOOD:
+        if self.reach is not ReachState.NOT_UNDERSTOOD:
             return self.pod.nack_problem
         return "; ".join(dict.fromkeys(f"{item['kind']}: {item['problem']}" for item in self.pod.not_understood))
 
 
-_SETTLED = frozenset({Reach.LIVE, Reach.FAILED_CLOSED, Reach.NOT_UNDERSTOOD})
+_SETTLED = frozenset({ReachState.LIVE, ReachState.FAILED_CLOSED, ReachState.NOT_UNDERSTOOD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Convergence:
 
     @property
     def live(self) -> int:
-        return sum(pod.reach is Reach.LIVE for pod in self.pods)
+        return sum(pod.reach is ReachState.LIVE for pod in self.pods)
 
     @property
     def slowest_s(self) -> float | None:
@@ -91,7 +91,7 @@ class Convergence:
         return text + self._without_understanding()
 
     def _without_understanding(self) -> str:
-        names = [str(pod.pod) for pod in self.pods if pod.reach is Reach.NOT_UNDERSTOOD]
+        names = [str(pod.pod) for pod in self.pods if pod.reach is ReachState.NOT_UNDERSTOOD]
         if not names:
             return ""
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
@@ -106,8 +106,8 @@ def with_evictions(pods: QuerySet[Pod]) -> QuerySet[Any]:
 
 def serving() -> list[Pod]:
     """The pods that answer requests now, by what they said last."""
-    heard = Pod.objects.filter(connected=True, last_heartbeat_at__gt=timezone.now() - SILENT_AFTER)
-    ready = with_evictions(heard.filter(state=PodState.READY, nack_revision=0)).filter(evicted=False)
+    recent = Pod.objects.filter(connected=True, last_heartbeat_at__gt=timezone.now() - SILENT_AFTER)
+    ready = with_evictions(recent.filter(state=PodState.READY, nack_revision=0)).filter(evicted=False)
     return list(ready.order_by("name", "pod_id"))
 
 
@@ -122,9 +122,9 @@ def convergence(revision: int) -> Convergence:
     pods = []
     for pod in present.order_by("name", "pod_id"):
         if pod.epoch == epoch and pod.applied_revision >= revision:
-            known = committed_at is not None and committed_at > now - ACKS_KEPT and pod.first_seen_at <= committed_at
+            measured = committed_at is not None and committed_at > now - ACKS_KEPT and pod.first_seen_at <= committed_at
             reach = _with_it(pod, touched)
-            timed = known and pod.pod_id in acked and reach is Reach.LIVE
+            timed = measured and pod.pod_id in acked and reach is ReachState.LIVE
             after = (acked[pod.pod_id] - committed_at).total_seconds() if timed and committed_at else None
             pods.append(PodReach(pod, reach, after, None))
         else:
@@ -132,13 +132,13 @@ def convergence(revision: int) -> Convergence:
     return Convergence(revision, committed_at, tuple(pods))
 
 
-def _with_it(pod: Pod, touched: Collection[tuple[str, str]]) -> Reach:
+def _with_it(pod: Pod, touched: Collection[tuple[str, str]]) -> ReachState:
     """How a pod stands to a revision that it has applied."""
     if pod.not_understood_count is None:
-        return Reach.LIVE if all(kind in KNOWN_TO_ALL for kind, _ in touched) else Reach.TOO_OLD
-    told = {(item["kind"], item["id"]) for item in pod.not_understood}
-    unknown = pod.not_understood_count > len(told) or not told.isdisjoint(touched)
-    return Reach.NOT_UNDERSTOOD if unknown else Reach.LIVE
+        return ReachState.LIVE if all(kind in KNOWN_TO_ALL for kind, _ in touched) else ReachState.TOO_OLD
+    named = {(item["kind"], item["id"]) for item in pod.not_understood}
+    unknown = pod.not_understood_count > len(named) or not named.isdisjoint(touched)
+    return ReachState.NOT_UNDERSTOOD if unknown else ReachState.LIVE
 
 
 def _bound_s(revision: int) -> int:
@@ -153,11 +153,11 @@ def _behind(pod: Pod, committed_at: datetime, now: datetime, bound: timedelta) -
     # answer that knew of the revision.
     closes = min(pod.last_heartbeat_at, committed_at + timedelta(seconds=FRESH_S)) + bound
     if closes <= now:
-        return PodReach(pod, Reach.FAILED_CLOSED, None, closes)
+        return PodReach(pod, ReachState.FAILED_CLOSED, None, closes)
     if pod.nack_revision:
-        return PodReach(pod, Reach.REFUSED, None, closes)
-    heard = pod.connected and now - pod.last_heartbeat_at <= SILENT_AFTER
-    return PodReach(pod, Reach.WAITING if heard else Reach.UNREACHABLE, None, closes)
+        return PodReach(pod, ReachState.REFUSED, None, closes)
+    present = pod.connected and now - pod.last_heartbeat_at <= SILENT_AFTER
+    return PodReach(pod, ReachState.WAITING if present else ReachState.UNREACHABLE, None, closes)
 
 
 def _first_acks(revision: int, since: datetime) -> dict[str, datetime]:

@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from controlplane.fleet.database import in_database
 from controlplane.fleet.models import Pod, PodState
-from controlplane.fleet.register.roster_rows import AckRow, Said, write
+from controlplane.fleet.register.roster_rows import AckRow, RosterRow, write
 from protos import fleet_pb2 as wire
 
 log = logging.getLogger(__name__)
@@ -160,12 +160,12 @@ class Roster:
         taken = [(entry, entry.hello, entry.changes) for entry in dirty.values()]
         for entry in dirty.values():
             entry.hello, entry.changes = None, {}
-        said = [Said(entry.pod_id, entry.stream_id, hello, changes) for entry, hello, changes in taken]
-        writing = asyncio.ensure_future(in_database(write, said, acks))
+        rows = [RosterRow(entry.pod_id, entry.stream_id, hello, changes) for entry, hello, changes in taken]
+        writing = asyncio.ensure_future(in_database(write, rows, acks))
         try:
             await asyncio.shield(writing)
         finally:
-            await asyncio.wait([writing])  # whoever is cancelled here: a thread goes on, and the next write is newer
+            await asyncio.wait([writing])  # a cancelled task leaves its thread writing, and the next write is newer
             if writing.exception() is not None:
                 for entry, hello, changes in taken:
                     entry.hello, entry.changes = entry.hello or hello, changes | entry.changes
@@ -174,32 +174,32 @@ class Roster:
                 self._something.set()
 
     def _note(self, entry: Entry, *, prompt: bool) -> None:
-        known = self._dirty.get(entry.pod_id)
-        if known is None and len(self._dirty) >= PODS_KEPT:
+        earlier = self._dirty.get(entry.pod_id)
+        if earlier is None and len(self._dirty) >= PODS_KEPT:
             return
-        if known is None or known.serial <= entry.serial:
+        if earlier is None or earlier.serial <= entry.serial:
             self._dirty[entry.pod_id] = entry
         self._something.set()
         if prompt:
             self._prompt.set()
 
 
-def _not_understood(said: wire.NotUnderstood) -> dict[str, Any]:
+def _not_understood(report: wire.NotUnderstood) -> dict[str, Any]:
     """What the pod does not understand; it goes on not understanding since when it began to (`roster_rows`)."""
     items = [
         {"kind": _kind(item.kind), "id": printable(item.id)[:64], "problem": printable(item.problem)[:200]}
-        for item in said.items[:ITEMS_KEPT]
+        for item in report.items[:ITEMS_KEPT]
     ]
     return {
         "not_understood": items,
-        "not_understood_count": _bounded(said.count),
+        "not_understood_count": _bounded(report.count),
         "not_understood_since": timezone.now(),
     }
 
 
 def _kind(number: int) -> str:
-    known = wire.ResourceKind.DESCRIPTOR.values_by_number.get(number)
-    return known.name.removeprefix("RESOURCE_KIND_").lower() if known is not None else f"kind {number}"
+    kind = wire.ResourceKind.DESCRIPTOR.values_by_number.get(number)
+    return kind.name.removeprefix("RESOURCE_KIND_").lower() if kind is not None else f"kind {number}"
 
 
 def printable(text: str) -> str:

@@ -16,7 +16,7 @@ from django.db.models import Model
 from controlplane.fleet.models import Pod, PodAck
 
 # What a Watch may say after its Hello.
-SAID = (
+CHANGEABLE = (
     "last_heartbeat_at", "connected", "state", "epoch", "applied_revision", "applied_at", "nack_revision",
     "nack_problem", "not_understood", "not_understood_count", "not_understood_since", "refused_keys",
     "open_exchanges", "spool_records", "requests_total", "refusals_total",
@@ -34,7 +34,7 @@ AckRow = tuple[str, int, datetime, int]  # as _ACK
 
 
 @dataclass(frozen=True)
-class Said:
+class RosterRow:
     """What is to be written of one Watch: its Hello when that is news, and what came after."""
 
     pod_id: str
@@ -43,9 +43,9 @@ class Said:
     changes: dict[str, Any] = field(default_factory=dict)
 
 
-def write(said: Sequence[Said], acks: Sequence[AckRow]) -> None:
+def write(rows: Sequence[RosterRow], acks: Sequence[AckRow]) -> None:
     """All of it, or nothing. Raises database errors."""
-    ordered = sorted(said, key=lambda one: one.pod_id)  # every replica locks rows in the same order
+    ordered = sorted(rows, key=lambda one: one.pod_id)  # every replica locks rows in the same order
     with transaction.atomic():
         _introduce([one.hello for one in ordered if one.hello is not None])
         _update([one for one in ordered if one.changes])
@@ -61,18 +61,21 @@ def _introduce(hellos: Sequence[Pod]) -> None:
     _insert(Pod, names, [[getattr(hello, name) for name in names] for hello in hellos], newer)
 
 
-def _update(said: Sequence[Said]) -> None:
+def _update(entries: Sequence[RosterRow]) -> None:
     """A row is changed by the Watch that it names only; what a Watch has not said stays as it is."""
-    names = ("pod_id", "stream_id", *SAID)
+    names = ("pod_id", "stream_id", *CHANGEABLE)
     column = {name: _typed(Pod, name, f"said.column{number}") for number, name in enumerate(names, 1)}
     table = connection.ops.quote_name(Pod._meta.db_table)
-    said_now = {name: f"COALESCE({column[name]}, {table}.{name})" for name in SAID}
+    value_of = {name: f"COALESCE({column[name]}, {table}.{name})" for name in CHANGEABLE}
     goes_on = f"{column['not_understood_count']} > 0 AND {table}.not_understood_count > 0"
-    since = said_now["not_understood_since"]
-    said_now["not_understood_since"] = f"CASE WHEN {goes_on} THEN {table}.not_understood_since ELSE {since} END"
-    changes = ", ".join(f"{name} = {value}" for name, value in said_now.items())
+    since = value_of["not_understood_since"]
+    value_of["not_understood_since"] = f"CASE WHEN {goes_on} THEN {table}.not_understood_since ELSE {since} END"
+    changes = ", ".join(f"{name} = {value}" for name, value in value_of.items())
     whose = f"{table}.pod_id = {column['pod_id']} AND {table}.stream_id = {column['stream_id']}"
-    rows = [(one.pod_id, one.stream_id, *(_stored(Pod, name, one.changes.get(name)) for name in SAID)) for one in said]
+    rows = [
+        (one.pod_id, one.stream_id, *(_stored(Pod, name, one.changes.get(name)) for name in CHANGEABLE))
+        for one in entries
+    ]
     with connection.cursor() as cursor:
         for some in _cut(rows, len(names)):
             values, parameters = _values(some)

@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import F, QuerySet
 
 from controlplane.budgets.models import Budget
-from controlplane.budgets.rules import core_budget
+from controlplane.budgets.values import core_budget
 from protos import fleet_pb2 as wire
 
 

@@ -1,5 +1,5 @@
-"""The bell: tells a replica that a change set has committed, and a desk that money is recalled. Hints only; the
-replica's own poll finds everything too.
+"""Notifications: tell a replica that a change set has committed, and the Hold calls that money is recalled. Hints
+only; the replica's own poll finds everything too.
 
 PostgreSQL: LISTEN on a connection of its own, outside every pool, made anew whenever it breaks. SQLite: a short poll.
 """
@@ -16,7 +16,7 @@ from django.db import connection
 from psycopg import sql
 
 from controlplane.changes.change_set import CHANNEL
-from controlplane.fleet.calls import recalls
+from controlplane.fleet.state import recalls
 from controlplane.fleet.state.replica import POLL_S
 from dataplane.core.money.messages import AccountRef
 
@@ -32,8 +32,8 @@ def poll_s() -> float:
     return POLL_S if connection.vendor == "postgresql" else SQLITE_POLL_S
 
 
-async def listen(ring: Callable[[], None], recalled: Callable[[str, Sequence[AccountRef]], None]) -> None:
-    """Ring for every commit, pass on every recall, for ever. Returns at once where the database cannot notify."""
+async def listen(wake: Callable[[], None], recalled: Callable[[str, Sequence[AccountRef]], None]) -> None:
+    """Wake the replica at every commit, pass on every recall. Returns at once where the database cannot notify."""
     if connection.vendor != "postgresql":
         return
     parameters = _connection_parameters()
@@ -42,13 +42,13 @@ async def listen(ring: Callable[[], None], recalled: Callable[[str, Sequence[Acc
             async with await psycopg.AsyncConnection.connect(autocommit=True, **parameters) as listener:
                 for channel in (CHANNEL, recalls.CHANNEL):
                     await listener.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
-                ring()  # for what was missed while nobody listened
+                wake()  # for what was missed while nobody listened
                 while True:
-                    async for heard in listener.notifies(timeout=CHECK_S):
-                        if heard.channel == recalls.CHANNEL:
-                            recalled(*recalls.understood(heard.payload))
+                    async for notification in listener.notifies(timeout=CHECK_S):
+                        if notification.channel == recalls.CHANNEL:
+                            recalled(*recalls.parse(notification.payload))
                         else:
-                            ring()
+                            wake()
                     await listener.execute("SELECT 1")
         except (psycopg.Error, OSError) as problem:
             log.warning("fleet_listener_lost %s", type(problem).__name__)
@@ -57,7 +57,7 @@ async def listen(ring: Callable[[], None], recalled: Callable[[str, Sequence[Acc
 
 def _connection_parameters() -> dict[str, Any]:
     """What Django connects with, without what only means something to its own connections."""
-    given = connection.get_connection_params()
+    parameters = connection.get_connection_params()
     ours = (
         "cursor_factory",
         "context",
@@ -67,4 +67,4 @@ def _connection_parameters() -> dict[str, Any]:
         "assume_role",
         "pool",
     )
-    return {name: value for name, value in given.items() if name not in ours}
+    return {name: value for name, value in parameters.items() if name not in ours}

@@ -1,7 +1,7 @@
 """One fleet process's view of the newest revision, kept level with the database.
 
-Woken by the bell (`notify.py`) or by its own poll, it reads once and tells every session. `fresh` says whether the
-newest revision was read from the primary a moment ago, on a clock that counts suspend.
+Woken by a notification (`notify.py`) or by its own poll, it reads once and tells every session. `fresh` says whether
+the newest revision was read from the primary a moment ago, on a clock that counts suspend.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Replica:
     def fresh(self) -> bool:
         return self._clock() - self._read_at <= FRESH_S
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """There may be something new."""
         self._bell.set()
 
@@ -67,7 +67,7 @@ class Replica:
         """Return after a reading that began after this call. Raises Unavailable when it fails."""
         reading = asyncio.get_running_loop().create_future()
         self._waiting.append(reading)
-        self.ring()
+        self.wake()
         await reading
 
     async def renew_epoch(self) -> None:
@@ -76,7 +76,7 @@ class Replica:
             return
         self._renewed_at = self._clock()
         await in_database(renew_epoch, self.catalogue.epoch)
-        self.ring()
+        self.wake()
 
     async def run(self) -> None:
         while True:

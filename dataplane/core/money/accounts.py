@@ -52,9 +52,9 @@ def accounts_for(snapshot: Snapshot, key: VirtualKey, provider: Provider, model:
     principal = snapshot.principals.get(key.principal_id)
     groups = principal.group_ids if principal is not None else ()
     question = (key.id, key.team_id, key.project_id, key.principal_id, groups, provider.id, model)
-    known: tuple[int, int, Accounts] | None = view.drawn.get(question)
-    if known is not None and known[0] <= at_ms < known[1]:
-        return known[2]
+    answer: tuple[int, int, Accounts] | None = view.drawn.get(question)
+    if answer is not None and answer[0] <= at_ms < answer[1]:
+        return answer[2]
     budgets = _budgets_over(view, key, groups)
     applying = [(budget, member) for budget, member in budgets if applies(budget, provider, model)]
     accounts = tuple(_account(view, budget, member, at_ms) for budget, member in applying)
@@ -112,11 +112,11 @@ def _budgets_over(view: OrganizationView, key: VirtualKey, groups: tuple[str, ..
 
 
 def _account(view: OrganizationView, budget: Budget, member_id: str, at_ms: int) -> Account:
-    """One object for everybody who draws on it."""
+    """Return one object to everybody who draws on it."""
     question = (budget.id, member_id)
-    known: Account | None = view.drawn.get(question)
-    if known is not None and known.window.holds(at_ms) and (not known.until_ms or at_ms < known.until_ms):
-        return known
+    present: Account | None = view.drawn.get(question)
+    if present is not None and present.window.contains(at_ms) and (not present.until_ms or at_ms < present.until_ms):
+        return present
     account = account_at(budget, member_id, at_ms)
     _remember(view, question, account)
     return account

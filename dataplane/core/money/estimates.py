@@ -105,13 +105,13 @@ def need(
     `service_tier`, `speed`: as the request asks for them, the answer may come under the usual ones; `marked`: cache
     writes that the request asks for; `extra_pico`: for what is not counted in tokens, such as web searches.
     """
-    asked = (service_tier, speed, *marked)
-    ceiling = price.ceilings.get(asked)
+    terms = (service_tier, speed, *marked)
+    ceiling = price.ceilings.get(terms)
     if ceiling is None or not ceiling.since_ms <= at_ms < ceiling.until_ms:
-        ceiling = _ceiling(price, at_ms, service_tier.lower(), speed.lower(), asked[2:])
+        ceiling = _ceiling(price, at_ms, service_tier.lower(), speed.lower(), terms[2:])
         if len(price.ceilings) >= CEILINGS:
             price.ceilings.clear()
-        price.ceilings[asked] = ceiling
+        price.ceilings[terms] = ceiling
     input_pico = output_pico = 0
     for above, input_pico, output_pico in ceiling.steps:  # noqa: B007  the last one applies to everything
         if input_tokens > above:

@@ -20,43 +20,39 @@ from collections.abc import Iterable
 from typing import Final
 
 from dataplane.core.money.accounts import Account, Accounts
+from dataplane.core.money.asks import Asks, Pending
 from dataplane.core.money.contact import Contact
+from dataplane.core.money.holds import (
+    Cut,
+    Denied,
+    Hold,
+    Reason,
+    denial,
+    fullest,
+    grown,
+    spend_in_outage,
+    tightest,
+    unbalanced,
+)
 from dataplane.core.money.messages import (
     AccountRef,
     Ask,
-    AskItem,
     AskKind,
     Deny,
     DenyReason,
     Grant,
-    Granted,
     Hello,
     Report,
     ReportAck,
     Return,
     Welcome,
 )
-from dataplane.core.money.slices import (
-    Cut,
-    Denied,
-    Hold,
-    HoldRules,
-    Pending,
-    Reason,
-    Slice,
-    denial,
-    fullest,
-    grown,
-    spend_in_outage,
-    unbalanced,
-)
+from dataplane.core.money.slices import HoldRules, Slice, Slices
 
 __all__ = ["Cut", "Denied", "Hold", "HoldRules", "LeaseBook", "Reason"]
 
 # Asked again when the money was taken by another request before the answer came.
 REPEATS: Final = 3
-# Slices of windows that ended so long ago are forgotten once they are empty.
-FORGET_MS: Final = 7_200_000
 
 
 class LeaseBook:
@@ -65,11 +61,15 @@ class LeaseBook:
     def __init__(self, session: str, now: int, rules: HoldRules | None = None) -> None:
         self.session = session
         self.rules = rules or HoldRules()
+        # Whether the control plane can be reached, and until when its leases may be spent.
         self.contact = Contact(now)
+        # The holds of running attempts, by request and attempt.
         self.live: dict[tuple[str, int], Hold] = {}
-        self.slices: dict[AccountRef, Slice] = {}
-        self._pending: dict[int, tuple[Pending, Ask]] = {}
-        self._last_ask = 0
+        # The leases, by account.
+        self.slices = Slices()
+        # What was asked and has no answer yet.
+        self._asks = Asks()
+        # When the last report was made.
         self._reported_at = now
 
     # ---- a request ---------------------------------------------------------------------------------------------
@@ -82,13 +82,13 @@ class LeaseBook:
         `need`: input at its upper bound and the output to be expected; `minimum`: the input. Warn budgets are charged
         like the others and never stand in the way. With an `Ask`, the answer decides.
         """
-        slices = tuple([self._slice(account, now) for account in accounts])
+        slices = tuple([self.slices.of(account, now) for account in accounts])
         hold = Hold(self.session, request_id, attempt, slices)
         fenced = self.contact.fenced(now)
-        for slice in slices:
-            slice.last_used = now
-            slice.last_need = need
-            if (slice.free < need or fenced) and slice.account.blocks:
+        for part in slices:
+            part.last_used = now
+            part.last_need = need
+            if (part.free < need or fenced) and part.account.blocks:
                 return self._ask_or_refuse(hold, need, minimum, now)
         return self._take(hold, need, now)
 
@@ -96,17 +96,22 @@ class LeaseBook:
         """What the attempt has cost so far. Extends the hold ahead of need: from the leases, else by asking."""
         hold.accrued = accrued
         charged = hold.charged
+        # Enough is left: nearly every call ends here.
         if accrued <= max(charged * 6 // 10, charged - self.rules.ahead_nano):
             return None
+        # Its answer is on the way, or nothing is waited for any more.
         if hold.asking or hold.ended or hold.cut:
             return None
         missing = max(0, accrued - charged)
         step = missing + max(self.rules.step_nano, charged // 2)
+        # The leases have it: no message at all.
         if self._grow(hold, step, now):
             return None
+        # Refused a moment ago: what is held may be used up, no more.
         if now < hold.retry_at:
-            return self._cut(hold, _tightest(hold), Reason.EXHAUSTED) if missing else None
+            return self._cut(hold, tightest(hold), Reason.EXHAUSTED) if missing else None
         pending = Pending(hold, AskKind.EXTEND, step, missing + 1, 0)
+        # Contact has been lost for long: the outage rules decide at once, nobody would answer.
         if self.contact.given_up(now, self.rules.patience_ms):
             return self._extend_in_outage(pending, now)
         return self._ask(pending, now)
@@ -121,24 +126,24 @@ class LeaseBook:
         left = charged - actual
         # What an ended session's leases were spent on is settled there; here it was only covered.
         freed, consumed = (left, actual) if hold.session == self.session else (charged, 0)
-        for slice in hold.slices:
-            slice.live -= charged
-            slice.free += freed
-            slice.consumed += consumed
-            slice.spent -= left
-            slice.last_used = now
-            slice.unsaid = True
+        for part in hold.slices:
+            part.live -= charged
+            part.free += freed
+            part.consumed += consumed
+            part.spent -= left
+            part.last_used = now
+            part.unsaid = True
 
     def surplus(self, hold: Hold) -> tuple[Return, ...]:
         """What an ended request leaves behind where nothing else runs, given back at once if it is more than others
         have left to ask for: reports tell of it seconds later, and somebody is refused meanwhile."""
-        given: list[Return] = []
-        for slice in hold.slices:
-            busy = slice.live > 0 or slice.parked > 0
-            if slice.account.blocks and not busy and slice.free > max(0, slice.state.left):
-                slice.give_back(slice.free)
-                given.append(Return(slice.account.ref, slice.returned))
-        return tuple(given)
+        returns: list[Return] = []
+        for part in hold.slices:
+            busy = part.live > 0 or part.parked > 0
+            if part.account.blocks and not busy and part.free > max(0, part.state.left):
+                part.give_back(part.free)
+                returns.append(Return(part.account.ref, part.returned))
+        return tuple(returns)
 
     # ---- answers -----------------------------------------------------------------------------------------------
 
@@ -147,27 +152,29 @@ class LeaseBook:
 
         An `Ask` (send it) when the money was gone to another request before this came.
         """
-        self._learn(grant.items)
-        found = self._pending.pop(grant.ask_id, None)
-        if found is None:
+        self.slices.credit(grant.items)
+        entry = self._asks.take(grant.ask_id)
+        if entry is None:
             return None
-        pending, _ = found
+        pending, _ = entry
         hold = pending.hold
-        pending.unpark()
         if hold.ended:
             return None
-        blocking = [slice.free for slice in hold.slices if slice.account.blocks]
+        blocking = [part.free for part in hold.slices if part.account.blocks]
         there = min(pending.need, *blocking) if blocking else pending.need
+        # Enough came; a running stream takes whatever there is.
         if there >= pending.minimum or (pending.kind is AskKind.EXTEND and there > 0):
             hold.asking = 0
             self._take(hold, there, now)
             if pending.kind is AskKind.ADMIT:
                 return hold
             return self.accrue(hold, hold.accrued, now) or hold  # it went on while it waited
+        # It went to another request first: once more, …
         if pending.repeats < REPEATS:
             again = Pending(hold, pending.kind, pending.need, pending.minimum, pending.repeats + 1)
             return self._ask(again, now)
-        return self._refused(pending, _tightest(hold), Reason.EXHAUSTED, now)
+        # … but not for ever.
+        return self._refused(pending, tightest(hold), Reason.EXHAUSTED, now)
 
     def denied(self, deny: Deny, now: int) -> Hold | Denied | Cut | None:
         """An admission is refused, from memory too for a second; an extension cuts once the hold is used up.
@@ -178,27 +185,25 @@ class LeaseBook:
             return None
         if deny.reason is DenyReason.UNKNOWN:
             return self.unanswered(deny.ask_id, now)
-        found = self._pending.pop(deny.ask_id, None)
-        slice = self.slices.get(deny.account)
-        if slice is not None:
-            slice.state = deny.state
-        if found is None:
+        entry = self._asks.take(deny.ask_id)
+        part = self.slices.get(deny.account)
+        if part is not None:
+            part.state = deny.state
+        if entry is None:
             return None
-        pending, ask = found
-        pending.unpark()
-        named = slice if slice is not None else pending.hold.slices[0]
+        pending, ask = entry
+        obstacle = part if part is not None else pending.hold.slices[0]
         for item in ask.items:
-            if slice is not None and item.account == deny.account and pending.kind is AskKind.ADMIT:
-                slice.remember_refusal(item.minimum_nano, now + self.rules.refusal_ms)
-        return self._refused(pending, named, Reason.EXHAUSTED, now)
+            if part is not None and item.account == deny.account and pending.kind is AskKind.ADMIT:
+                part.remember_refusal(item.minimum_nano, now + self.rules.refusal_ms)
+        return self._refused(pending, obstacle, Reason.EXHAUSTED, now)
 
     def unanswered(self, ask_id: int, now: int) -> Hold | Denied | Cut | None:
         """Patience has run out, or the control plane cannot say: each account's outage rule decides."""
-        found = self._pending.pop(ask_id, None)
-        if found is None:
+        entry = self._asks.take(ask_id)
+        if entry is None:
             return None
-        pending, _ = found
-        pending.unpark()
+        pending, _ = entry
         if pending.hold.ended:
             return None
         if pending.kind is AskKind.EXTEND:
@@ -207,22 +212,22 @@ class LeaseBook:
 
     def abandon(self, ask_id: int) -> None:
         """Nobody waits for the answer any more: the client has left."""
-        found = self._pending.pop(ask_id, None)
-        if found is not None:
-            found[0].unpark()
-            found[0].hold.asking = 0
+        entry = self._asks.take(ask_id)
+        if entry is not None:
+            pending, _ = entry
+            pending.hold.asking = 0
 
     @property
     def unanswered_asks(self) -> tuple[Ask, ...]:
-        return tuple(ask for _, ask in self._pending.values())
+        return tuple(self._asks)
 
     # ---- the connection ----------------------------------------------------------------------------------------
 
     def hello(self, now: int) -> Hello:
         self.contact.greets(now)
         for hold in self.live.values():
-            hold.reported = 0  # whoever listens now may not have heard it
-        return Hello(self.session, tuple(slice.said(0) for slice in self.slices.values()))
+            hold.reported = 0  # another fleet server may listen now
+        return Hello(self.session, self.slices.introduce())
 
     def welcomed(self, welcome: Welcome, now: int) -> bool:
         """False: the session is closed; `restart` with another name and say hello again."""
@@ -230,26 +235,15 @@ class LeaseBook:
             self.contact.back(welcome.pods)
             return False
         self.contact.welcomed(welcome.ttl_ms, welcome.pods)
-        for item in welcome.accounts:
-            slice = self.slices.get(item.account)
-            if slice is not None:  # also downwards: a database that was restored knows less
-                slice.free += item.granted_cum - slice.granted
-                slice.granted = item.granted_cum
-                slice.state = item.state
+        self.slices.adopt(welcome.accounts)
         return True
 
     def restart(self, session: str, now: int) -> None:
         """The old leases are void. What runs goes on, and the next grants have to cover it."""
         self.session = session
         self.contact.start_anew(now)
-        for pending, _ in self._pending.values():
-            pending.unpark()
-        for slice in self.slices.values():
-            slice.granted = slice.consumed = slice.returned = 0
-            slice.free = -slice.live
-            slice.unsaid = True
-        waiting = [pending for pending, _ in self._pending.values()]
-        self._pending.clear()
+        waiting = self._asks.take_all()
+        self.slices.void()
         for pending in waiting:
             if not pending.hold.charged:
                 pending.hold.session = session
@@ -262,43 +256,21 @@ class LeaseBook:
         """Every few seconds. Gives back what idles, says what would be welcome. `at_ms`: the control plane's clock."""
         seq = self.contact.reports(now)
         elapsed, self._reported_at = max(1, now - self._reported_at), now
-        said = []
-        for ref, slice in list(self.slices.items()):
-            ends = slice.account.window.ends_ms
-            if ends and at_ms > ends + FORGET_MS and not (slice.free or slice.live or slice.parked or slice.unsaid):
-                del self.slices[ref]
-                continue
-            slice.measure(elapsed)
-            active = now - slice.last_used <= self.rules.idle_ms and not (ends and at_ms >= ends)
-            slice.give_back_idle(self.rules, active)
-            if active or slice.unsaid or slice.live:
-                said.append(slice.said(slice.want(self.rules, now) if active else 0))
-        return Report(seq, tuple(said), grown(self.live.values()))
+        reports = self.slices.report(self.rules, now, elapsed, at_ms)
+        return Report(seq, reports, grown(self.live.values()))
 
     def acknowledged(self, ack: ReportAck, now: int) -> None:
         self.contact.acknowledged(ack.seq, ack.pods)
-        self._learn(ack.accounts)
-        for item in ack.accounts:
-            slice = self.slices.get(item.account)
-            if slice is not None:
-                slice.unsaid = False
+        self.slices.credit(ack.accounts)
+        self.slices.acknowledge(ack.accounts)
 
     def recalled(self, accounts: Iterable[AccountRef], now: int) -> tuple[Return, ...]:
         """What idles of these is given back at once; an answer for each, also where nothing does."""
-        given = []
-        for ref in accounts:
-            slice = self.slices.get(ref)
-            if slice is not None:
-                slice.quiet_until = now + self.rules.recalled_ms
-                slice.give_back(max(0, slice.free))
-                given.append(Return(ref, slice.returned))
-        return tuple(given)
+        return self.slices.give_back(accounts, quiet_until=now + self.rules.recalled_ms)
 
     def drained(self) -> tuple[Return, ...]:
         """The pod is shutting down and nothing runs: everything back."""
-        for slice in self.slices.values():
-            slice.give_back(max(0, slice.free))
-        return tuple(Return(ref, slice.returned) for ref, slice in self.slices.items())
+        return self.slices.drain()
 
     # ---- what is known -----------------------------------------------------------------------------------------
 
@@ -315,21 +287,14 @@ class LeaseBook:
 
     # ---- inside ------------------------------------------------------------------------------------------------
 
-    def _slice(self, account: Account, now: int) -> Slice:
-        slice = self.slices.get(account.ref)
-        if slice is None:
-            slice = self.slices[account.ref] = Slice(account, now)
-        slice.account = account
-        return slice
-
     def _take(self, hold: Hold, amount: int, now: int) -> Hold:
         """From every account's free money: debts where the caller has decided so."""
-        for slice in hold.slices:
-            slice.free -= amount
-            slice.live += amount
-            slice.spent += amount
-            slice.last_used = now
-            slice.unsaid = True
+        for part in hold.slices:
+            part.free -= amount
+            part.live += amount
+            part.spent += amount
+            part.last_used = now
+            part.unsaid = True
         hold.charged += amount
         if not hold.reported:
             hold.reported = hold.charged
@@ -338,51 +303,43 @@ class LeaseBook:
 
     def _ask_or_refuse(self, hold: Hold, need: int, minimum: int, now: int) -> Hold | Ask | Denied:
         fenced = self.contact.fenced(now)
-        for slice in hold.slices:
-            usable = min(slice.free, 0) if fenced else slice.free
-            if usable < need and slice.account.blocks and slice.repeats_refusal(minimum - usable, now):
-                return denial(slice, Reason.EXHAUSTED, remembered=True)
+        # The same was refused a moment ago: nobody is asked again so soon.
+        for part in hold.slices:
+            usable = min(part.free, 0) if fenced else part.free
+            if usable < need and part.account.blocks and part.repeats_refusal(minimum - usable, now):
+                return denial(part, Reason.EXHAUSTED, remembered=True)
         pending = Pending(hold, AskKind.ADMIT, need, minimum, 0)
+        # Contact has been lost for long: nobody would answer.
         if self.contact.given_up(now, self.rules.patience_ms):
             return self._admit_in_outage(pending, now)
         return self._ask(pending, now)
 
     def _ask(self, pending: Pending, now: int) -> Ask:
-        self._last_ask += 1
-        pending.park(self.contact.fenced(now))
-        items = []
-        for slice, part in zip(pending.hold.slices, pending.parts, strict=True):
-            if slice.account.blocks and (part < pending.need or slice.free < pending.need):
-                need, minimum = pending.need - part, pending.minimum - part
-                items.append(AskItem(slice.account.ref, need, minimum, slice.want(self.rules, now)))
-        hold = pending.hold
-        ask = Ask(self._last_ask, pending.kind, hold.request_id, hold.attempt, tuple(items))
-        hold.asking = ask.ask_id
-        self._pending[ask.ask_id] = pending, ask
-        return ask
+        return self._asks.add(pending, self.contact.fenced(now), self.rules, now)
 
     def _grow(self, hold: Hold, step: int, now: int) -> bool:
         fenced = self.contact.fenced(now)
-        for slice in hold.slices:
-            if (slice.free < step or fenced) and slice.account.blocks:
+        for part in hold.slices:
+            if (part.free < step or fenced) and part.account.blocks:
                 return False
         self._take(hold, step, now)
         return True
 
-    def _refused(self, pending: Pending, slice: Slice, reason: Reason, now: int) -> Denied | Cut | None:
+    def _refused(self, pending: Pending, part: Slice, reason: Reason, now: int) -> Denied | Cut | None:
         hold = pending.hold
         hold.asking = 0
         if pending.kind is AskKind.ADMIT:
-            return None if hold.ended else denial(slice, reason)
+            return None if hold.ended else denial(part, reason)
         hold.retry_at = now + self.rules.refusal_ms
-        return None if hold.ended or hold.accrued < hold.charged else self._cut(hold, slice, reason)
+        return None if hold.ended or hold.accrued < hold.charged else self._cut(hold, part, reason)
 
-    def _cut(self, hold: Hold, slice: Slice, reason: Reason) -> Cut:
+    def _cut(self, hold: Hold, part: Slice, reason: Reason) -> Cut:
         hold.cut = True
-        return Cut(hold, slice.account, reason, slice.state, slice.account.window.ends_ms)
+        return Cut(hold, part.account, reason, part.state, part.account.window.ends_ms)
 
     def _admit_in_outage(self, pending: Pending, now: int) -> Hold | Denied:
         pending.hold.asking = 0
+        # All that is needed, or at least the input.
         for amount in (pending.need, pending.minimum):
             refusing = self._spend_in_outage(pending.hold, amount, now)
             if refusing is None:
@@ -402,13 +359,3 @@ class LeaseBook:
 
     def _spend_in_outage(self, hold: Hold, amount: int, now: int) -> Slice | None:
         return spend_in_outage(hold, amount, self.contact.fenced(now), self.rules.outage_percent, self.contact.pods)
-
-    def _learn(self, items: Iterable[Granted]) -> None:
-        for item in items:
-            slice = self.slices.get(item.account)
-            if slice is not None:
-                slice.learn(item.granted_cum, item.state)
-
-
-def _tightest(hold: Hold) -> Slice:
-    return min((slice for slice in hold.slices if slice.account.blocks), key=lambda slice: slice.free)

@@ -53,13 +53,13 @@ class AccountRow:
 
 class SessionState(StrEnum):
     OPEN = "open"
-    EXPIRED = "expired"  # nothing heard for ttl + grace: known reservations were charged, the rest is still held
+    EXPIRED = "expired"  # nothing came for ttl + grace: known reservations were charged, the rest is still held
     CLOSED = "closed"  # nothing is held any more; it never opens again
 
 
 @dataclass(slots=True)
 class SessionRow:
-    """One pod's leases, from its hello to its end."""
+    """One lease session: what one pod has leased, from its hello to its end."""
 
     id: str
     expires_ms: int
@@ -70,10 +70,10 @@ class SessionRow:
 class LeaseRow:
     """What one session was granted of one account. Counters only grow; `free` and `live` are as last reported."""
 
-    session: str
+    session: str  # the lease session's id
     ref: AccountRef
     granted: int = 0
-    consumed: int = 0  # settled by usage records, or by estimates where those never came
+    consumed: int = 0  # booked from usage records, or from estimates where those never came
     returned: int = 0
     free: int = 0
     live: int = 0

@@ -72,14 +72,19 @@ class Lessor:
     ) -> None:
         self.rules = rules or LessorRules()
         self.accounts: dict[AccountRef, AccountRow] = {}
+        # Lease sessions, by id.
         self.sessions: dict[str, SessionRow] = {}
+        # By account, then by lease session.
         self.leases: dict[AccountRef, dict[str, LeaseRow]] = {}
+        # By lease session and ask: an ask that comes again gets the same reply.
         self.replies: dict[tuple[str, int], Grant | Deny] = {}
         self.pods = 1
+        # Rows to be written, by identity.
         self._touched: dict[int, AccountRow | LeaseRow | SessionRow] = {}
         # Sums over the leases of an account, kept from one answer to the next: a fleet has hundreds of them.
         self._idle: dict[AccountRef, int] = {}
-        self._lately: dict[AccountRef, tuple[int, set[str]]] = {}  # when it was looked, who had drawn on it
+        # When it was looked, and which lease sessions had drawn on the account.
+        self._lately: dict[AccountRef, tuple[int, set[str]]] = {}
         self.load(accounts, leases, sessions)
 
     def load(
@@ -98,17 +103,17 @@ class Lessor:
 
     def changed(self) -> Changed:
         """What has to be written since this was asked last."""
-        found = Changed()
+        rows = Changed()
         for row in self._touched.values():
             match row:
                 case AccountRow():
-                    found.accounts.append(row)
+                    rows.accounts.append(row)
                 case LeaseRow():
-                    found.leases.append(row)
+                    rows.leases.append(row)
                 case SessionRow():
-                    found.sessions.append(row)
+                    rows.sessions.append(row)
         self._touched.clear()
-        return found
+        return rows
 
     # ---- messages of a pod -------------------------------------------------------------------------------------
 
@@ -118,20 +123,20 @@ class Lessor:
         if session is None:
             session = self.sessions[hello.session_id] = SessionRow(hello.session_id, 0)
         closed = session.state is SessionState.CLOSED
-        known: tuple[Granted, ...] = ()
+        leases: tuple[Granted, ...] = ()
         if not closed:
             self._renew(session, now)
-            for said in hello.accounts:
-                self._hear(session.id, said, now)
-            refs = [said.account for said in hello.accounts if said.account in self.accounts]
-            known = tuple(self._granted(session.id, ref, 0) for ref in refs)
-        return Welcome(self.rules.ttl_ms, self.rules.report_ms, closed, known, self.pods)
+            for item in hello.accounts:
+                self._note(session.id, item, now)
+            refs = [item.account for item in hello.accounts if item.account in self.accounts]
+            leases = tuple(self._granted(session.id, ref, 0) for ref in refs)
+        return Welcome(self.rules.ttl_ms, self.rules.report_ms, closed, leases, self.pods)
 
     def ask(self, session_id: str, ask: Ask, now: int, recalls: int = 0) -> Grant | Deny | Recalls:
         """All items or none. `recalls`: how often the shell has come back after `Recalls`."""
-        known = self.replies.get((session_id, ask.ask_id))
-        if known is not None:
-            return known
+        earlier = self.replies.get((session_id, ask.ask_id))
+        if earlier is not None:
+            return earlier
         reply = self._decide(session_id, ask, now, recalls)
         if not isinstance(reply, Recalls):
             self.replies[session_id, ask.ask_id] = reply
@@ -143,10 +148,10 @@ class Lessor:
         if session is None or session.state is SessionState.CLOSED:
             return None
         self._renew(session, now)
-        said = [item for item in report.accounts if item.account in self.accounts]
-        for item in said:
-            self._hear(session_id, item, now)
-        accounts = tuple(self._granted(session_id, item.account, self._top_up(session_id, item, now)) for item in said)
+        items = [item for item in report.accounts if item.account in self.accounts]
+        for item in items:
+            self._note(session_id, item, now)
+        accounts = tuple(self._granted(session_id, item.account, self._top_up(session_id, item, now)) for item in items)
         return ReportAck(report.seq, accounts, self.pods)
 
     def returned(self, session_id: str, message: Return) -> None:
@@ -158,7 +163,7 @@ class Lessor:
     # ---- what requests have cost -------------------------------------------------------------------------------
 
     def charge(self, session_id: str, refs: Iterable[AccountRef], amount: int) -> None:
-        """Settle one Charge on each account. The shell sees to it that each comes once; corrections are differences.
+        """Book one Charge on each account. The shell sees to it that each comes once; corrections are differences.
 
         `session_id`: whose leases it was held on (UsageRecord.hold_session); "" or an unknown one for nobody's.
         """
@@ -171,7 +176,7 @@ class Lessor:
                 self._move(self._lease(session_id, ref), consumed=amount)
             self._rebalanced(account)
 
-    # ---- sessions that fall silent -----------------------------------------------------------------------------
+    # ---- lease sessions that nothing comes from --------------------------------------------------------------------
 
     def overdue(self, now: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Sessions to `expire` and sessions to `close`."""
@@ -233,16 +238,20 @@ class Lessor:
 
     def _decide(self, session_id: str, ask: Ask, now: int, recalls: int) -> Grant | Deny | Recalls:
         session = self.sessions.get(session_id)
+        # The session was ended: its pod has to start another one first.
         if session is None or session.state is SessionState.CLOSED:
             return Deny(ask.ask_id, DenyReason.CLOSED, ask.items[0].account, AccountState(), 0)
+        # The budget went away, or the pod's clock is off: the pod decides by its outage rule.
         for item in ask.items:
             if item.account not in self.accounts:
                 return Deny(ask.ask_id, DenyReason.UNKNOWN, item.account, AccountState(), 0)
+        # A pod that asks is alive, whatever became of its reports.
         if now >= session.expires_ms:
             self._renew(session, now)
         lacking = {item.account: item.need_nano - self._available(item.account) for item in ask.items if item.need_nano}
         short = [ref for ref, amount in lacking.items() if amount > 0]
         overdraft = ask.kind is AskKind.EXTEND
+        # Too little is left, and other pods may have money lying idle: they are asked to give it back first.
         if short and recalls < (self.rules.recalls_running if overdraft else self.rules.recalls):
             elsewhere = self._idle_elsewhere(session_id, short, now)
             if elsewhere is None and not (recalls or overdraft) and self._held_elsewhere(session_id, short):
@@ -253,10 +262,12 @@ class Lessor:
             ref: amount - (self.accounts[ref].overdraft_limit if overdraft else 0) for ref, amount in lacking.items()
         }
         less = max(0, max(over.values(), default=0))
+        # Not even the minimum is left, with the overdraft where that may be used: refused.
         if less and any(item.need_nano - less < item.minimum_nano for item in ask.items if item.need_nano):
             tightest = max(over, key=lambda ref: over[ref])
             account = self.accounts[tightest]
             return Deny(ask.ask_id, DenyReason.EXHAUSTED, tightest, self.state(tightest), account.resets_at_ms)
+        # There is enough, or enough to start with; and more than that where there is plenty.
         for item in ask.items:
             extra = 0 if short else self._extra(session_id, item, now)
             lease = self._lease(session_id, item.account)
@@ -276,45 +287,47 @@ class Lessor:
             return 0
         return min(item.want_nano, left // (self.rules.share * pods))
 
-    def _top_up(self, session_id: str, said: AccountReport, now: int) -> int:
+    def _top_up(self, session_id: str, item: AccountReport, now: int) -> int:
         """What a report gets: nothing where that is less than a quarter of what is wanted; requests ask instead."""
-        if said.want_nano <= 0:
+        if item.want_nano <= 0:
             return 0
-        left = max(0, self._available(said.account))
-        amount = min(said.want_nano, left // (self.rules.share * self._pods_on(said.account, session_id, now)))
-        if amount * 4 < said.want_nano:
+        left = max(0, self._available(item.account))
+        amount = min(item.want_nano, left // (self.rules.share * self._pods_on(item.account, session_id, now)))
+        if amount * 4 < item.want_nano:
             return 0
-        self._move(self._lease(session_id, said.account), granted=amount)
+        self._move(self._lease(session_id, item.account), granted=amount)
         return amount
 
     def _pods_on(self, ref: AccountRef, session_id: str, now: int) -> int:
-        """That draw on the account: this one, and who has lately."""
-        looked_at, who = self._lately.get(ref, (-1, set()))
+        """The number of pods that draw on the account: this one, and those that have lately."""
+        looked_at, sessions = self._lately.get(ref, (-1, set()))
         if looked_at != now:
             leases = self.leases.get(ref, {}).values()
-            who = {lease.session for lease in leases if now - lease.used_ms <= self.rules.active_ms}
-            self._lately[ref] = now, who
-        return len(who) + (session_id not in who)
+            sessions = {lease.session for lease in leases if now - lease.used_ms <= self.rules.active_ms}
+            self._lately[ref] = now, sessions
+        return len(sessions) + (session_id not in sessions)
 
     def _idle_elsewhere(
         self, session_id: str, refs: Iterable[AccountRef], now: int
     ) -> Mapping[str, tuple[AccountRef, ...]] | None:
         """What other pods are known to have lying idle and were not asked for since. None: nothing, or they do not
         answer. What a request leaves where nothing else runs comes back by itself."""
-        found: dict[str, tuple[AccountRef, ...]] = {}
+        idle: dict[str, tuple[AccountRef, ...]] = {}
         waiting = False
         for ref in refs:
             for lease in self.leases.get(ref, {}).values():
                 session = self.sessions.get(lease.session)
                 if lease.session == session_id or lease.free <= 0 or session is None or now >= session.expires_ms:
                     continue
+                # Not asked for lately: now it is.
                 if now - lease.recalled_ms >= self.rules.recall_again_ms:
                     lease.recalled_ms = now
                     self._touch(lease)
-                    found[lease.session] = (*found.get(lease.session, ()), ref)
+                    idle[lease.session] = (*idle.get(lease.session, ()), ref)
+                # Asked for a moment ago: the answer may still come. Any later, and the pod is left alone.
                 elif now - lease.recalled_ms < self.rules.answer_ms:
                     waiting = True
-        return found if found or waiting else None
+        return idle if idle or waiting else None
 
     def _held_elsewhere(self, session_id: str, refs: Iterable[AccountRef]) -> bool:
         leases = (lease for ref in refs for lease in self.leases.get(ref, {}).values())
@@ -326,20 +339,20 @@ class Lessor:
             leases[session_id] = LeaseRow(session_id, ref)
         return leases[session_id]
 
-    def _hear(self, session_id: str, said: AccountReport, now: int) -> None:
-        if said.account not in self.accounts:
+    def _note(self, session_id: str, item: AccountReport, now: int) -> None:
+        if item.account not in self.accounts:
             return
-        lease = self._lease(session_id, said.account)
-        lease.live = said.live_nano
-        if said.live_nano or said.want_nano:
+        lease = self._lease(session_id, item.account)
+        lease.live = item.live_nano
+        if item.live_nano or item.want_nano:
             self._use(lease, now)
-        self._move(lease, returned=max(0, said.returned_cum - lease.returned), free=said.free_nano)
+        self._move(lease, returned=max(0, item.returned_cum - lease.returned), free=item.free_nano)
 
     def _use(self, lease: LeaseRow, now: int) -> None:
         lease.used_ms = now
-        looked_at, who = self._lately.get(lease.ref, (-1, set()))
+        looked_at, sessions = self._lately.get(lease.ref, (-1, set()))
         if looked_at == now:
-            who.add(lease.session)
+            sessions.add(lease.session)
 
     def _move(
         self, lease: LeaseRow, granted: int = 0, consumed: int = 0, returned: int = 0, free: int | None = None

@@ -178,14 +178,14 @@ class PriceList:
         except KeyError:
             pass
         name = model.lower()
-        found = next((matcher.price for matcher in self.of(family) if matcher.matches(name)), None)
-        if found is not None and not found.cards:
-            found = None
+        price = next((matcher.price for matcher in self.of(family) if matcher.matches(name)), None)
+        if price is not None and not price.cards:
+            price = None
         if len(model) <= REMEMBERED_LENGTH:
             if len(self._found) >= REMEMBERED_NAMES:
                 self._found.clear()
-            self._found[key] = found
-        return found
+            self._found[key] = price
+        return price
 
 
 def price_family(provider: PricedAs) -> str:

@@ -1,24 +1,21 @@
-"""What a pod keeps of one account, and what it has set aside for one request: the nouns of `LeaseBook`."""
+"""What a pod has leased: a `Slice` of each account that its requests draw on, and all of them by account, `Slices`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
-from itertools import islice
 from typing import Final
 
 from dataplane.core.money.accounts import Account
-from dataplane.core.money.messages import AccountReport, AccountState, AskKind, LiveHold
-from dataplane.core.rows import OutageRule
+from dataplane.core.money.messages import AccountRef, AccountReport, AccountState, Granted, Return
 
 NOTHING_KNOWN: Final = AccountState()
 
 # Share of the newest interval in the rate of spending: 3 of 10.
 NEW_SHARE: Final = 3
 SHARES: Final = 10
-# Grown holds in one report; the others are said in the next.
-GROWN_AT_A_TIME: Final = 1_000
+# Slices of windows that ended so long ago are forgotten once they are empty.
+FORGET_MS: Final = 7_200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +45,37 @@ class Slice:
     )
 
     def __init__(self, account: Account, now: int) -> None:
+        # As the newest request that draws on it found it.
         self.account = account
+        # Where the money of the lease is now: for the next request, held by running ones, promised to waiting ones.
         self.free = self.live = self.parked = 0
+        # Counters of the lease session, which only grow: what came, what requests cost, what went back.
         self.granted = self.consumed = self.returned = 0
+        # The account as the control plane knew it last.
         self.state = NOTHING_KNOWN
+        # When a request last drew on it.
         self.last_used = now
+        # What the newest request needed.
         self.last_need = 0
-        self.spent = 0  # since the last report: set aside, less what came back
-        self.rate = 0  # of spending: nano-dollars per second
-        self.denied_until = 0  # a refusal to repeat, …
-        self.denied_short = 0  # … for whoever lacks at least this much, …
-        self.denied_revision = 0  # … unless the budget was changed
-        self.quiet_until = 0  # no top-ups wanted: the control plane needed the money elsewhere
-        self.outage_used = 0  # of this pod's share of the outage allowance
-        self.unsaid = False  # something changed that no report has said
+        # Since the last report: set aside, less what came back.
+        self.spent = 0
+        # Of spending: nano-dollars per second.
+        self.rate = 0
+        # Until when a refusal is repeated, …
+        self.denied_until = 0
+        # … to requests that lack at least this much, …
+        self.denied_short = 0
+        # … unless the budget was changed.
+        self.denied_revision = 0
+        # Until when no top-ups are wanted: the control plane needed the money elsewhere.
+        self.quiet_until = 0
+        # Of this pod's share of the outage allowance.
+        self.outage_used = 0
+        # Something changed that no report has said.
+        self.unsaid = False
 
-    def learn(self, granted_cum: int, state: AccountState) -> None:
-        """What was granted so far: a late or repeated message says nothing new."""
+    def credit(self, granted_cum: int, state: AccountState) -> None:
+        """Take what was granted so far: a late or repeated message adds nothing."""
         if granted_cum > self.granted:
             self.free += granted_cum - self.granted
             self.granted = granted_cum
@@ -76,7 +87,7 @@ class Slice:
         self.unsaid = True
 
     def repeats_refusal(self, short: int, now: int) -> bool:
-        """Whether somebody who lacks so much was refused a moment ago."""
+        """Whether a request that lacks this much was refused a moment ago."""
         if now >= self.denied_until or short < self.denied_short:
             return False
         return self.account.budget.revision == self.denied_revision
@@ -101,151 +112,90 @@ class Slice:
         if self.free > keep:
             self.give_back(self.free - keep)
 
-    def said(self, want: int) -> AccountReport:
+    def forgettable(self, at_ms: int) -> bool:
+        """Whether its window ended long ago and nothing of it is open. `at_ms`: the control plane's clock."""
+        ends = self.account.window.ends_ms
+        return bool(ends) and at_ms > ends + FORGET_MS and not (self.free or self.live or self.parked or self.unsaid)
+
+    def report(self, want: int) -> AccountReport:
         live = self.live + max(0, self.parked)
         return AccountReport(self.account.ref, self.free, live, self.granted, self.consumed, self.returned, want)
 
 
-class Hold:
-    """What is set aside for one attempt: `charged` on every one of its accounts.
+class Slices(dict[AccountRef, Slice]):
+    """Every slice of one pod by its account: what reports say of them, what grants add, what goes back."""
 
-    `session`: whose leases it was taken from; goes into the usage record. `accrued`: what the attempt has cost so far.
-    """
+    __slots__ = ()
 
-    __slots__ = (
-        *("accrued", "asking", "attempt", "charged", "cut", "ended", "reported", "request_id", "retry_at", "session"),
-        *("slices",),
-    )
+    def of(self, account: Account, now: int) -> Slice:
+        part = self.get(account.ref)
+        if part is None:
+            part = self[account.ref] = Slice(account, now)
+        part.account = account
+        return part
 
-    def __init__(self, session: str, request_id: str, attempt: int, slices: tuple[Slice, ...]) -> None:
-        self.session = session
-        self.request_id = request_id
-        self.attempt = attempt
-        self.slices = slices
-        self.charged = 0
-        self.reported = 0  # what the control plane knows of it
-        self.accrued = 0
-        self.asking = 0  # id of the ask that it waits for
-        self.retry_at = 0  # an extension was refused; do not ask before this
-        self.cut = False
-        self.ended = False
+    def credit(self, items: Iterable[Granted]) -> None:
+        """Take what an answer to an ask, or to a report, has granted."""
+        for item in items:
+            part = self.get(item.account)
+            if part is not None:
+                part.credit(item.granted_cum, item.state)
 
-    @property
-    def accounts(self) -> tuple[Account, ...]:
-        return tuple([slice.account for slice in self.slices])
+    def adopt(self, items: Iterable[Granted]) -> None:
+        """Take the control plane's counters for ours, also downwards: a database that was restored knows less."""
+        for item in items:
+            part = self.get(item.account)
+            if part is not None:
+                part.free += item.granted_cum - part.granted
+                part.granted = item.granted_cum
+                part.state = item.state
 
+    def void(self) -> None:
+        """The lease session has ended: nothing is leased, and what runs is a debt."""
+        for part in self.values():
+            part.granted = part.consumed = part.returned = 0
+            part.free = -part.live
+            part.unsaid = True
 
-class Pending:
-    """An ask on its way, and what was taken for it from each of its hold's slices already."""
+    def introduce(self) -> tuple[AccountReport, ...]:
+        """All of them, for a hello."""
+        return tuple(part.report(0) for part in self.values())
 
-    __slots__ = ("hold", "kind", "minimum", "need", "parts", "repeats")
+    def report(self, rules: HoldRules, now: int, elapsed_ms: int, at_ms: int) -> tuple[AccountReport, ...]:
+        """What has changed or is in use, after giving back what idles. `at_ms`: the control plane's clock."""
+        reports = []
+        for ref, part in list(self.items()):
+            if part.forgettable(at_ms):
+                del self[ref]
+                continue
+            ends = part.account.window.ends_ms
+            part.measure(elapsed_ms)
+            active = now - part.last_used <= rules.idle_ms and not (ends and at_ms >= ends)
+            part.give_back_idle(rules, active)
+            if active or part.unsaid or part.live:
+                reports.append(part.report(part.want(rules, now) if active else 0))
+        return tuple(reports)
 
-    def __init__(self, hold: Hold, kind: AskKind, need: int, minimum: int, repeats: int) -> None:
-        self.hold = hold
-        self.kind = kind
-        self.need = need
-        self.minimum = minimum
-        self.repeats = repeats
-        self.parts: list[int] = []
+    def acknowledge(self, items: Iterable[Granted]) -> None:
+        """The control plane has the report of these accounts."""
+        for item in items:
+            part = self.get(item.account)
+            if part is not None:
+                part.unsaid = False
 
-    def park(self, fenced: bool) -> None:
-        """Take what is there, so that nobody else counts on it. A debt comes along: the answer has to cover it."""
-        for slice in self.hold.slices:
-            usable = min(slice.free, 0) if fenced else slice.free
-            part = min(usable, self.need) if slice.account.blocks else self.need
-            slice.free -= part
-            slice.parked += part
-            self.parts.append(part)
+    def give_back(self, refs: Iterable[AccountRef], quiet_until: int) -> tuple[Return, ...]:
+        """What idles of these, at once; an answer for each, also where nothing does."""
+        returns = []
+        for ref in refs:
+            part = self.get(ref)
+            if part is not None:
+                part.quiet_until = quiet_until
+                part.give_back(max(0, part.free))
+                returns.append(Return(ref, part.returned))
+        return tuple(returns)
 
-    def unpark(self) -> None:
-        for slice, part in zip(self.hold.slices, self.parts, strict=True):
-            slice.free += part
-            slice.parked -= part
-        self.parts = []
-
-
-class Reason(StrEnum):
-    EXHAUSTED = "exhausted"  # the account has no more
-    UNREACHABLE = "unreachable"  # nobody could be asked, and the budget's outage rule says no
-
-
-@dataclass(frozen=True, slots=True)
-class Denied:
-    """No hold. `account`: the one that stood in the way; `state`: as the control plane knew it last."""
-
-    account: Account
-    reason: Reason
-    state: AccountState
-    resets_at_ms: int  # 0: not by itself
-    remembered: bool = False  # repeated from memory
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """The stream has to end now, in its dialect's own way: what it was allowed is used up."""
-
-    hold: Hold
-    account: Account
-    reason: Reason
-    state: AccountState
-    resets_at_ms: int
-
-
-def denial(slice: Slice, reason: Reason, *, remembered: bool = False) -> Denied:
-    return Denied(slice.account, reason, slice.state, slice.account.window.ends_ms, remembered)
-
-
-def spend_in_outage(hold: Hold, amount: int, fenced: bool, percent: int, pods: int) -> Slice | None:
-    """Book what lacks on each account to this pod's share of its outage allowance.
-
-    Returns the account whose rule refuses; then nothing is booked.
-    """
-    booked = []
-    for slice in hold.slices:
-        account = slice.account
-        lacking = amount - (0 if fenced else max(0, slice.free))
-        if not account.blocks or lacking <= 0 or account.budget.outage is OutageRule.OPEN:
-            continue
-        share = account.limit_nano * percent // 100 // pods
-        if account.budget.outage is OutageRule.STRICT or slice.outage_used + lacking > share:
-            return slice
-        booked.append((slice, lacking))
-    for slice, lacking in booked:
-        slice.outage_used += lacking
-    return None
-
-
-def grown(live: Iterable[Hold]) -> tuple[LiveHold, ...]:
-    """Those that hold more than was said of them; said from now on."""
-    found = list(islice((hold for hold in live if hold.charged > hold.reported), GROWN_AT_A_TIME))
-    for hold in found:
-        hold.reported = hold.charged
-    return tuple(LiveHold(hold.request_id, hold.attempt, hold.charged) for hold in found)
-
-
-def fullest(slices: Iterable[Slice]) -> tuple[Account, int] | None:
-    """The fullest account, if it has passed the first of its thresholds, and its per cent."""
-    found: tuple[Account, int] | None = None
-    for slice in slices:
-        thresholds, state = slice.account.budget.thresholds, slice.state
-        if not thresholds or not state.limit_nano or state.used * 100 < thresholds[0] * state.limit_nano:
-            continue  # so much for nearly every request
-        if found is None or state.percent > found[1]:
-            found = slice.account, state.percent
-    return found
-
-
-def unbalanced(slices: Iterable[Slice], live: Iterable[Hold]) -> Iterator[str]:
-    """What must never be: I3 (every cent of a lease is somewhere) and I5 (nothing runs on more than it holds)."""
-    charged: dict[int, int] = {}
-    for hold in live:
-        for slice in hold.slices:
-            charged[id(slice)] = charged.get(id(slice), 0) + hold.charged
-        if hold.accrued > hold.charged and not hold.asking and not hold.cut:
-            yield f"{hold.request_id} has cost {hold.accrued} and holds {hold.charged}"
-    for slice in slices:
-        held = charged.get(id(slice), 0)
-        if slice.live != held:
-            yield f"{slice.account.ref} holds {slice.live}, its requests {held}"
-        if slice.free + slice.live + slice.parked != slice.granted - slice.consumed - slice.returned:
-            yield f"{slice.account.ref} does not add up"
+    def drain(self) -> tuple[Return, ...]:
+        """Everything that idles: the pod is shutting down and nothing runs."""
+        for part in self.values():
+            part.give_back(max(0, part.free))
+        return tuple(Return(ref, part.returned) for ref, part in self.items())

@@ -58,7 +58,7 @@ class Window:
     starts_ms: int
     ends_ms: int
 
-    def holds(self, at_ms: int) -> bool:
+    def contains(self, at_ms: int) -> bool:
         return self.starts_ms <= at_ms and (not self.ends_ms or at_ms < self.ends_ms)
 
 
@@ -92,21 +92,6 @@ def window_at(rule: WindowRule, at_ms: int) -> Window:
             return _calendar(rule, at_ms)
 
 
-def window_key(rule: WindowRule, at_ms: int) -> str:
-    return window_at(rule, at_ms).key
-
-
-def bounds(rule: WindowRule, at_ms: int) -> tuple[int, int]:
-    """Start and exclusive end of the window at `at_ms`; the end is 0 for one that does not end by itself."""
-    window = window_at(rule, at_ms)
-    return window.starts_ms, window.ends_ms
-
-
-def next_reset(rule: WindowRule, at_ms: int) -> int:
-    """When the window at `at_ms` ends; 0: not by itself."""
-    return window_at(rule, at_ms).ends_ms
-
-
 def window_named(rule: WindowRule, key: str, near_ms: int, slack_ms: int) -> Window | None:
     """The window called `key`, if the rule has it within `slack_ms` of `near_ms`: clocks differ, requests take time."""
     for at_ms in (near_ms, near_ms - slack_ms, near_ms + slack_ms):
@@ -124,8 +109,8 @@ def anchor_of(rule: WindowRule) -> int:
 
 def _fixed(rule: WindowRule, at_ms: int, length: int, offset: int) -> Window:
     start = at_ms - (at_ms + offset) % length
-    said = datetime.fromtimestamp(start // 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")
-    return Window(f"{rule.kind}:{said}{_suffix(rule)}", start, start + length)
+    name = datetime.fromtimestamp(start // 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")
+    return Window(f"{rule.kind}:{name}{_suffix(rule)}", start, start + length)
 
 
 @lru_cache(maxsize=1024)
@@ -142,10 +127,10 @@ def _calendar(rule: WindowRule, at_ms: int) -> Window:
     while (start := _start_ms(rule, first)) > at_ms:
         first = _first_day(rule, first - timedelta(days=1))
     end = _start_ms(rule, _next_first_day(rule, first))
-    said = first.isoformat()
+    name = first.isoformat()
     if rule.kind is WindowKind.DAY and anchor_of(rule):
-        said += f"T{anchor_of(rule):02d}"
-    return Window(f"{rule.kind}:{said}{_suffix(rule)}", start, end)
+        name += f"T{anchor_of(rule):02d}"
+    return Window(f"{rule.kind}:{name}{_suffix(rule)}", start, end)
 
 
 def _first_day(rule: WindowRule, day: date) -> date:

@@ -83,7 +83,7 @@ def standing(account: Account, state: AccountState | None, at_ms: int) -> dict[s
     """One budget for whoever draws on it: numbers in nano-dollars, and as people write them. What is spent is null
     while nobody knows."""
     budget, limit = account.budget, limit_at(account.budget, at_ms)
-    said: dict[str, object] = {
+    facts: dict[str, object] = {
         "id": budget.id,
         "name": budget.name,
         "scope": str(budget.scope_kind),
@@ -98,10 +98,10 @@ def standing(account: Account, state: AccountState | None, at_ms: int) -> dict[s
     }
     if state is None:
         nothing = ("spent_nano", "spent", "held_nano", "held", "remaining_nano", "remaining", "percent")
-        return said | dict.fromkeys(nothing)
+        return facts | dict.fromkeys(nothing)
     held = max(0, state.held_nano - state.idle_nano)
     left = max(0, limit - state.settled_nano - held)
-    return said | {
+    return facts | {
         "spent_nano": state.settled_nano,
         "spent": cents(state.settled_nano, limit),
         "held_nano": held,

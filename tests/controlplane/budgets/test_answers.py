@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from controlplane.budgets import actions, alarms, answers, known, messages, sessions
+from controlplane.budgets import actions, alarms, answers, cache, lease_sessions, messages
 from controlplane.budgets.answers import Ended, NotYours, PodMessage
 from controlplane.budgets.models import Account, AskReply, Budget, Crossing, Lease, LeaseSession
-from controlplane.budgets.rules import core_budget, ms
 from controlplane.budgets.tasks import check
+from controlplane.budgets.values import core_budget, ms
 from dataplane.core.money.accounts import account_at
 from dataplane.core.money.lessor import Recalls
 from dataplane.core.money.messages import (
@@ -72,7 +72,7 @@ def test_a_grant_is_held_on_every_account_or_on_none() -> None:
     assert denied.resets_at_ms == ms(Account.objects.get(budget_id=narrow.pk).ends_at)
     assert set(Account.objects.values_list("held_nano", flat=True)) == {2 * DOLLAR}
     assert set(Lease.objects.values_list("granted_nano", flat=True)) == {2 * DOLLAR}
-    assert sessions.problems() == []
+    assert lease_sessions.problems() == []
 
 
 def test_an_ask_that_comes_again_gets_the_answer_that_it_got() -> None:
@@ -152,7 +152,7 @@ def test_what_idles_elsewhere_is_recalled_before_anybody_is_refused() -> None:
     say(Return(ref, DOLLAR))
     assert isinstance(ask(ref, session="s2"), Grant)
     assert Account.objects.get().held_nano == DOLLAR
-    assert sessions.problems() == []
+    assert lease_sessions.problems() == []
 
 
 def test_reports_count_whatever_order_they_come_in() -> None:
@@ -198,7 +198,7 @@ def test_one_letter_that_breaks_the_books_spoils_only_itself(caplog: pytest.LogC
     assert returned is None
     assert isinstance(granted, bytes)
     assert isinstance(messages.reply_from(granted), Grant)
-    assert "budget_letter_refused_by_database" in caplog.text
+    assert "budget_message_refused_by_database" in caplog.text
 
 
 def test_books_that_do_not_add_up_raise_an_alarm_and_no_exception(caplog: pytest.LogCaptureFixture) -> None:
@@ -209,7 +209,7 @@ def test_books_that_do_not_add_up_raise_an_alarm_and_no_exception(caplog: pytest
     Account.objects.update(held_nano=5)
     answers._checked_at = float("-inf")
     heard: list[bool] = []
-    with alarms.heard_by(lambda: heard.append(True)):
+    with alarms.alarms_to(lambda: heard.append(True)):
         assert isinstance(ask(ref, id=2), Grant)
     assert heard == [True]
     assert "budget_books_do_not_add_up" in caplog.text
@@ -219,7 +219,7 @@ def test_books_that_do_not_add_up_raise_an_alarm_and_no_exception(caplog: pytest
 def test_an_account_that_is_remembered_but_gone_is_opened_again() -> None:
     ref = ref_of(factories.budget())
     hello()
-    known.remember({ref: 987654})
+    cache.remember({ref: 987654})
     assert isinstance(ask(ref), Grant)
     Lease.objects.all().delete()
     Account.objects.all().delete()
@@ -230,9 +230,9 @@ def test_answers_and_ended_sessions_are_forgotten() -> None:
     ref = ref_of(factories.budget())
     hello()
     ask(ref)
-    assert sessions.forget_replies() == 0
+    assert lease_sessions.forget_replies() == 0
     later = timezone.now() + timedelta(hours=2)
-    assert sessions.forget_replies(later) == 1
+    assert lease_sessions.forget_replies(later) == 1
     LeaseSession.objects.update(state="closed")
-    assert sessions.forget_replies(later + timedelta(days=2)) == 1
+    assert lease_sessions.forget_replies(later + timedelta(days=2)) == 1
     assert not Lease.objects.exists()

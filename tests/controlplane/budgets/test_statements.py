@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from controlplane.budgets import statements
 from controlplane.budgets.models import Account, AskReply, Lease, LeaseSession
-from controlplane.budgets.rules import ms
 from controlplane.budgets.statements import Writes
+from controlplane.budgets.values import ms
 from dataplane.core.money.lease_rows import AccountRow, LeaseRow
 from dataplane.core.money.messages import AccountRef
 

@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from controlplane.budgets import actions, answers, sessions
+from controlplane.budgets import actions, answers, lease_sessions
 from controlplane.budgets.answers import Ended, PodMessage
 from controlplane.budgets.models import Account, Budget, Charge, Lease, LeaseSession
-from controlplane.budgets.rules import core_budget, ms
-from controlplane.usage import deaths, ingest
+from controlplane.budgets.values import core_budget, ms
+from controlplane.usage import ingest, lost
 from controlplane.usage.models import UsageRecord
 from dataplane.core.money.accounts import account_at
 from dataplane.core.money.lease_book import Cut, Denied, Hold, LeaseBook
@@ -76,7 +76,7 @@ class Lives(RuleBasedStateMachine):
             self.start()
 
     def teardown(self) -> None:
-        assert sessions.problems() == []
+        assert lease_sessions.problems() == []
         transaction.set_rollback(True)
         self.frame.__exit__(None, None, None)
         self.clock.stop()
@@ -192,7 +192,7 @@ class Lives(RuleBasedStateMachine):
             return
         assert isinstance(ack, ReportAck)
         pod.book.acknowledged(ack, self.ms)
-        ingest.grown(report.grown)
+        ingest.note_grown(report.grown)
 
     @rule(which=st.integers(0, 9))
     @precondition(lambda self: len(self.pods) > 1)
@@ -212,7 +212,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule()
     def the_silent_are_charged(self) -> None:
-        deaths.charge_the_dead()
+        lost.expire_silent()
         self.closed |= LeaseSession.objects.filter(state="closed").exists()
 
     @rule(which=st.integers(0, 2), factor=st.sampled_from([50, 90, 150]))

@@ -13,7 +13,6 @@ from django.urls import reverse, reverse_lazy
 from controlplane.changes.models import AuditEvent
 from controlplane.console.addresses import page_of
 from controlplane.keys.models import KeyState, VirtualKey
-from controlplane.keys.queries import working_secrets
 from controlplane.pages.recipes import RECIPES
 from controlplane.tenancy.models import ApiToken
 from tests.controlplane import factories as make
@@ -101,7 +100,7 @@ def test_rotating_shows_the_new_secret_the_same_way(admin: Client, key: VirtualK
     key.refresh_from_db()
     assert key.public_id in token
     assert key.public_id != before
-    assert [secret.public_id for secret in working_secrets(key)] == [key.public_id]
+    assert [secret.public_id for secret in make.working_secrets(key)] == [key.public_id]
 
 
 def test_a_grace_that_the_page_does_not_offer_is_refused_with_words(admin: Client, key: VirtualKey):

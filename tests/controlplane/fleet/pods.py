@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from controlplane.fleet.calls.hold import Grown
+from controlplane.fleet.calls.booking import BookBatch, Booking, NoteGrown
 from controlplane.fleet.calls.server import Identity, Running, running
 from controlplane.fleet.database import in_database
 from protos import fleet_pb2 as wire
@@ -27,10 +27,10 @@ def no_ledger(batch: wire.UsageBatch, identity: str) -> wire.UsageAck:
 async def fleet(
     listen: str = "127.0.0.1:0",
     identity: Identity | None = None,
-    ledger: Callable[[wire.UsageBatch, str], wire.UsageAck] = no_ledger,
-    grown: Grown = lambda holds: (),
+    ledger: BookBatch = no_ledger,
+    grown: NoteGrown = lambda holds: (),
 ) -> AsyncIterator[Running]:
-    async with running(listen, identity, ledger, grown) as server:
+    async with running(listen, identity, Booking(ledger, grown)) as server:
         yield server
 
 

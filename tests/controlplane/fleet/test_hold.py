@@ -13,9 +13,9 @@ from django.db import connection
 
 from controlplane.budgets.answers import PodMessage
 from controlplane.budgets.models import Account, AskReply, Budget, Lease, LeaseSession
-from controlplane.fleet.calls import recalls
 from controlplane.fleet.calls.hold import RULES, HoldCalls
-from controlplane.fleet.calls.hold_writer import Writer
+from controlplane.fleet.calls.hold_writer import HoldWriter
+from controlplane.fleet.state import recalls
 from controlplane.fleet.state.replica import Unavailable
 from dataplane.core.money.lessor import Recalls
 from dataplane.core.money.messages import AccountRef, LiveHold, Report
@@ -138,7 +138,7 @@ def test_a_recall_for_many_accounts_travels_in_pieces_that_a_notification_holds(
     refs = tuple(AccountRef("b" * 40, "m" * 40, "w" * 60 + str(number)) for number in range(50))
     pieces = list(recalls._payloads({"session": refs}))
     assert all(len(piece) < 8_000 for piece in pieces)
-    assert tuple(ref for piece in pieces for ref in recalls.understood(piece)[1]) == refs
+    assert tuple(ref for piece in pieces for ref in recalls.parse(piece)[1]) == refs
 
 
 def test_an_answer_outlives_the_connection_that_it_was_asked_over() -> None:
@@ -196,15 +196,15 @@ def test_what_makes_no_sense_ends_the_call_with_a_reason(up: wire.HoldUp) -> Non
 def test_who_is_decided_once_more_waits_until_everybody_else_was_decided(monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[list[int]] = []
 
-    def decide(letters: Sequence[PodMessage]) -> list[bytes]:
-        batches.append([letter.recalls for letter in letters])
-        return [b""] * len(letters)
+    def decide(messages: Sequence[PodMessage]) -> list[bytes]:
+        batches.append([message.recalls for message in messages])
+        return [b""] * len(messages)
 
     async def scenario() -> None:
         monkeypatch.setattr("controlplane.budgets.answers.answer", decide)
-        writer = Writer()
-        letters = [PodMessage("s", "p", "", Report(1, (), ()), recalls) for recalls in [1] * 50 + [0]]
-        asks = [asyncio.ensure_future(writer.answer(letter)) for letter in letters]
+        writer = HoldWriter()
+        messages = [PodMessage("s", "p", "", Report(1, (), ()), recalls) for recalls in [1] * 50 + [0]]
+        asks = [asyncio.ensure_future(writer.answer(message)) for message in messages]
         await asyncio.sleep(0)
         writing = asyncio.ensure_future(writer.run())
         await asyncio.gather(*asks)
@@ -217,9 +217,9 @@ def test_who_is_decided_once_more_waits_until_everybody_else_was_decided(monkeyp
 def test_nobody_waits_long_for_what_others_may_give_back(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    def decide(letters: Sequence[PodMessage]) -> list[bytes | Recalls]:
-        asked.extend(letter.recalls for letter in letters)
-        return [b"" if letter.recalls >= RULES.recalls else Recalls({}, (ref,)) for letter in letters]
+    def decide(messages: Sequence[PodMessage]) -> list[bytes | Recalls]:
+        asked.extend(message.recalls for message in messages)
+        return [b"" if message.recalls >= RULES.recalls else Recalls({}, (ref,)) for message in messages]
 
     ref = AccountRef("b", "", "w")
 
@@ -237,7 +237,7 @@ def test_nobody_waits_long_for_what_others_may_give_back(monkeypatch: pytest.Mon
 
 def test_a_writer_that_is_flooded_says_so() -> None:
     async def scenario() -> None:
-        writer = Writer()
+        writer = HoldWriter()
         writer._waiting.extend([None] * 20_000)  # type: ignore[list-item]
         with pytest.raises(Unavailable):
             await writer.answer(None)  # type: ignore[arg-type]

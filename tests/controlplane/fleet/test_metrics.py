@@ -9,6 +9,7 @@ import pytest
 
 from controlplane.budgets.alarms import raise_alarm
 from controlplane.environment import ConfigurationError
+from controlplane.fleet.calls.booking import Booking
 from controlplane.fleet.calls.server import running
 from controlplane.fleet.register import metrics
 from controlplane.keys import actions
@@ -18,6 +19,7 @@ from tests.controlplane import factories as make
 from tests.controlplane.fleet.pods import PATIENCE_S, do, no_ledger, pod
 
 pytestmark = pytest.mark.django_db(transaction=True)
+BOOKING = Booking(no_ledger, lambda holds: ())
 
 
 async def get(port: int, path: str) -> httpx.Response:
@@ -34,7 +36,7 @@ def test_pods_records_and_how_long_a_revocation_took() -> None:
         key = await do(make.key)
         port = free_port()
         async with (
-            running("127.0.0.1:0", None, no_ledger, metrics_listen=f"127.0.0.1:{port}") as server,
+            running("127.0.0.1:0", None, BOOKING, metrics_listen=f"127.0.0.1:{port}") as server,
             pod(server.port) as one,
         ):
             assert (await get(port, "/healthz")).status_code == 200
@@ -44,7 +46,7 @@ def test_pods_records_and_how_long_a_revocation_took() -> None:
             await one.beat(1)
             assert value((await get(port, "/metrics")).text, "aigateway_revocation_convergence_seconds_count") == 0
             await do(actions.revoke, key, by=make.SYSTEM)
-            server.replica.ring()
+            server.replica.wake()
             while one.revision < server.replica.catalogue.revision or one.updates[-1].full:
                 await one.step()
             report = one.stub.Report()
@@ -67,7 +69,7 @@ def test_pods_records_and_how_long_a_revocation_took() -> None:
 
 def test_metrics_are_for_the_loopback_only() -> None:
     async def scenario() -> None:
-        async with running("127.0.0.1:0", None, no_ledger, metrics_listen="0.0.0.0:1"):
+        async with running("127.0.0.1:0", None, BOOKING, metrics_listen="0.0.0.0:1"):
             pass
 
     with pytest.raises(ConfigurationError, match="loopback"):
@@ -84,7 +86,7 @@ def test_the_table_names_every_metric_as_it_is_shown() -> None:
 def test_books_that_do_not_add_up_are_counted() -> None:
     async def scenario() -> None:
         port = free_port()
-        async with running("127.0.0.1:0", None, no_ledger, metrics_listen=f"127.0.0.1:{port}"):
+        async with running("127.0.0.1:0", None, BOOKING, metrics_listen=f"127.0.0.1:{port}"):
             await do(raise_alarm, "account 1: held 5, its leases 0")
             page = (await get(port, "/metrics")).text
         assert value(page, "aigateway_fleet_budget_alarms_total") == 1

@@ -18,8 +18,9 @@ from django.db import connection
 
 from controlplane.changes.models import Revision
 from controlplane.environment import REPOSITORY, Environment
+from controlplane.fleet.calls import booking
+from controlplane.fleet.management.commands import serve_fleet
 from controlplane.tenancy import actions as tenancy
-from controlplane.usage.management.commands import serve_fleet
 from controlplane.usage.models import UsageRecord
 from tests.controlplane import factories
 from tests.controlplane.factories import SYSTEM
@@ -150,4 +151,12 @@ def test_it_refuses_to_start_half_configured(
         monkeypatch.setenv(f"AIGATEWAY_FLEET_{name}", value)
     monkeypatch.setattr(serve_fleet, "environment", Environment)
     with pytest.raises(CommandError, match=words):
+        call_command("serve_fleet")
+
+
+def test_it_refuses_to_start_where_nobody_would_book_what_pods_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIGATEWAY_FLEET_INSECURE", "true")
+    monkeypatch.setattr(serve_fleet, "environment", Environment)
+    monkeypatch.setattr(booking, "_registered", [])
+    with pytest.raises(CommandError, match="no app has registered what books"):
         call_command("serve_fleet")

@@ -12,7 +12,7 @@ from controlplane.changes import queries as changes
 from controlplane.changes.models import ConfigChange, Revision
 from controlplane.fleet import tasks
 from controlplane.fleet.models import Pod, PodAck, PodState
-from controlplane.fleet.register.queries import Convergence, Reach, convergence
+from controlplane.fleet.register.queries import Convergence, ReachState, convergence
 from controlplane.tenancy import actions as tenancy
 from controlplane.tenancy.models import Organization
 from tests.controlplane import factories
@@ -41,7 +41,7 @@ def pod(name: str, *, silent_s: float = 1, **fields: Any) -> None:
     Pod.objects.create(pod_id=name, **(given | fields))
 
 
-def reaches(found: Convergence) -> dict[str, Reach]:
+def reaches(found: Convergence) -> dict[str, ReachState]:
     return {pod.pod.name: pod.reach for pod in found.pods}
 
 
@@ -78,10 +78,10 @@ def test_pods_that_lag_are_told_apart(revision: int) -> None:
     pod("silent", silent_s=20)
     found = convergence(revision)
     assert reaches(found) == {
-        "waiting": Reach.WAITING,
-        "refusing": Reach.REFUSED,
-        "cut-off": Reach.UNREACHABLE,
-        "silent": Reach.UNREACHABLE,
+        "waiting": ReachState.WAITING,
+        "refusing": ReachState.REFUSED,
+        "cut-off": ReachState.UNREACHABLE,
+        "silent": ReachState.UNREACHABLE,
     }
     assert not found.settled
     closes = {pod.pod.name: pod.fails_closed_at for pod in found.pods}
@@ -96,7 +96,7 @@ def test_a_pod_without_the_change_has_failed_closed_after_the_bound(revision: in
     pod("talking", silent_s=1)
     pod("silent", silent_s=60)
     found = convergence(revision)
-    assert set(reaches(found).values()) == {Reach.FAILED_CLOSED}
+    assert set(reaches(found).values()) == {ReachState.FAILED_CLOSED}
     assert found.settled
     tenancy.update_organization(Organization.objects.get(), by=factories.SYSTEM, freshness_bound_s=900)
     assert not convergence(revision).settled
@@ -114,7 +114,7 @@ def test_an_acknowledgement_in_another_epoch_is_none(revision: int) -> None:
     at = committed(10)
     pod("restored", applied_revision=revision + 50, epoch="another")
     PodAck.objects.create(pod_id="restored", revision=revision + 50, at=at - timedelta(days=1))
-    assert reaches(convergence(revision)) == {"restored": Reach.WAITING}
+    assert reaches(convergence(revision)) == {"restored": ReachState.WAITING}
 
 
 def test_the_past_is_pruned() -> None:
@@ -141,7 +141,7 @@ def test_a_pod_that_does_not_understand_a_change_is_not_counted_as_having_it_liv
     pod("old", applied_revision=revision, not_understood_count=1, not_understood=[item("budget", budget.pk)])
     pod("other", applied_revision=revision, not_understood_count=1, not_understood=[item("budget", "bud_else")])
     found = convergence(revision)
-    assert reaches(found) == {"new": Reach.LIVE, "old": Reach.NOT_UNDERSTOOD, "other": Reach.LIVE}
+    assert reaches(found) == {"new": ReachState.LIVE, "old": ReachState.NOT_UNDERSTOOD, "other": ReachState.LIVE}
     assert str(found) == "live on 2 of 3 pods; old does not understand it and refuses what it covers"
     assert {row.pod.name: row.problem for row in found.pods}["old"] == "budget: scope 'galaxy' is unknown"
     assert found.settled
@@ -155,7 +155,7 @@ def test_a_pod_that_names_only_a_part_of_what_it_does_not_understand_is_not_beli
     for name in ("a", "b", "c", "d"):
         pod(name, applied_revision=revision, not_understood_count=21, not_understood=many)
     found = convergence(revision)
-    assert set(reaches(found).values()) == {Reach.NOT_UNDERSTOOD}
+    assert set(reaches(found).values()) == {ReachState.NOT_UNDERSTOOD}
     assert str(found) == "live on 0 of 4 pods; a, b, c and 1 more do not understand it and refuse what it covers"
 
 
@@ -165,8 +165,8 @@ def test_a_pod_from_before_this_agreement_has_the_kinds_of_its_time_live_and_no_
     committed(10)
     pod("ancient", applied_revision=revision)
     pod("present", applied_revision=revision, not_understood_count=0)
-    assert set(reaches(convergence(revision)).values()) == {Reach.LIVE}
+    assert set(reaches(convergence(revision)).values()) == {ReachState.LIVE}
     ConfigChange.objects.filter(revision=revision).update(kind="policy")
     found = convergence(revision)
-    assert reaches(found) == {"ancient": Reach.TOO_OLD, "present": Reach.LIVE}
+    assert reaches(found) == {"ancient": ReachState.TOO_OLD, "present": ReachState.LIVE}
     assert not found.settled

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.fleet.calls.session import ACK_S, LONGEST_RESYNC_PAUSE_S, Malformed, Session
+from controlplane.fleet.calls.session import ACK_S, LONGEST_RESYNC_PAUSE_S, Malformed, WatchSession
 from controlplane.fleet.state.catalogue import Ref
 from protos import fleet_pb2 as wire
 from tests.controlplane.fleet.test_catalogue import KEY, change, key, started, updates
 
 
-def session(catalogue: object, **hello: object) -> Session:
-    return Session(wire.Hello(pod_id="p", session_id="s", **hello), catalogue)  # type: ignore[arg-type]
+def session(catalogue: object, **hello: object) -> WatchSession:
+    return WatchSession(wire.Hello(pod_id="p", session_id="s", **hello), catalogue)  # type: ignore[arg-type]
 
 
 def test_nothing_more_is_sent_until_the_pod_has_answered() -> None:
@@ -27,13 +27,13 @@ def test_nothing_more_is_sent_until_the_pod_has_answered() -> None:
     assert (update.full, update.from_revision, update.revision, len(update.upserts)) == (False, 0, 3, 3)
 
 
-def test_a_pod_that_answers_nothing_is_mute_after_a_while() -> None:
+def test_a_pod_that_answers_nothing_is_overdue_after_a_while() -> None:
     catalogue = started()
     one = session(catalogue)
-    assert not one.is_mute(10**9)
+    assert not one.is_overdue(10**9)
     list(one.update(catalogue, 5.0))
-    assert not one.is_mute(5.0 + ACK_S - 1)
-    assert one.is_mute(5.0 + ACK_S)
+    assert not one.is_overdue(5.0 + ACK_S - 1)
+    assert one.is_overdue(5.0 + ACK_S)
 
 
 def test_a_refusal_without_resync_waits_for_a_newer_revision() -> None:

@@ -118,7 +118,7 @@ class Life(RuleBasedStateMachine):
         alive = self.state == KeyState.ACTIVE and (self.expires_at is None or self.expires_at > self.now)
         assert queries.works(row) == alive
         pepper = environment().pepper_keyring()
-        secrets = list(queries.working_secrets(row))
+        secrets = list(factories.working_secrets(row))
         accepted = {
             token
             for token in self.works

@@ -15,7 +15,7 @@ from controlplane.changes.change_set import change_set
 from controlplane.changes.models import AuditEvent, Revision
 from controlplane.fleet.models import Pod
 from controlplane.providers.models import PriceList
-from controlplane.usage import reconcile, tasks
+from controlplane.usage import lost, reconcile, tasks
 from controlplane.usage.models import DeadLetter, ReportSession, UsageRecord
 from tests.controlplane import factories
 from tests.controlplane.factories import SYSTEM
@@ -56,13 +56,13 @@ def test_an_admission_nobody_finished_is_estimated_from_its_input_once_it_is_old
     provider = factories.provider()
     booked(admitted(provider_id=provider.pk, provider_kind="anthropic", organization_id=provider.organization_id))
     age(seconds=950)
-    assert reconcile.settle_lost() == 0
+    assert lost.estimate_lost() == 0
     age(seconds=970)
-    assert reconcile.settle_lost() == 1
+    assert lost.estimate_lost() == 1
     row = UsageRecord.objects.get()
     assert (row.state, row.outcome, row.source, row.units) == ("estimated", "failed", "estimated", {"input": 50})
     assert (row.cost_nano, row.priced, row.price_version) == (50 * 3000, True, "v1")
-    assert reconcile.settle_lost() == 0
+    assert lost.estimate_lost() == 0
 
 
 @pytest.mark.django_db
@@ -70,7 +70,7 @@ def test_an_unknown_model_of_a_deleted_provider_is_estimated_as_its_dearest_rela
     price_list()
     booked(admitted(provider_id="prov_gone", provider_kind="anthropic", model="claude-sonnet-9"))
     age(seconds=970)
-    reconcile.settle_lost()
+    lost.estimate_lost()
     assert UsageRecord.objects.get().cost_nano == 50 * 3000
 
 
@@ -78,7 +78,7 @@ def test_an_unknown_model_of_a_deleted_provider_is_estimated_as_its_dearest_rela
 def test_without_any_price_an_estimate_says_that_it_has_none() -> None:
     booked(admitted(provider_kind="anthropic"))
     age(seconds=970)
-    reconcile.settle_lost()
+    lost.estimate_lost()
     row = UsageRecord.objects.get()
     assert (row.state, row.cost_nano, row.priced) == ("estimated", 0, False)
 
@@ -88,12 +88,12 @@ def test_the_sum_over_all_rows_is_what_was_used_even_when_the_end_comes_after_th
     price_list()
     booked(admitted(provider_kind="anthropic"))
     age(seconds=970)
-    reconcile.settle_lost()
+    lost.estimate_lost()
     booked(record(cost_nano=700), first=2)
     assert sum(row[5] for row in ledger()) == 700
     assert sum(row[6] for row in ledger()) == 120
     assert [row[3] for row in ledger()] == ["corrected", "final"]
-    assert reconcile.settle_lost() == 0
+    assert lost.estimate_lost() == 0
 
 
 def pod(session: str, *, silent_s: int, state: str = "ready") -> None:
@@ -112,9 +112,9 @@ def test_the_admissions_of_a_dead_pod_are_estimated_soon() -> None:
     pod("gone", silent_s=100, state="gone")
     for session in ("dead", "cut-off", "gone", "unknown"):
         booked(admitted(f"req_{session}"), session=session)
-    assert reconcile.settle_lost() == 0
+    assert lost.estimate_lost() == 0
     age(seconds=61)
-    assert reconcile.settle_lost() == 2
+    assert lost.estimate_lost() == 2
     states = dict(UsageRecord.objects.values_list("session_id", "state"))
     assert states == {"dead": "estimated", "gone": "estimated", "cut-off": "admitted", "unknown": "admitted"}
 
@@ -125,13 +125,13 @@ def test_no_pod_is_taken_for_dead_while_nobody_hears_any() -> None:
     pod("two", silent_s=2010)
     booked(admitted(), session="two")
     age(seconds=500)
-    assert reconcile.settle_lost() == 0
+    assert lost.estimate_lost() == 0
 
 
 def test_workers_that_sweep_at_once_estimate_every_attempt_once(in_threads: Callable[..., Any]) -> None:
     booked(*[admitted(f"req_{number}") for number in range(50)])
     age(seconds=970)
-    settled = in_threads(lambda _: reconcile.settle_lost(), [1, 2, 3, 4])
+    settled = in_threads(lambda _: lost.estimate_lost(), [1, 2, 3, 4])
     assert sum(settled) == 50
     assert {row[3] for row in ledger()} == {"estimated"}
 

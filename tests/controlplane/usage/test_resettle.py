@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from controlplane.budgets import sessions
+from controlplane.budgets import lease_sessions
 from controlplane.budgets.models import Account, Charge
 from controlplane.changes.change_set import change_set
 from controlplane.changes.models import AuditEvent
@@ -67,7 +67,7 @@ def test_differences_become_rows_and_the_accounts_follow(house: Any) -> None:
     }
     assert Account.objects.get().settled_nano == 2 * RIGHT
     assert sum(Charge.objects.values_list("amount_nano", flat=True)) == 2 * RIGHT
-    assert sessions.problems() == []
+    assert lease_sessions.problems() == []
     event = AuditEvent.objects.get(action="usage.resettled")
     assert (event.target_id, event.details["attempts"]) == (house.pk, 2)
     assert resettle(house, by=SYSTEM, since=SINCE, apply=True).attempts == 0

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from controlplane.budgets import answers, sessions
+from controlplane.budgets import answers, lease_sessions
 from controlplane.budgets.answers import PodMessage
 from controlplane.budgets.models import Account, Budget, Charge, Crossing, LeaseSession
-from controlplane.usage import deaths, ingest, reconcile
+from controlplane.usage import ingest, lost
 from controlplane.usage.models import DeadLetter, UsageRecord
 from controlplane.usage.queries import charged_to
 from dataplane.core.money.lease_rows import SessionState
@@ -63,7 +63,7 @@ def test_an_end_is_charged_once_on_every_account_and_what_was_held_goes_down_by_
         booked(final, final, first=2)
     assert charges() == [(0, DOLLAR // 4, False)] * 2
     assert [standing(budget) for budget in budgets] == [(DOLLAR // 4, DOLLAR - DOLLAR // 4)] * 2
-    assert sessions.problems() == []
+    assert lease_sessions.problems() == []
     account = Account.objects.get(budget_id=budgets[0].pk)
     assert [row.request_id for row in charged_to(UsageRecord.objects.all(), account.pk)] == ["req_1"]
 
@@ -94,12 +94,12 @@ def test_a_dead_pods_requests_are_charged_what_they_held_and_a_late_end_corrects
     lease(ref)
     booked(admitted(**drawing(ref, reserved_nano=DOLLAR // 2)))
     said = [LiveHold("req_1", 0, DOLLAR // 4), LiveHold("req_1", 0, 3 * DOLLAR // 4), LiveHold("req_9", 0, 5)]
-    assert ingest.grown(said) == [said[2]]  # of which nothing is known yet
-    assert ingest.grown([LiveHold("req_1", 0, 1)]) == []
-    assert deaths.charge_the_dead() == 0
+    assert ingest.note_grown(said) == [said[2]]  # of which nothing is known yet
+    assert ingest.note_grown([LiveHold("req_1", 0, 1)]) == []
+    assert lost.expire_silent() == 0
     pass_time(75)
-    assert deaths.charge_the_dead() == 1
-    assert deaths.charge_the_dead() == 0
+    assert lost.expire_silent() == 1
+    assert lost.expire_silent() == 0
     assert standing(budget) == (3 * DOLLAR // 4, DOLLAR // 4)
     assert UsageRecord.objects.get().cost_nano == 3 * DOLLAR // 4
     assert LeaseSession.objects.get().state == SessionState.EXPIRED
@@ -109,20 +109,20 @@ def test_a_dead_pods_requests_are_charged_what_they_held_and_a_late_end_corrects
     assert standing(budget) == (DOLLAR // 10, 9 * DOLLAR // 10)
     assert sum(UsageRecord.objects.values_list("cost_nano", flat=True)) == DOLLAR // 10
     pass_time(900)
-    deaths.charge_the_dead()
+    lost.expire_silent()
     assert standing(budget) == (DOLLAR // 10, 0)
     assert LeaseSession.objects.get().state == SessionState.CLOSED
-    assert sessions.problems() == []
+    assert lease_sessions.problems() == []
 
 
 def test_a_session_that_is_back_in_time_is_not_closed() -> None:
     ref = ref_of(factories.budget())
     lease(ref)
     pass_time(75)
-    deaths.charge_the_dead()
+    lost.expire_silent()
     answers.answer([PodMessage("s1", "p", "", Hello("s1", ()))])
     pass_time(60)
-    deaths.charge_the_dead()
+    lost.expire_silent()
     assert LeaseSession.objects.get().state == SessionState.OPEN
     assert Account.objects.get().held_nano == DOLLAR
 
@@ -133,7 +133,7 @@ def test_an_attempt_that_nobody_ends_is_estimated_in_the_books_of_its_budgets_to
     lease(ref)
     booked(admitted(**drawing(ref, reserved_nano=7)))
     UsageRecord.objects.update(received_at=timezone.now() - timedelta(days=2))
-    assert reconcile.settle_lost() == 1
+    assert lost.estimate_lost() == 1
     assert standing(budget) == (7, DOLLAR - 7)
 
 
@@ -156,5 +156,5 @@ def test_old_books_are_forgotten_with_the_records() -> None:
     budget = factories.budget(window="minute", thresholds=[1])
     booked(record(cost_nano=DOLLAR, started_at_ms=int(timezone.now().timestamp() * 1000), **drawing(ref_of(budget))))
     assert Charge.objects.count() == Crossing.objects.count() == 1
-    sessions.forget_old(timezone.now() + timedelta(hours=1))
+    lease_sessions.forget_old(timezone.now() + timedelta(hours=1))
     assert (Charge.objects.count(), Crossing.objects.count(), Account.objects.count()) == (0, 0, 0)

@@ -14,11 +14,8 @@ from dataplane.core.money.windows import (
     WindowKind,
     WindowRule,
     anchor_of,
-    bounds,
     known_zone,
-    next_reset,
     window_at,
-    window_key,
     window_named,
 )
 
@@ -43,6 +40,15 @@ instants = st.integers(
 )
 
 
+def window_key(rule: WindowRule, at_ms: int) -> str:
+    return window_at(rule, at_ms).key
+
+
+def bounds(rule: WindowRule, at_ms: int) -> tuple[int, int]:
+    window = window_at(rule, at_ms)
+    return window.starts_ms, window.ends_ms
+
+
 def ms(*at: int, zone: str = "UTC", fold: int = 0) -> int:
     return int(datetime(*at, tzinfo=ZoneInfo(zone), fold=fold).timestamp() * 1000)  # type: ignore[arg-type, misc]
 
@@ -51,7 +57,7 @@ def ms(*at: int, zone: str = "UTC", fold: int = 0) -> int:
 def test_every_instant_is_in_its_window_and_the_next_one_starts_where_it_ends(rule, at):
     window = window_at(rule, at)
     assert window.starts_ms <= at < window.ends_ms
-    assert window.holds(at)
+    assert window.contains(at)
     after = window_at(rule, window.ends_ms)
     assert after.starts_ms == window.ends_ms
     assert after.key != window.key
@@ -60,16 +66,16 @@ def test_every_instant_is_in_its_window_and_the_next_one_starts_where_it_ends(ru
 
 @given(rules, instants, instants)
 def test_instants_share_a_name_exactly_when_they_share_a_window(rule, one, other):
-    assert (window_key(rule, one) == window_key(rule, other)) == (window_at(rule, one).holds(other))
+    assert (window_key(rule, one) == window_key(rule, other)) == (window_at(rule, one).contains(other))
 
 
 @given(st.sampled_from([WindowKind.TOTAL, WindowKind.MANUAL]), instants)
 def test_a_window_without_an_end_holds_for_ever_until_somebody_resets_it(kind, at):
     window = window_at(WindowRule(kind), at)
     assert (window.key, window.ends_ms) == (kind.value, 0)
-    assert window.holds(at)
+    assert window.contains(at)
     assert window_key(WindowRule(kind, resets=3), at) == f"{kind}#3"
-    assert next_reset(WindowRule(kind), at) == 0
+    assert bounds(WindowRule(kind), at)[1] == 0
 
 
 def test_a_day_is_named_after_the_date_and_the_zone():
@@ -105,7 +111,7 @@ def test_a_month_that_starts_on_the_31st_starts_on_the_last_day_of_a_shorter_one
     rule = WindowRule(WindowKind.MONTH, anchor=31)
     starts = [datetime.fromtimestamp(ms(2027, 1, 31) // 1000, UTC)]
     for _ in range(4):
-        starts.append(datetime.fromtimestamp(next_reset(rule, int(starts[-1].timestamp()) * 1000) // 1000, UTC))
+        starts.append(datetime.fromtimestamp(bounds(rule, int(starts[-1].timestamp()) * 1000)[1] // 1000, UTC))
     assert [(at.month, at.day) for at in starts] == [(1, 31), (2, 28), (3, 31), (4, 30), (5, 31)]
     assert window_key(rule, ms(2028, 2, 29)) == "month:2028-02-29@UTC"
 

@@ -25,12 +25,12 @@ class Command(BaseCommand):
         parser.add_argument("--apply", action="store_true", help="write it; otherwise only say what would be written")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        named = options["organization"]
-        found = Organization.objects.filter(pk=named).first() or Organization.objects.filter(slug=named).first()
-        if found is None:
-            raise CommandError(f"no such organization: {named}")
+        name = options["organization"]
+        organization = Organization.objects.filter(pk=name).first() or Organization.objects.filter(slug=name).first()
+        if organization is None:
+            raise CommandError(f"no such organization: {name}")
         result = resettle(
-            found,
+            organization,
             by=Actor.system("resettle"),
             since=_moment(options["since"]),
             until=_moment(options["until"]) if options["until"] else None,
@@ -46,7 +46,7 @@ class Command(BaseCommand):
 
 def _moment(text: str) -> datetime:
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError as problem:
         raise CommandError(f"not a time: {text}") from problem
-    return found if timezone.is_aware(found) else timezone.make_aware(found, timezone.get_default_timezone())
+    return moment if timezone.is_aware(moment) else timezone.make_aware(moment, timezone.get_default_timezone())

@@ -1,4 +1,4 @@
-"""From usage rows to charges on budgets."""
+"""What a usage record costs the budgets that its attempt drew on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def cost_of(row: UsageRecord, *, correction: int = 0, estimated: bool = False) -
     return Cost(
         request_id=row.request_id,
         attempt=row.attempt,
-        session_id=row.hold_session,
+        lease_session=row.hold_session,
         accounts=tuple(AccountRef(*names) for names in row.accounts),
         amount_nano=row.cost_nano,
         started_ms=int(row.started_at.timestamp() * 1000),

@@ -1,4 +1,4 @@
-"""A budget's row as the core's value: what pods are sent, and what the ledger decides with."""
+"""A budget's row as the core's value: what pods are sent, and what the lessor decides with."""
 
 from __future__ import annotations
 

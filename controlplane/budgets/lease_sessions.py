@@ -1,4 +1,4 @@
-"""Sessions that fell silent, and what the books need not remember: found by looking, in small steps."""
+"""Lease sessions that nothing comes from any more, and what need not be kept: found by looking, in small steps."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from django.utils import timezone
 from controlplane.budgets import partitions
 from controlplane.budgets.alarms import raise_alarm
 from controlplane.budgets.models import Account, AskReply, Charge, Crossing, Lease, LeaseSession
-from controlplane.budgets.rules import ms
-from controlplane.budgets.unit_of_work import Unit
+from controlplane.budgets.unit_of_work import UnitOfWork
+from controlplane.budgets.values import ms
 from dataplane.core.money.lease_rows import LessorRules, SessionState
 from dataplane.core.money.messages import AccountRef
 
@@ -22,7 +22,7 @@ RULES = LessorRules()
 REPLIES_KEPT = timedelta(hours=1)  # a pod asks again for some seconds
 SESSIONS_KEPT = timedelta(days=1)
 ROWS_AT_A_TIME = 1000
-PROBLEMS_TOLD = 20
+PROBLEMS_LISTED = 20
 
 
 def silent(now: datetime | None = None) -> list[str]:
@@ -32,8 +32,8 @@ def silent(now: datetime | None = None) -> list[str]:
     return list(rows.order_by("expires_ms").values_list("pk", flat=True))
 
 
-def is_silent(unit: Unit, session_id: str) -> bool:
-    """Whether it is so still, now that its row is locked."""
+def is_silent(unit: UnitOfWork, session_id: str) -> bool:
+    """Whether it is silent still, now that its row is locked."""
     session = unit.lessor.sessions.get(session_id)
     return (
         session is not None
@@ -43,7 +43,7 @@ def is_silent(unit: Unit, session_id: str) -> bool:
 
 
 def close_lost(now: datetime | None = None) -> int:
-    """Free what sessions held that have been silent for as long as a stream may last. How many were closed."""
+    """Free what sessions held that have been silent for as long as a stream may last. Returns how many were closed."""
     due = ms(now or timezone.now()) - RULES.grace_ms - RULES.suspense_ms
     lost = LeaseSession.objects.filter(state=SessionState.EXPIRED, expires_ms__lte=due)
     return sum(_close(session_id, due) for session_id in lost.order_by("pk").values_list("pk", flat=True))
@@ -54,7 +54,7 @@ def _close(session_id: str, due: int) -> bool:
         leases = Lease.objects.filter(session=session_id).values_list(
             "account__budget_id", "account__member_id", "account__window_key"
         )
-        unit = Unit([AccountRef(*names) for names in leases], [session_id])
+        unit = UnitOfWork([AccountRef(*names) for names in leases], [session_id])
         session = unit.lessor.sessions.get(session_id)
         if session is None or session.state is not SessionState.EXPIRED or session.expires_ms > due:
             return False
@@ -69,19 +69,19 @@ def problems() -> list[str]:
     balance = F("leases__granted_nano") - F("leases__consumed_nano") - F("leases__returned_nano")
     rows: QuerySet[Any] = Account.objects.annotate(leased=Coalesce(Sum(Greatest(balance, 0), filter=live), 0))
     wrong = rows.exclude(held_nano=F("leased")).order_by("pk").values_list("pk", "held_nano", "leased")
-    return [f"account {pk}: held {held}, its leases {leased}" for pk, held, leased in wrong[:PROBLEMS_TOLD]]
+    return [f"account {pk}: held {held}, its leases {leased}" for pk, held, leased in wrong[:PROBLEMS_LISTED]]
 
 
 def check() -> int:
-    """An alarm for each problem. How many there are."""
-    found = problems()
-    for problem in found:
+    """Raise an alarm for each problem. Returns how many there are."""
+    alarms = problems()
+    for problem in alarms:
         raise_alarm(problem)
-    return len(found)
+    return len(alarms)
 
 
 def forget_replies(now: datetime | None = None) -> int:
-    """Answers that nobody asks for again, and sessions that were closed long ago. How many rows."""
+    """Delete answers that nobody asks for again, and sessions that were closed long ago. Returns how many rows."""
     now = now or timezone.now()
     forgotten = _forget(AskReply.objects.filter(at__lt=now - REPLIES_KEPT))
     ended = LeaseSession.objects.filter(state=SessionState.CLOSED, expires_ms__lt=ms(now - SESSIONS_KEPT))
@@ -89,7 +89,7 @@ def forget_replies(now: datetime | None = None) -> int:
 
 
 def forget_old(before: datetime) -> int:
-    """Charges and crossings older than this, and accounts whose window had ended by then. How many rows."""
+    """Delete charges and crossings older than this, and accounts whose window had ended. Returns how many rows."""
     forgotten = partitions.drop_past(Charge._meta.db_table, before) if partitions.partitioned() else 0
     forgotten += _forget(partitions.not_in_parts(Charge.objects.filter(at__lt=before)))
     forgotten += _forget(Crossing.objects.filter(at__lt=before))

@@ -1,4 +1,4 @@
-"""What this process remembers of budgets and accounts between two units of work: nothing that may be stale.
+"""The cache of budgets and account ids between two units of work of one process: it holds nothing that may be stale.
 
 Budgets are remembered for one revision of the configuration; which id an account has never changes.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from controlplane.budgets.models import Budget, Override
-from controlplane.budgets.rules import core_budget
+from controlplane.budgets.values import core_budget
 from controlplane.changes.models import Revision
 from dataplane.core import rows
 from dataplane.core.money.messages import AccountRef
@@ -19,13 +19,13 @@ IDS_AT_A_TIME = 500
 _revision: tuple[str, int] = ("", -1)
 _budgets: dict[str, rows.Budget | None] = {}
 _ids: dict[AccountRef, int] = {}
-spent: set[tuple[AccountRef, int]] = set()  # accounts and limits whose 100 % has been noted
+exhausted: set[tuple[AccountRef, int]] = set()  # accounts and limits whose 100 % has been noted
 
 
 def budgets(ids: Collection[str], revision: tuple[str, int] | None = None) -> dict[str, rows.Budget]:
     """As they are now; a deleted one is absent, and so is one that cannot be understood.
 
-    `revision`: epoch and value, of whoever has just read them.
+    `revision`: epoch and value, where the caller has just read them.
     """
     global _revision, _budgets
     revision = revision or Revision.objects.values_list("epoch", "value").first() or ("", 0)
@@ -46,7 +46,7 @@ def budgets(ids: Collection[str], revision: tuple[str, int] | None = None) -> di
 
 
 def account_ids(refs: Iterable[AccountRef]) -> dict[AccountRef, int]:
-    """Those that are remembered. Whoever reads the row checks that it is the one."""
+    """The ids that are remembered. The caller reads the row, and checks that it is the account's."""
     return {ref: _ids[ref] for ref in refs if ref in _ids}
 
 
@@ -56,10 +56,10 @@ def remember(ids: dict[AccountRef, int]) -> None:
     _ids.update(ids)
 
 
-def remember_spent(crossing: tuple[AccountRef, int]) -> None:
-    if len(spent) > MOST_IDS:
-        spent.clear()
-    spent.add(crossing)
+def remember_exhausted(crossing: tuple[AccountRef, int]) -> None:
+    if len(exhausted) > MOST_IDS:
+        exhausted.clear()
+    exhausted.add(crossing)
 
 
 def forget(refs: Iterable[AccountRef]) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 MOST_AT_ONCE = 64  # revisions that are waited for; older ones are superseded by newer
 
 
-class Convergence:
-    """`reached` gets the seconds once the last pod of a revocation's has acknowledged it, or is gone."""
+class RevocationTimer:
+    """`reached` gets the seconds once the last pod that a revocation concerns has acknowledged it, or is gone."""
 
     def __init__(self, reached: Callable[[float], None]) -> None:
         self._reached = reached
-        self._waiting: dict[int, tuple[float, set[str]]] = {}  # revision → when committed, who has not answered
+        self._waiting: dict[int, tuple[float, set[str]]] = {}  # revision → when committed, streams without an answer
 
     def revoked(self, revision: int, committed_s: float, streams: Iterable[str]) -> None:
         missing = set(streams)

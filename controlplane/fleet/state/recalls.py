@@ -1,6 +1,6 @@
-"""Recalls for pods of another fleet server: on PostgreSQL they travel with the bell, as notifications.
+"""Recalls for pods of another fleet server: on PostgreSQL they travel as notifications, like news of commits.
 
-A hint only, like the bell: what is lost is a recall that nobody answers, and after a moment the ask is decided without.
+A hint only, like those: what is lost is a recall that nobody answers, and after a moment the ask is decided without.
 SQLite serves one machine and one fleet server, whose pods are all its own.
 """
 
@@ -16,7 +16,7 @@ from dataplane.core.money.messages import AccountRef
 CHANNEL = "aigateway_recalls"
 REFS_AT_A_TIME = 20  # a notification holds 8,000 bytes
 
-Recalled = tuple[str, tuple[AccountRef, ...]]  # whose session, what it should give back
+Recalled = tuple[str, tuple[AccountRef, ...]]  # which lease session, what it should give back
 
 
 def send(recalls: Mapping[str, Sequence[AccountRef]]) -> None:
@@ -28,7 +28,7 @@ def send(recalls: Mapping[str, Sequence[AccountRef]]) -> None:
             cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
 
 
-def understood(payload: str) -> Recalled:
+def parse(payload: str) -> Recalled:
     session, refs = json.loads(payload)
     return session, tuple(AccountRef(*ref) for ref in refs)
 

@@ -1,4 +1,4 @@
-"""`manage.py serve_fleet`: the pods' end of the control plane. Here, because here the fleet and the ledger meet."""
+"""`manage.py serve_fleet`: the pods' end of the control plane."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import uvloop
 from django.core.management.base import BaseCommand, CommandError
 
 from controlplane.environment import ConfigurationError, environment, variable_of
+from controlplane.fleet.calls.booking import Booking, registered
 from controlplane.fleet.calls.server import Identity, running
-from controlplane.usage.ingest import book, grown
 
 GC_THRESHOLDS = (10_000, 20, 100)
 
@@ -35,11 +35,11 @@ class Command(BaseCommand):
             # A collection looks at every open stream: rarely, then.
             gc.set_threshold(*GC_THRESHOLDS)
             with suppress(asyncio.CancelledError), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(self._serve(options["listen"], _identity()))
+                runner.run(self._serve(options["listen"], _identity(), registered()))
         except ConfigurationError as problem:
             raise CommandError(str(problem)) from problem
 
-    async def _serve(self, listen: str, identity: Identity | None) -> None:
+    async def _serve(self, listen: str, identity: Identity | None, booking: Booking) -> None:
         stop, serving = asyncio.Event(), asyncio.current_task()
 
         def end() -> None:
@@ -50,7 +50,7 @@ class Command(BaseCommand):
         ready = False
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, end)
-        async with running(listen, identity, book, grown, environment().fleet_metrics_listen) as server:
+        async with running(listen, identity, booking, environment().fleet_metrics_listen) as server:
             ready = True
             self._say("fleet_listening", listen=f"{listen.rpartition(':')[0]}:{server.port}", tls=identity is not None)
             await stop.wait()

@@ -1,0 +1,95 @@
+"""Attempts whose end nobody reports any more: booked as an estimate, which a report that comes after all corrects.
+
+An attempt on a budget is not waited for as long as others, since money is: what was held for it is charged as soon as
+the leases of its pod have run out, which is when the pod has said nothing for their term, and the grace on top of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Max, Q
+from django.utils import timezone
+
+from controlplane.budgets import lease_sessions
+from controlplane.budgets.charges import Cost, book_costs, charge, unit_for
+from controlplane.environment import environment
+from controlplane.fleet.models import Pod, PodState
+from controlplane.usage.costs import cost_of
+from controlplane.usage.estimate import Estimator
+from controlplane.usage.models import RecordState, UsageRecord
+
+ROWS_AT_A_TIME = 500
+DEAD_AFTER = timedelta(seconds=180)  # a pod without contact for so long has failed closed; what it sends later corrects
+FINISHED_AFTER = timedelta(seconds=60)  # a pod that said goodbye has flushed its spool first
+
+
+def estimate_lost() -> int:
+    """Estimate every attempt whose end nobody will report any more. Returns how many."""
+    estimates = 0
+    while (count := _estimate_some()) > 0:
+        estimates += count
+    return estimates
+
+
+def _estimate_some() -> int:
+    with transaction.atomic():
+        lost = UsageRecord.objects.filter(_lost(timezone.now()), state=RecordState.ADMITTED)
+        # Another worker's rows are its own; an arriving FINAL report goes first.
+        rows = list(lost.select_for_update(skip_locked=True).order_by("request_id", "attempt")[:ROWS_AT_A_TIME])
+        book_costs(estimated(rows))
+    return len(rows)
+
+
+def _lost(now: datetime) -> Q:
+    longest = timedelta(seconds=environment().usage_estimate_after_s)
+    # Silence counts against what others have said since: with the fleet itself away, every pod is silent and none dead.
+    newest = Pod.objects.aggregate(at=Max("last_heartbeat_at"))["at"] or now
+    silent = Pod.objects.filter(last_heartbeat_at__lt=newest - DEAD_AFTER).values("session_id")
+    gone = Pod.objects.filter(state=PodState.GONE, last_heartbeat_at__lt=now - FINISHED_AFTER).values("session_id")
+    return Q(received_at__lt=now - longest) | (
+        Q(received_at__lt=now - FINISHED_AFTER) & (Q(session_id__in=silent) | Q(session_id__in=gone))
+    )
+
+
+def estimated(rows: Sequence[UsageRecord]) -> list[Cost]:
+    """Write estimates into rows that the caller has locked. Returns what is to be charged for them."""
+    estimator, costs = Estimator(rows), []
+    for row in rows:
+        changes = estimator.estimate(row)
+        UsageRecord.objects.filter(pk=row.pk).update(**changes)
+        row.cost_nano = changes["cost_nano"]
+        costs.append(cost_of(row, estimated=True))
+    return costs
+
+
+def expire_silent() -> int:
+    """Charge what was held for the requests of silent pods; close the lease sessions that have been silent for long.
+
+    Returns how many attempts were estimated.
+    """
+    estimates = sum(_expire(lease_session) for lease_session in lease_sessions.silent())
+    lease_sessions.close_lost()
+    return estimates
+
+
+def _expire(lease_session: str) -> int:
+    estimates = 0
+    while True:
+        with transaction.atomic():
+            rows = UsageRecord.objects.select_for_update().filter(
+                hold_session=lease_session, state=RecordState.ADMITTED
+            )
+            some = list(rows.order_by("request_id", "attempt")[:ROWS_AT_A_TIME])
+            unit = unit_for([cost_of(row) for row in some], [lease_session])
+            if not lease_sessions.is_silent(unit, lease_session):
+                return estimates
+            charge(unit, estimated(some))
+            estimates += len(some)
+            if len(some) < ROWS_AT_A_TIME:
+                unit.lessor.expire(lease_session)
+            unit.store()
+        if len(some) < ROWS_AT_A_TIME:
+            return estimates
