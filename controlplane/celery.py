@@ -12,23 +12,30 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery
 from celery.signals import worker_init
+from django.apps import apps
 from kombu.exceptions import OperationalError
+
+from controlplane.environment import ConfigurationError, environment
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
 
+log = logging.getLogger(__name__)
 app = Celery("controlplane")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
-def ring(task: Task[..., Any], *arguments: str) -> bool:
-    """Ask a worker to do it now; whether the broker took it. One that is away is no error: the sweep finds the work."""
+def ring(task: str, *arguments: str) -> bool:
+    """Ask a worker to do a task, by its name, now. Returns whether the broker took it.
+
+    A broker that is away is no error: the sweep finds the work.
+    """
     try:
-        task.delay(*arguments)
+        app.send_task(task, args=arguments)
     except OperationalError:
-        logging.getLogger(__name__).warning("bell_not_heard task=%s", task.name)
+        log.warning("bell_not_heard task=%s", task)
         return False
     return True
 
@@ -36,8 +43,6 @@ def ring(task: Task[..., Any], *arguments: str) -> bool:
 @app.on_after_finalize.connect
 def _schedule(sender: Celery, **_: object) -> None:
     """Every installed app of ours says what beat should start."""
-    from django.apps import apps
-
     entries: dict[str, Any] = {}
     for config in apps.get_app_configs():
         if config.name.startswith("controlplane.") and find_spec(f"{config.name}.tasks"):
@@ -48,11 +53,9 @@ def _schedule(sender: Celery, **_: object) -> None:
 @worker_init.connect
 def _refuse_without_secrets(**_: object) -> None:
     """SystemExit, since Celery only logs what else a receiver raises. (Beat needs no secret: it only rings.)"""
-    from controlplane.environment import ConfigurationError, environment
-
     try:
         environment().demand_secrets()
     except ConfigurationError as error:
         raise SystemExit(str(error)) from None
     for problem in environment().unknown_variables():
-        logging.getLogger(__name__).warning("unknown_variable %s", problem)
+        log.warning("unknown_variable %s", problem)

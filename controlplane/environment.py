@@ -17,7 +17,6 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -183,7 +182,7 @@ class Environment(BaseSettings):
     @property
     def loopback_only(self) -> bool:
         """Nothing but this machine is meant to reach the admin."""
-        return all(_is_loopback(host) for host in self.allowed_hosts)
+        return all(is_loopback(host) for host in self.allowed_hosts)
 
     @property
     def https_on(self) -> bool:
@@ -200,7 +199,7 @@ class Environment(BaseSettings):
                 self._keyring(field)
             except ConfigurationError as error:
                 problems.append(str(error))
-        if self.web_metrics_listen and not _is_loopback(self.web_metrics_listen.rpartition(":")[0]):
+        if self.web_metrics_listen and not is_loopback(self.web_metrics_listen.rpartition(":")[0]):
             problems.append(f"{variable_of('web_metrics_listen')}: metrics are shown on a loopback address only")
         if self.debug and not self.loopback_only:
             problems.append(f"{variable_of('debug')}: only with loopback names in {variable_of('allowed_hosts')}")
@@ -225,29 +224,6 @@ class Environment(BaseSettings):
 
     def _keyring(self, field: str, exactly: int = 0) -> Mapping[int, Secret]:
         return parse_keyring(getattr(self, field).get_secret_value(), name=variable_of(field), exactly=exactly)
-
-    def mail(self) -> dict[str, Any]:
-        """Django's settings of the mail server, by their names."""
-        return mail_settings(self.smtp_url.get_secret_value())
-
-    def database(self) -> dict[str, Any]:
-        """Django's settings of the one database."""
-        url = self.database_url.get_secret_value()
-        if not url:
-            return _sqlite(self.var_dir / "aigateway.sqlite3")
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            raise ConfigurationError("DATABASE_URL: not a URL") from None
-        if parts.scheme == "sqlite":
-            if parts.netloc or len(parts.path) < 2:
-                raise ConfigurationError(
-                    "DATABASE_URL: a SQLite URL is sqlite:///relative/path or sqlite:////absolute/path"
-                )
-            return _sqlite(Path(unquote(parts.path[1:])))
-        if parts.scheme in ("postgres", "postgresql"):
-            return _postgresql(url, pool=self.database_pool, statement_timeout_ms=self.statement_timeout_ms)
-        raise ConfigurationError("DATABASE_URL: the scheme must be postgresql or sqlite")
 
 
 def parse_keyring(text: str, *, name: str, exactly: int = 0) -> Mapping[int, Secret]:
@@ -276,37 +252,6 @@ def parse_keyring(text: str, *, name: str, exactly: int = 0) -> Mapping[int, Sec
     return MappingProxyType(keys)
 
 
-SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
-MAIL_TIMEOUT_S = 10
-
-
-def mail_settings(url: str) -> dict[str, Any]:
-    """Raises ConfigurationError; never shows a value. A password does not leave this machine in the clear."""
-    if not url:
-        return {"EMAIL_BACKEND": "django.core.mail.backends.dummy.EmailBackend"}
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        raise ConfigurationError(f"{variable_of('smtp_url')}: not a URL") from None
-    if parts.scheme not in SMTP_PORTS or not host or parts.path.strip("/") or parts.query or parts.fragment:
-        raise ConfigurationError(
-            f"{variable_of('smtp_url')}: is smtps://user:password@host:port, smtp+starttls://… or smtp://…"
-        )
-    if parts.scheme == "smtp" and parts.password and not _is_loopback(host):
-        raise ConfigurationError(f"{variable_of('smtp_url')}: a password needs smtps:// or smtp+starttls://")
-    return {
-        "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-        "EMAIL_HOST": host,
-        "EMAIL_PORT": port or SMTP_PORTS[parts.scheme],
-        "EMAIL_HOST_USER": unquote(parts.username or ""),
-        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
-        "EMAIL_USE_SSL": parts.scheme == "smtps",
-        "EMAIL_USE_TLS": parts.scheme == "smtp+starttls",
-        "EMAIL_TIMEOUT": MAIL_TIMEOUT_S,
-    }
-
-
 class _VariableOrFile(PydanticBaseSettingsSource):
     """Reads NAME, or the file that NAME_FILE names."""
 
@@ -323,61 +268,17 @@ class _VariableOrFile(PydanticBaseSettingsSource):
             raise ConfigurationError(f"{name}_FILE: {path} cannot be read ({type(error).__name__})") from error
 
     def __call__(self) -> dict[str, Any]:
-        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
-        return {name: value for name, value in found.items() if value is not None}
+        values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in values.items() if value is not None}
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
-
-
-def _sqlite(path: Path) -> dict[str, Any]:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # SQLite makes the file, not its directory
-    return {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": str(path),
-        # A file for tests too: threads share it the way processes do.
-        "TEST": {"NAME": f"{path}.test"},
-        "OPTIONS": {
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
-        },
-    }
-
-
-def _postgresql(url: str, *, pool: int, statement_timeout_ms: int) -> dict[str, Any]:
-    from psycopg import ProgrammingError
-    from psycopg.conninfo import conninfo_to_dict
-
-    try:
-        given = conninfo_to_dict(url)
-    except ProgrammingError:
-        raise ConfigurationError("DATABASE_URL: not a PostgreSQL connection URL") from None
-    parts = {name: str(value) for name, value in given.items() if value is not None}
-    settings = {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": parts.pop("dbname", ""),
-        "USER": parts.pop("user", ""),
-        "PASSWORD": parts.pop("password", ""),
-        "HOST": parts.pop("host", ""),
-        "PORT": parts.pop("port", ""),
-        "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {
-            **parts,
-            "pool": {"min_size": 0, "max_size": pool, "timeout": 10},
-            "options": f"-c statement_timeout={statement_timeout_ms} -c idle_in_transaction_session_timeout=60000 "
-            + parts.get("options", ""),
-        },
-    }
-    if not settings["NAME"]:
-        raise ConfigurationError("DATABASE_URL: names no database")
-    return settings
 
 
 @cache

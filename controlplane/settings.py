@@ -5,6 +5,7 @@ from __future__ import annotations
 from csp.constants import NONE, SELF, UNSAFE_INLINE
 from psycopg_pool.base import AttemptWithBackoff
 
+from controlplane.connections import database_settings, mail_settings
 from controlplane.console.theme import UNFOLD  # noqa: F401 - read by the admin's theme
 from controlplane.environment import REPOSITORY, environment
 
@@ -70,13 +71,13 @@ TEMPLATES = [
 ]
 
 # ---- Database ----
-DATABASES = {"default": ENVIRONMENT.database()}
+DATABASES = {"default": database_settings(ENVIRONMENT)}
 # The pool looks for a lost PostgreSQL every second. Its own pauses double, up to minutes, while everybody who needs a
 # connection waits for it: what was away for 20 s was used again 8 s after it was back.
 AttemptWithBackoff.DELAY_BACKOFF = 1.0
 
 # ---- Mail ----
-globals().update(ENVIRONMENT.mail())
+globals().update(mail_settings(ENVIRONMENT.smtp_url.get_secret_value()))
 DEFAULT_FROM_EMAIL = ENVIRONMENT.mail_from
 
 # ---- Time and language ----
@@ -149,10 +150,10 @@ WHITENOISE_USE_FINDERS = True  # served from the packages: no collectstatic step
 # ---- REST ----
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "controlplane.rest.authentication.TokenAuthentication",
-        "controlplane.rest.authentication.LoginAuthentication",
+        "controlplane.tenancy.authentication.TokenAuthentication",
+        "controlplane.tenancy.authentication.LoginAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["controlplane.rest.authentication.Known"],
+    "DEFAULT_PERMISSION_CLASSES": ["controlplane.rest.caller.HasActor"],
     "DEFAULT_PAGINATION_CLASS": "controlplane.rest.paging.Pages",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["controlplane.rest.parsers.Json"],
@@ -162,6 +163,7 @@ REST_FRAMEWORK = {
     "URL_FORMAT_OVERRIDE": None,  # there is JSON alone, and `format` a parameter like any other that is not known
     "UNAUTHENTICATED_USER": None,
 }
+REST_VISIBLE_ROWS = "controlplane.tenancy.queries.for_actor"
 SPECTACULAR_SETTINGS = {
     "TITLE": "AI Gateway",
     "DESCRIPTION": "The control plane: tenancy, virtual keys, providers, budgets, usage, alerts, fleet, audit.",

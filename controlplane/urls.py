@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path, re_path
 
-from controlplane.console.api_urls import NoSuchRoute
+from controlplane.api_urls import NoSuchRoute
 from controlplane.console.site import site
 from controlplane.web.probes import healthz, metrics, readyz, root
 
@@ -14,6 +14,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", readyz),
     path("metrics", metrics),
     path("admin/", site.urls),
-    path("api/v1/", include("controlplane.console.api_urls")),
+    path("api/v1/", include("controlplane.api_urls")),
     re_path(r"^api(?:/.*)?$", NoSuchRoute.as_view(schema=None)),
 ]

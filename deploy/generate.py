@@ -109,12 +109,12 @@ TABLES: dict[Path, Callable[[], str]] = {
 def check() -> int:
     stale = 0
     for path, make in {OPENAPI: openapi_text, **TABLES}.items():
-        made, kept = make(), path.read_text() if path.exists() else ""
-        if made != kept:
+        text, kept = make(), path.read_text() if path.exists() else ""
+        if text != kept:
             stale += 1
             name = str(path.relative_to(ROOT))
             sys.stdout.writelines(
-                difflib.unified_diff(kept.splitlines(True), made.splitlines(True), name, "generated", n=1)
+                difflib.unified_diff(kept.splitlines(True), text.splitlines(True), name, "generated", n=1)
             )
             print(f"{name} is out of date: make docs openapi")
     return 1 if stale else 0

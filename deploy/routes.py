@@ -147,7 +147,7 @@ def _rest() -> Iterable[str]:
     import django
 
     django.setup()
-    from controlplane.console.api_urls import ROUTES
+    from controlplane.api_urls import ROUTES
 
     return [prefix for prefix, _ in ROUTES]
 
@@ -157,19 +157,19 @@ def _web() -> Iterable[str]:
 
     from controlplane.urls import urlpatterns
 
-    return [f"/{known.pattern}" for known in urlpatterns if isinstance(known.pattern, RoutePattern)]
+    return [f"/{route.pattern}" for route in urlpatterns if isinstance(route.pattern, RoutePattern)]
 
 
-def _complete(known: Iterable[str], words: Mapping[str, str]) -> Mapping[str, str]:
+def _complete(names: Iterable[str], words: Mapping[str, str]) -> Mapping[str, str]:
     """The words, in their order. Raises KeyError when one is missing or nothing answers to one."""
-    odd = sorted(set(known) ^ set(words))
+    odd = sorted(set(names) ^ set(words))
     if odd:
         raise KeyError(f"{', '.join(odd)}: known to only one of the program and the tables of deploy/routes.py")
     return words
 
 
 def _listed(head: str, words: Mapping[str, str]) -> str:
-    return _table((head, "what"), ((f"`{name}`", said) for name, said in words.items()))
+    return _table((head, "what"), ((f"`{name}`", meaning) for name, meaning in words.items()))
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -8,6 +8,10 @@ from typing import Any
 from django.apps import AppConfig
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+
+from controlplane.celery import ring
+from controlplane.environment import ConfigurationError
 
 
 class AlertsConfig(AppConfig):
@@ -37,20 +41,14 @@ def _demand_every_channel() -> None:
 
 def _sweep_at_once() -> None:
     """Spending has crossed a threshold: nobody waits for the next sweep of the schedule."""
-    from controlplane.alerts.tasks import sweep
-    from controlplane.celery import ring
-
-    ring(sweep)
+    ring("alerts.sweep")
 
 
 def secrets_can_be_opened(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
-    from django.db import connection
-
     from controlplane.alerts.models import Channel
     from controlplane.alerts.sealed import check_roots
-    from controlplane.environment import ConfigurationError
 
     if not databases or Channel._meta.db_table not in connection.introspection.table_names():
         return []

@@ -36,7 +36,7 @@ _ENDLESS = (Window.TOTAL, Window.MANUAL)
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class ThresholdReached:
     """A threshold that an account has reached, whoever says so."""
 
     budget: Budget
@@ -64,9 +64,9 @@ def _look_for(rule: AlertRule, now: datetime) -> int:
     if not budgets:
         return 0
     since = max(rule.armed_at, now - LOOK_BACK)
-    found = [*_crossed(rule, budgets, since), *_above(rule, budgets, since, now)]
-    names = _names(found)
-    return sum(begin(rule, _occurrence(reached, key, names)) is not None for reached, key in _new(rule, found))
+    events = [*_crossed(rule, budgets, since), *_above(rule, budgets, since, now)]
+    names = _names(events)
+    return sum(begin(rule, _occurrence(event, key, names)) is not None for event, key in _new(rule, events))
 
 
 def covered(rule: AlertRule) -> QuerySet[Budget]:
@@ -86,19 +86,21 @@ def _about_member(rule: AlertRule, budget: Budget, member_id: str) -> bool:
     return rule.scope_id in ("", budget.pk, budget.scope_id, member_id)
 
 
-def _crossed(rule: AlertRule, budgets: Mapping[str, Budget], since: datetime) -> Iterator[Reached]:
+def _crossed(rule: AlertRule, budgets: Mapping[str, Budget], since: datetime) -> Iterator[ThresholdReached]:
     rows = Crossing.objects.filter(organization_id=rule.organization_id, at__gte=since, budget_id__in=budgets)
     if rule.threshold is not None:
         rows = rows.filter(threshold=rule.threshold)
     for row in rows.select_related("account").order_by("at", "pk").iterator(chunk_size=ROWS_AT_A_TIME):
         if _about_member(rule, budgets[row.budget_id], row.member_id):
-            yield Reached(
+            yield ThresholdReached(
                 budgets[row.budget_id], row.member_id, row.window_key, row.threshold,
                 row.settled_nano, row.limit_nano, row.at, row.account.ends_at,
             )  # fmt: skip
 
 
-def _above(rule: AlertRule, budgets: Mapping[str, Budget], since: datetime, now: datetime) -> Iterator[Reached]:
+def _above(
+    rule: AlertRule, budgets: Mapping[str, Budget], since: datetime, now: datetime
+) -> Iterator[ThresholdReached]:
     """Accounts whose window runs, that have been drawn on since, and stand at a threshold or above it."""
     least = min((level for budget in budgets.values() for level in _levels(rule, budget)), default=0)
     rows = Account.objects.filter(
@@ -120,7 +122,7 @@ def _above(rule: AlertRule, budgets: Mapping[str, Budget], since: datetime, now:
             continue
         for level in _levels(rule, budget):
             if row.settled_nano * 100 >= level * limit:
-                yield Reached(
+                yield ThresholdReached(
                     budget, row.member_id, row.window_key, level, row.settled_nano, limit, row.drawn_at, row.ends_at
                 )
 
@@ -138,56 +140,55 @@ def limits_now(budgets: Iterable[Budget], now: datetime) -> dict[str, int]:
     return limits
 
 
-def _new(rule: AlertRule, found: Sequence[Reached]) -> Iterator[tuple[Reached, str]]:
-    """What has not been told, with the key to tell it under: again only if the limit has grown and was reached anew."""
-    told: dict[tuple[str, str, int], list[Alert]] = {}
-    subjects = sorted({reached.subject for reached in found})
+def _new(rule: AlertRule, events: Sequence[ThresholdReached]) -> Iterator[tuple[ThresholdReached, str]]:
+    """Yields what has no alert yet, with the key of its alert; again only if the limit grew and was reached anew."""
+    alerts: dict[tuple[str, str, int], list[Alert]] = {}
+    subjects = sorted({event.subject for event in events})
     for start in range(0, len(subjects), ROWS_AT_A_TIME):
         some = subjects[start : start + ROWS_AT_A_TIME]
         for alert in Alert.objects.filter(rule_id=rule.pk, subject__in=some):
-            told.setdefault((alert.subject, str(alert.data.get("window")), alert.threshold), []).append(alert)
+            alerts.setdefault((alert.subject, str(alert.data.get("window")), alert.threshold), []).append(alert)
     seen: set[tuple[str, str, int]] = set()
-    for reached in found:
-        place = (reached.subject, reached.window_key, reached.threshold)
-        before = told.get(place, [])
+    for event in events:
+        place = (event.subject, event.window_key, event.threshold)
+        before = alerts.get(place, [])
         if place in seen:
             continue
         if not before:
             seen.add(place)
-            yield reached, reached.window_key
+            yield event, event.window_key
         elif all(
-            alert.state == AlertState.RESOLVED and reached.limit_nano > int(alert.data["limit_nano"])
-            for alert in before
+            alert.state == AlertState.RESOLVED and event.limit_nano > int(alert.data["limit_nano"]) for alert in before
         ):
             seen.add(place)
-            yield reached, f"{reached.window_key} limit {reached.limit_nano}"
+            yield event, f"{event.window_key} limit {event.limit_nano}"
 
 
-def _names(found: Iterable[Reached]) -> dict[str, str]:
-    ids = {reached.member_id or reached.budget.scope_id for reached in found}
+def _names(events: Iterable[ThresholdReached]) -> dict[str, str]:
+    ids = {event.member_id or event.budget.scope_id for event in events}
     return dict(Principal.objects.filter(pk__in=ids).values_list("pk", "display_name"))
 
 
-def _occurrence(reached: Reached, key: str, names: Mapping[str, str]) -> Occurrence:
-    budget = reached.budget
-    person = names.get(reached.member_id or budget.scope_id, "")
-    spent, limit = money(reached.settled_nano), money(reached.limit_nano)
-    percent = percent_of(reached.settled_nano, reached.limit_nano)
+def _occurrence(event: ThresholdReached, key: str, names: Mapping[str, str]) -> Occurrence:
+    budget = event.budget
+    person = names.get(event.member_id or budget.scope_id, "")
+    spent, limit = money(event.settled_nano), money(event.limit_nano)
+    percent = percent_of(event.settled_nano, event.limit_nano)
     per = "" if budget.window in _ENDLESS else f" per {budget.window}"
     return Occurrence(
         subject_kind="budget",
-        subject=reached.subject,
+        subject=event.subject,
         window_key=key,
-        threshold=reached.threshold,
+        threshold=event.threshold,
         title=f"{person or budget.scope_name or budget.name} is at {percent} of {limit}{per}",
-        happened_at=reached.at,
-        ends_at=reached.ends_at,
+        happened_at=event.at,
+        ends_at=event.ends_at,
         facts=(
             ("Budget", budget.name),
             *((("Person", person),) if person else ()),
             ("Spent", f"{spent} of {limit}"),
-            ("Threshold", f"{reached.threshold} %{_remark(reached)}"),
-            ("Window ends", f"{reached.ends_at:%Y-%m-%d %H:%M} UTC" if reached.ends_at else "not by itself"),
+            ("Threshold", f"{event.threshold} %{_remark(event)}"),
+            ("Window ends", f"{event.ends_at:%Y-%m-%d %H:%M} UTC" if event.ends_at else "not by itself"),
             ("At the limit", "requests are refused" if budget.on_breach == "block" else "a warning, nothing else"),
             *((("Can raise it", budget.contact),) if budget.contact else ()),
         ),
@@ -195,16 +196,16 @@ def _occurrence(reached: Reached, key: str, names: Mapping[str, str]) -> Occurre
             "budget_id": budget.pk,
             "scope_kind": budget.scope_kind,
             "scope_id": budget.scope_id,
-            "member_id": reached.member_id,
-            "window": reached.window_key,
-            "spent_nano": reached.settled_nano,
-            "limit_nano": reached.limit_nano,
+            "member_id": event.member_id,
+            "window": event.window_key,
+            "spent_nano": event.settled_nano,
+            "limit_nano": event.limit_nano,
         },
     )
 
 
-def _remark(reached: Reached) -> str:
-    short = reached.settled_nano * 100 < reached.threshold * reached.limit_nano
+def _remark(event: ThresholdReached) -> str:
+    short = event.settled_nano * 100 < event.threshold * event.limit_nano
     return ": what is left fits no request" if short else ""
 
 
@@ -247,5 +248,5 @@ def _has_fallen(alert: Alert, settled_nano: int, limit_nano: int) -> bool:
 
 
 def _resets_in(window_key: str) -> int:
-    """How many resets had been before, as the key of the window says."""
+    """Returns the number of resets before the window, which its key tells."""
     return int(window_key.partition("#")[2] or 0)

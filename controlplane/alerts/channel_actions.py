@@ -14,7 +14,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 
 from controlplane.alerts import sealed
-from controlplane.alerts.channels import CHANNELS, Event, Outcome, Target
+from controlplane.alerts.channels import CHANNELS, DeliveryOutcome, Destination, Event
 from controlplane.alerts.models import AlertRule, Channel, ChannelKind
 from controlplane.changes.actor import Actor
 from controlplane.changes.change_set import change_set
@@ -88,25 +88,27 @@ def delete_channel(channel: Channel, *, by: Actor) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class ChannelTest:
+    """The result of a test event."""
+
     ok: bool
     message: str
     elapsed_ms: int
 
 
-def test_channel(channel: Channel, *, by: Actor) -> Tested:
+def test_channel(channel: Channel, *, by: Actor) -> ChannelTest:
     """Send a real test event now, and keep what came of it."""
     require(by, Verb.ALERT_TEST, channel)
     started = time.monotonic()
     outcome = _try(channel, by)
-    tested = Tested(outcome.ok, _in_words(outcome), int((time.monotonic() - started) * 1000))
+    test = ChannelTest(outcome.ok, _in_words(outcome), int((time.monotonic() - started) * 1000))
     channel.last_test_at = datetime.now(UTC)
-    channel.last_test_ok, channel.last_test_ms = tested.ok, tested.elapsed_ms
-    channel.last_test_message = tested.message[:500]
+    channel.last_test_ok, channel.last_test_ms = test.ok, test.elapsed_ms
+    channel.last_test_message = test.message[:500]
     channel.save(update_fields=["last_test_at", "last_test_ok", "last_test_message", "last_test_ms"])
     with change_set(by) as change:
-        change.say("alert_channel.tested", channel, ok=tested.ok, message=outcome.message)
-    return tested
+        change.say("alert_channel.tested", channel, ok=test.ok, message=outcome.message)
+    return test
 
 
 def rewrap_secrets(*, by: Actor) -> int:
@@ -136,11 +138,11 @@ def _checked(channel: Channel, secret: Secret) -> Secret:
     return CHANNELS[channel.kind].check_secret(secret)
 
 
-def _try(channel: Channel, by: Actor) -> Outcome:
+def _try(channel: Channel, by: Actor) -> DeliveryOutcome:
     try:
-        target = Target(channel.address, sealed.secret_of(channel))
+        destination = Destination(channel.address, sealed.secret_of(channel))
     except CannotUnseal:
-        return Outcome(False, "The stored secret cannot be read; enter it again.")
+        return DeliveryOutcome(False, "The stored secret cannot be read; enter it again.")
     event_id = new_id("test")
     event = Event(
         id=event_id,
@@ -157,8 +159,8 @@ def _try(channel: Channel, by: Actor) -> Outcome:
         data={"channel_id": channel.pk},
         link=f"{environment().public_admin_url.rstrip('/')}/admin/alerts/channel/{channel.pk}/change/",
     )
-    return CHANNELS[channel.kind].deliver(event, target)
+    return CHANNELS[channel.kind].deliver(event, destination)
 
 
-def _in_words(outcome: Outcome) -> str:
+def _in_words(outcome: DeliveryOutcome) -> str:
     return f"{outcome.message} It says: {outcome.response}" if outcome.response else outcome.message

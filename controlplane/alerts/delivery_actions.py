@@ -6,13 +6,13 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from controlplane.alerts import tasks
-from controlplane.alerts.deliver import MOST_ATTEMPTS
+from controlplane.alerts.deliveries import MOST_ATTEMPTS
 from controlplane.alerts.models import Delivery, DeliveryState
 from controlplane.celery import ring
 from controlplane.changes.actor import Actor
-from controlplane.changes.audit import Draft, Target
+from controlplane.changes.audit import Draft
 from controlplane.changes.change_set import change_set
+from controlplane.changes.row import AuditTarget
 from controlplane.tenancy.permissions import Verb, require
 
 
@@ -25,7 +25,7 @@ def redeliver(delivery: Delivery, *, by: Actor) -> Delivery:
             raise ValidationError("It is being sent at this moment.")
         row.state, row.attempts_left, row.next_try_at = DeliveryState.WAITING, MOST_ATTEMPTS, timezone.now()
         row.save(update_fields=["state", "attempts_left", "next_try_at"])
-        target = Target("alert_delivery", row.pk, str(row))
+        target = AuditTarget("alert_delivery", row.pk, str(row))
         change.note(Draft("alert_delivery.sent_again", target, row.organization_id, {}, {}))
-    transaction.on_commit(lambda: ring(tasks.deliver, row.pk))
+    transaction.on_commit(lambda: ring("alerts.deliver", row.pk))
     return row

@@ -45,7 +45,7 @@ class ChannelKind(models.TextChoices):
 
 
 class Channel(ConfigModel):
-    """Where alerts go. What it holds of secrets goes in and never comes back."""
+    """A receiver of alerts. What it holds of secrets goes in and never comes back."""
 
     scope: ClassVar[Scope] = Scope(organization="organization_id")
     observed = frozenset({"last_test_at", "last_test_ok", "last_test_message", "last_test_ms"})
@@ -76,7 +76,7 @@ class Channel(ConfigModel):
 
 
 class RuleKind(models.TextChoices):
-    """What is watched."""
+    """The thing that a rule watches."""
 
     BUDGET_THRESHOLD = "budget_threshold", "A budget reaches a part of its limit"
     SPEND_VELOCITY = "spend_velocity", "Somebody spends much faster than usual"
@@ -92,7 +92,7 @@ class Severity(models.TextChoices):
 
 
 class About(models.TextChoices):
-    """Whose budgets a rule is about."""
+    """The owner of the budgets that a rule is about."""
 
     ANY = "", "Any budget"
     ORGANIZATION = "organization", "The organization's"
@@ -103,7 +103,7 @@ class About(models.TextChoices):
 
 
 class AlertRule(ConfigModel):
-    """When to say something, and where to. A rule sees what happens from `armed_at` on."""
+    """A wish to be told: when, and through which channels. A rule sees what happens from `armed_at` on."""
 
     scope: ClassVar[Scope] = Scope(organization="organization_id")
 

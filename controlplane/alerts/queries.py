@@ -19,16 +19,16 @@ SUBJECTS: tuple[type[Model], ...] = (Budget, Team, Project, Principal, VirtualKe
 def channel_names(rules: Iterable[AlertRule]) -> dict[str, list[str]]:
     """By rule, in its order; a channel that is off says so."""
     rules = list(rules)
-    found = Channel.objects.in_bulk({pk for rule in rules for pk in rule.channels})
-    rows = {rule.pk: [found[pk] for pk in rule.channels if pk in found] for rule in rules}
-    return {pk: [row.name if row.enabled else f"{row.name} (off)" for row in told] for pk, told in rows.items()}
+    channels = Channel.objects.in_bulk({pk for rule in rules for pk in rule.channels})
+    names = {pk: row.name if row.enabled else f"{row.name} (off)" for pk, row in channels.items()}
+    return {rule.pk: [names[pk] for pk in rule.channels if pk in names] for rule in rules}
 
 
 def subject_names(rules: Iterable[AlertRule]) -> dict[str, str]:
-    """What the rules' `scope_id`s name; nothing for those that are gone."""
+    """Returns the names of the rules' `scope_id`s, without those that are gone."""
     wanted = {rule.scope_id: rule.organization_id for rule in rules if rule.scope_id}
     names: dict[str, str] = {}
     for model in SUBJECTS if wanted else ():
-        found: Iterable[Any] = model._default_manager.filter(pk__in=wanted)
-        names |= {row.pk: str(row) for row in found if row.organization_id == wanted[row.pk]}
+        rows: Iterable[Any] = model._default_manager.filter(pk__in=wanted)
+        names |= {row.pk: str(row) for row in rows if row.organization_id == wanted[row.pk]}
     return names

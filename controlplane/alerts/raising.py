@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import transaction
 from django.utils import timezone
 
-from controlplane.alerts import tasks
 from controlplane.alerts.channels import CHANNELS
-from controlplane.alerts.deliver import MOST_ATTEMPTS
+from controlplane.alerts.deliveries import MOST_ATTEMPTS
 from controlplane.alerts.models import Alert, AlertRule, AlertState, Channel, Delivery, DeliveryEvent
 from controlplane.celery import ring
 from controlplane.environment import environment
@@ -19,7 +19,7 @@ from controlplane.environment import environment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occurrence:
-    """What a rule found. One alert per subject, window and threshold, however often it is found."""
+    """The finding of a rule. One alert per subject, window and threshold, however often it is found."""
 
     subject_kind: str
     subject: str
@@ -35,7 +35,7 @@ class Occurrence:
 def begin(rule: AlertRule, occurrence: Occurrence) -> Alert | None:
     """The new alert; None when it was there already."""
     with transaction.atomic():
-        alert, made = Alert.objects.get_or_create(
+        alert, is_new = Alert.objects.get_or_create(
             rule_id=rule.pk,
             subject=occurrence.subject,
             window_key=occurrence.window_key,
@@ -53,7 +53,7 @@ def begin(rule: AlertRule, occurrence: Occurrence) -> Alert | None:
                 "ends_at": occurrence.ends_at,
             },
         )
-        if not made:
+        if not is_new:
             return None
         channels = Channel.objects.filter(organization_id=rule.organization_id, pk__in=rule.channels, enabled=True)
         _announce(alert, channels, DeliveryEvent.TRIGGERED)
@@ -61,16 +61,19 @@ def begin(rule: AlertRule, occurrence: Occurrence) -> Alert | None:
 
 
 def end(alert: Alert, why: str, at: datetime | None = None) -> bool:
-    """Whether it was still open. Channels that keep incidents are told, if they were told of its beginning."""
+    """Closes an open alert; False if it was closed before.
+
+    Channels that keep incidents are told, if they were told of its beginning.
+    """
     with transaction.atomic():
         closed = Alert.objects.filter(pk=alert.pk, state=AlertState.OPEN).update(
             state=AlertState.RESOLVED, resolved_at=at or timezone.now(), resolution=why[:200]
         )
         if not closed:
             return False
-        told = alert.deliveries.filter(event=DeliveryEvent.TRIGGERED).values("channel_id")
-        listening = [kind for kind, channel in CHANNELS.items() if channel.says_resolved]
-        channels = Channel.objects.filter(pk__in=told, kind__in=listening, enabled=True)
+        receivers = alert.deliveries.filter(event=DeliveryEvent.TRIGGERED).values("channel_id")
+        kinds = [kind for kind, channel in CHANNELS.items() if channel.says_resolved]
+        channels = Channel.objects.filter(pk__in=receivers, kind__in=kinds, enabled=True)
         _announce(alert, channels, DeliveryEvent.RESOLVED)
     return True
 
@@ -86,7 +89,7 @@ def end_over(now: datetime) -> int:
 
 
 def _announce(alert: Alert, channels: Iterable[Channel], event: DeliveryEvent) -> None:
-    made = [
+    deliveries = [
         Delivery(
             organization_id=alert.organization_id,
             alert=alert,
@@ -100,9 +103,9 @@ def _announce(alert: Alert, channels: Iterable[Channel], event: DeliveryEvent) -
         )
         for channel in channels
     ]
-    Delivery.objects.bulk_create(made)
-    for delivery in made:
-        transaction.on_commit(lambda pk=delivery.pk: ring(tasks.deliver, pk))  # type: ignore[misc]
+    Delivery.objects.bulk_create(deliveries)
+    for delivery in deliveries:
+        transaction.on_commit(partial(ring, "alerts.deliver", delivery.pk))
 
 
 def forget_old(now: datetime) -> int:

@@ -32,7 +32,7 @@ def create_rule(
 ) -> AlertRule:
     """Fields: see CHANGEABLE. It sees what happens from now on."""
     require(by, Verb.ALERT_CHANGE, Place(organization.pk))
-    _known(fields)
+    _demand_changeable(fields)
     row = AlertRule(organization=organization, kind=RuleKind(kind).value)
     if row.kind == RuleKind.LOST_USAGE and not by.operator:
         raise PermissionDenied("what the installation loses is watched by whoever runs it: the operator")
@@ -46,7 +46,7 @@ def create_rule(
 
 def update_rule(rule: AlertRule, *, by: Actor, **fields: Any) -> AlertRule:
     """Fields: see CHANGEABLE. The kind stays: make another rule."""
-    _known(fields)
+    _demand_changeable(fields)
     require(by, Verb.ALERT_CHANGE, rule)
     with change_set(by) as change:
         rule.refresh_from_db()
@@ -68,7 +68,7 @@ def delete_rule(rule: AlertRule, *, by: Actor) -> None:
         change.say("alert_rule.deleted", rule)
 
 
-def _known(fields: Mapping[str, Any]) -> None:
+def _demand_changeable(fields: Mapping[str, Any]) -> None:
     unknown = sorted(set(fields) - CHANGEABLE)
     if unknown:
         raise ValidationError({name: f"cannot be set; fields are {', '.join(sorted(CHANGEABLE))}" for name in unknown})
@@ -87,9 +87,9 @@ def _fill(row: AlertRule, fields: Mapping[str, Any]) -> None:
             setattr(row, name, nothing)
 
 
-def _channels(organization_id: str, given: Iterable[str]) -> list[str]:
-    ids = list(dict.fromkeys(given))
-    known = set(Channel.objects.filter(organization_id=organization_id, pk__in=ids).values_list("pk", flat=True))
-    if len(ids) > MOST_CHANNELS or set(ids) != known:
+def _channels(organization_id: str, channel_ids: Iterable[str]) -> list[str]:
+    ids = list(dict.fromkeys(channel_ids))
+    existing = set(Channel.objects.filter(organization_id=organization_id, pk__in=ids).values_list("pk", flat=True))
+    if len(ids) > MOST_CHANNELS or set(ids) != existing:
         raise ValidationError({"channels": f"at most {MOST_CHANNELS} channels of the same organization"})
     return ids

@@ -1,5 +1,6 @@
-"""Who spends much faster than usual: the last hour against the median of the same hour of the last fourteen days.
+"""Watches for people who spend much faster than usual.
 
+The last hour is compared with the median of the same hour of the last fourteen days.
 A floor in dollars keeps quiet about people whose usual hour is nothing. An alert is an episode: it ends when the pace
 does, and while it lasts there is one.
 """
@@ -28,7 +29,7 @@ ROWS_AT_A_TIME = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class SpendPace:
     """One principal's last hour, and the hour that is usual at this time of day. Nano-dollars."""
 
     principal_id: str
@@ -36,7 +37,7 @@ class Pace:
     usual_nano: int
 
     def limit(self, rule: AlertRule) -> Decimal:
-        """What the hour may cost before the rule speaks."""
+        """Returns what the hour may cost before the rule speaks."""
         return max(Decimal(self.usual_nano) * rule.factor, Decimal(rule.floor_nano))
 
 
@@ -75,7 +76,7 @@ def rows_of(rule: AlertRule) -> QuerySet[UsageRecord]:
     return rows
 
 
-def paces(rows: QuerySet[UsageRecord], now: datetime, floor_nano: int) -> Iterator[Pace]:
+def paces(rows: QuerySet[UsageRecord], now: datetime, floor_nano: int) -> Iterator[SpendPace]:
     """Everybody whose last hour cost something and at least four fifths of the floor."""
     last = rows.filter(_hour(now)).exclude(principal_id="").order_by().values("principal_id")
     least = max(1, int(floor_nano * CALM))
@@ -84,7 +85,7 @@ def paces(rows: QuerySet[UsageRecord], now: datetime, floor_nano: int) -> Iterat
     for start in range(0, len(people), ROWS_AT_A_TIME):
         some = people[start : start + ROWS_AT_A_TIME]
         usual = _usual(rows.filter(principal_id__in=some), now)
-        yield from (Pace(person, spent[person], usual.get(person, 0)) for person in some)
+        yield from (SpendPace(person, spent[person], usual.get(person, 0)) for person in some)
 
 
 def _usual(rows: QuerySet[UsageRecord], now: datetime) -> dict[str, int]:
@@ -102,7 +103,7 @@ def _hour(until: datetime) -> Q:
     return Q(started_at__gte=until - HOUR, started_at__lt=until)
 
 
-def _occurrence(rule: AlertRule, pace: Pace, names: Mapping[str, str], now: datetime) -> Occurrence:
+def _occurrence(rule: AlertRule, pace: SpendPace, names: Mapping[str, str], now: datetime) -> Occurrence:
     name = names.get(pace.principal_id, pace.principal_id)
     return Occurrence(
         subject_kind="principal",

@@ -9,6 +9,7 @@ from typing import Any
 from celery import shared_task
 from django.utils import timezone
 
+from controlplane.alerts import budget_watch, deliveries, provider_watch, raising, spend_watch, usage_watch
 from controlplane.celery import ring
 
 SCHEDULE: dict[str, dict[str, Any]] = {
@@ -24,48 +25,37 @@ BY_HAND_S = 60.0  # how long a sweep delivers by itself when no worker hears the
 @shared_task(name="alerts.sweep")
 def sweep() -> int:
     """Evaluate budgets and providers, end what is over, see to it that everything due is delivered. How many were."""
-    from controlplane.alerts import budget_watch, provider_watch, raising
-    from controlplane.alerts.deliver import due
-
     now = timezone.now()
     budget_watch.look(now)
     budget_watch.end_fallen(now)
     provider_watch.look(now)
     provider_watch.end_mended()
     raising.end_over(now)
-    waiting = due(timezone.now(), DUE_AT_A_TIME)
+    waiting = deliveries.due(timezone.now(), DUE_AT_A_TIME)
     deadline = time.monotonic() + BY_HAND_S
-    heard = True
+    broker_answers = True
     for delivery_id in waiting:
-        heard = heard and ring(deliver, delivery_id)
-        if not heard and time.monotonic() < deadline:
+        broker_answers = broker_answers and ring("alerts.deliver", delivery_id)
+        if not broker_answers and time.monotonic() < deadline:
             deliver(delivery_id)
     return len(waiting)
 
 
 @shared_task(name="alerts.deliver")
 def deliver(delivery_id: str) -> bool:
-    from controlplane.alerts import deliver as delivering
-
-    return delivering.deliver(delivery_id)
+    return deliveries.deliver(delivery_id)
 
 
 @shared_task(name="alerts.watch_spend")
 def watch_spend() -> int:
-    from controlplane.alerts import spend_watch
-
     return spend_watch.look(timezone.now())
 
 
 @shared_task(name="alerts.watch_usage")
 def watch_usage() -> int:
-    from controlplane.alerts import usage_watch
-
     return usage_watch.look(timezone.now())
 
 
 @shared_task(name="alerts.forget_old")
 def forget_old() -> int:
-    from controlplane.alerts.raising import forget_old as forget
-
-    return forget(timezone.now())
+    return raising.forget_old(timezone.now())

@@ -1,4 +1,4 @@
-"""What the ledger says about itself: models without a price, records that were lost or could not be applied.
+"""Watches what the ledger says about itself: models without a price, records that were lost or could not be applied.
 
 Each is told once a day and subject. What a rule could see while the workers were away is found when they are back.
 """
@@ -50,11 +50,11 @@ def _unpriced(rule: AlertRule, now: datetime) -> int:
         )
     )
     began = 0
-    found = list(groups.order_by("-requests", "model")[:MOST_SUBJECTS])
+    most_used = list(groups.order_by("-requests", "model")[:MOST_SUBJECTS])
     providers = dict(
-        Provider.objects.filter(pk__in={group["provider_id"] for group in found}).values_list("pk", "name")
+        Provider.objects.filter(pk__in={group["provider_id"] for group in most_used}).values_list("pk", "name")
     )
-    for group in found:
+    for group in most_used:
         model, provider = group["model"] or "(no model)", providers.get(group["provider_id"], group["provider_id"])
         key, ends_at = _day(group["last"])
         refused = "refused" if group["refused"] else "booked at $0.00"

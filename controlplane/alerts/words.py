@@ -21,7 +21,7 @@ def percent_of(part: int, whole: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """How often `usual` goes into `now`, in words."""
+    """The ratio of `now` to `usual`, in words."""
 
     now: int
     usual: int

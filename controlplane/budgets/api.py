@@ -16,7 +16,7 @@ from controlplane.budgets import actions, queries, validation
 from controlplane.budgets.models import Account, Budget, Crossing, OnBreach, OutageRule, Override, ScopeKind, Window
 from controlplane.budgets.queries import Coverage, Node, Standing
 from controlplane.providers.models import Provider
-from controlplane.rest.filters import Kind, Parameter
+from controlplane.rest.filters import Parameter, ParameterKind
 from controlplane.rest.resources import Nothing, Reference, Resource, StrictSerializer
 from controlplane.tenancy.models import Organization
 from controlplane.tenancy.permissions import Verb, organizations_of, require
@@ -161,7 +161,7 @@ class Budgets(Resource):
         "tree": (WHOSE,),
         "coverage": (
             WHOSE,
-            Parameter("scope_kind", Kind.CHOICE, tuple(ScopeKind.values), required=True),
+            Parameter("scope_kind", ParameterKind.CHOICE, tuple(ScopeKind.values), required=True),
             Parameter("scope_id", meaning="Of that kind.", required=True),
         ),
     }

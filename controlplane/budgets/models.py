@@ -10,11 +10,10 @@ from django.db.models import Q
 from django.utils.timezone import now
 
 from controlplane.budgets.accounts import Account, AskReply, Charge, Crossing, Lease, LeaseSession
-from controlplane.changes.audit import Target
-from controlplane.changes.change_set import Touch
 from controlplane.changes.config import ConfigModel
 from controlplane.changes.ids import new_id
 from controlplane.changes.models import ResourceKind
+from controlplane.changes.row import AuditTarget, Touch
 from controlplane.providers.models import Provider
 from controlplane.tenancy.models import Organization
 from controlplane.tenancy.scope import Scope
@@ -191,5 +190,5 @@ class Override(ConfigModel):
     def touches(self) -> Iterable[Touch]:
         return (Touch(ResourceKind.BUDGET, self.budget_id, self.organization_id),)
 
-    def audit_target(self) -> Target:
-        return Target("budget", self.budget_id, part=f"override {self.pk}")
+    def audit_target(self) -> AuditTarget:
+        return AuditTarget("budget", self.budget_id, part=f"override {self.pk}")

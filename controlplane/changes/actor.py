@@ -1,19 +1,27 @@
-"""Who makes a change: a person, an API token, or the system itself."""
+"""The maker of a change: a person, an API token, or the system itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from django.contrib.auth.base_user import AbstractBaseUser
+from typing import Any, Protocol
 
 
 class ActorKind(StrEnum):
     USER = "user"
     API_TOKEN = "api_token"  # noqa: S105 - a word, not a credential
     SYSTEM = "system"
+
+
+class Login(Protocol):
+    """A user of Django's."""
+
+    is_active: Any
+
+    @property
+    def pk(self) -> Any: ...
+
+    def get_username(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +38,7 @@ class Actor:
     operator: bool = False
 
     @classmethod
-    def of_user(cls, user: AbstractBaseUser, address: str = "") -> Actor:
+    def of_user(cls, user: Login, address: str = "") -> Actor:
         operator = bool(user.is_active and getattr(user, "is_superuser", False))
         return cls(ActorKind.USER, str(user.pk), user.get_username(), address, operator)
 

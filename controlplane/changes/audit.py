@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
@@ -19,9 +19,7 @@ from django.db.models import Max
 
 from controlplane.changes.actor import Actor
 from controlplane.changes.models import AuditEvent
-
-if TYPE_CHECKING:
-    from controlplane.changes.config import ConfigModel
+from controlplane.changes.row import AuditTarget, ConfigRow
 
 UNSPOKEN = frozenset({"created_at", "updated_at"})
 COVERED = (
@@ -44,21 +42,11 @@ COVERED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """The object that an event is about. `part` names the piece of it that a row is; empty for the object's own row."""
-
-    kind: str
-    id: str
-    label: str = field(default="", compare=False)
-    part: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True, slots=True)
 class Draft:
     """An event that has not got its place in the chain yet."""
 
     action: str
-    target: Target
+    target: AuditTarget
     organization_id: str
     before: Mapping[str, object]
     after: Mapping[str, object]
@@ -75,7 +63,7 @@ class Draft:
         )
 
 
-def fields_of(row: ConfigModel) -> dict[str, object]:
+def fields_of(row: ConfigRow) -> dict[str, object]:
     """A row's fields as JSON values; secrets, sealed or digested, are left out."""
     values = {
         item.attname: getattr(row, item.attname)
@@ -86,7 +74,7 @@ def fields_of(row: ConfigModel) -> dict[str, object]:
     return plain
 
 
-def difference(before: ConfigModel | None, after: ConfigModel | None) -> Draft | None:
+def difference(before: ConfigRow | None, after: ConfigRow | None) -> Draft | None:
     """The event that leads from one state to the other; None when no audited field differs."""
     row = after if after is not None else before
     if row is None:
@@ -172,7 +160,7 @@ def verify(organization_id: str) -> Broken | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class ChainHead:
     """The newest event of a chain: keep it elsewhere to notice a cut-off end."""
 
     organization_id: str
@@ -180,8 +168,8 @@ class Head:
     hash: str
 
 
-def heads() -> Iterator[Head]:
+def heads() -> Iterator[ChainHead]:
     newest = AuditEvent.objects.values("organization_id").annotate(last=Max("seq")).order_by("organization_id")
     for row in newest:
         event = AuditEvent.objects.get(organization_id=row["organization_id"], seq=row["last"])
-        yield Head(event.organization_id, event.seq, event.hash)
+        yield ChainHead(event.organization_id, event.seq, event.hash)

@@ -15,18 +15,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from django.db import connection, transaction
 from django.utils import timezone
 
 from controlplane.changes.actor import Actor
-from controlplane.changes.audit import Draft, Target, append, difference
+from controlplane.changes.audit import Draft, append, difference
 from controlplane.changes.models import ConfigChange, ResourceKind, Revision
-
-if TYPE_CHECKING:
-    from controlplane.changes.config import ConfigModel
+from controlplane.changes.row import AuditTarget, ConfigRow, Touch
 
 CHANNEL = "aigateway_changes"
 _active = threading.local()  # a transaction belongs to its thread's connection, and so does a change set
@@ -36,45 +33,34 @@ class OutsideChangeSet(Exception):
     """A configuration row was about to be written outside a change set."""
 
 
-@dataclass(frozen=True, slots=True)
-class Touch:
-    """A pushed resource whose content may differ now. `revoked`: a key that stops; `cut`: its streams end at once."""
-
-    kind: ResourceKind
-    id: str
-    organization_id: str = ""
-    revoked: bool = False
-    cut: bool = False
-
-
 class ChangeSet:
-    """What happens between entering and leaving. `revision` is the number that it will have if pods are concerned."""
+    """The work between entering and leaving. `revision` is the number that it will have if pods are concerned."""
 
     def __init__(self, actor: Actor, revision: int) -> None:
         self.actor = actor
         self.revision = revision
         self._touched: dict[tuple[ResourceKind, str], Touch] = {}
-        self._watched: dict[tuple[type[ConfigModel], str], ConfigModel | None] = {}
+        self._watched: dict[tuple[type[ConfigRow], str], ConfigRow | None] = {}
         self._drafts: list[Draft] = []
 
-    def watch(self, model: type[ConfigModel], rows: Iterable[tuple[str, ConfigModel | None]]) -> None:
+    def watch(self, model: type[ConfigRow], rows: Iterable[tuple[str, ConfigRow | None]]) -> None:
         """These rows are about to be written; `None` for one that does not exist yet."""
         for primary_key, before in rows:
             self._watched.setdefault((model, primary_key), before)
 
     def touch(self, touch: Touch) -> None:
         """This resource changes although none of its own rows does."""
-        known = self._touched.get((touch.kind, touch.id))
-        if known is not None:
+        earlier = self._touched.get((touch.kind, touch.id))
+        if earlier is not None:
             touch = replace(
                 touch,
-                organization_id=touch.organization_id or known.organization_id,
-                revoked=touch.revoked or known.revoked,
-                cut=touch.cut or known.cut,
+                organization_id=touch.organization_id or earlier.organization_id,
+                revoked=touch.revoked or earlier.revoked,
+                cut=touch.cut or earlier.cut,
             )
         self._touched[touch.kind, touch.id] = touch
 
-    def say(self, action: str, row: ConfigModel, **details: object) -> None:
+    def say(self, action: str, row: ConfigRow, **details: object) -> None:
         """Name what has been done to `row` since the last word about it: one audit event.
 
         A row that is to be deleted goes by its queryset, since Django takes the id away from a deleted instance.
@@ -106,7 +92,7 @@ class ChangeSet:
         """Compare watched rows with what the database holds now, and forget them."""
         drafts = []
         for model, primary_keys in _by_model(self._watched, only).items():
-            now = _present(model, primary_keys)
+            now = model.present(primary_keys)
             for primary_key in primary_keys:
                 before, after = self._watched.pop((model, primary_key)), now.get(primary_key)
                 for touch in model.consequences(before, after):
@@ -118,12 +104,12 @@ class ChangeSet:
 
 
 def _by_model(
-    watched: Mapping[tuple[type[ConfigModel], str], ConfigModel | None], only: tuple[str, str] | None
-) -> dict[type[ConfigModel], list[str]]:
-    chosen: dict[type[ConfigModel], list[str]] = {}
+    watched: Mapping[tuple[type[ConfigRow], str], ConfigRow | None], only: tuple[str, str] | None
+) -> dict[type[ConfigRow], list[str]]:
+    chosen: dict[type[ConfigRow], list[str]] = {}
     for (model, primary_key), before in watched.items():
         if only is not None:
-            row = before if before is not None else _present(model, [primary_key]).get(primary_key)
+            row = before if before is not None else model.present([primary_key]).get(primary_key)
             if row is None:
                 continue
             target = row.audit_target()
@@ -133,19 +119,12 @@ def _by_model(
     return chosen
 
 
-def _present(model: type[ConfigModel], primary_keys: list[str]) -> dict[str, ConfigModel]:
-    found: dict[str, ConfigModel] = {}
-    for start in range(0, len(primary_keys), 500):
-        found.update(model._base_manager.in_bulk(primary_keys[start : start + 500]))
-    return found
-
-
 def _merged(drafts: list[Draft]) -> list[Draft]:
     """One event per target: rows that are part of another object speak with it."""
-    merged: dict[Target, Draft] = {}
+    merged: dict[AuditTarget, Draft] = {}
     for draft in drafts:
-        known = merged.get(draft.target)
-        merged[draft.target] = draft if known is None else known.joined(draft)
+        earlier = merged.get(draft.target)
+        merged[draft.target] = draft if earlier is None else earlier.joined(draft)
     return list(merged.values())
 
 

@@ -18,9 +18,10 @@ from django.db.models.deletion import DO_NOTHING, PROTECT, RESTRICT, Collector
 from django.utils import timezone
 
 from controlplane.changes import unique
-from controlplane.changes.audit import Target
-from controlplane.changes.change_set import ChangeSet, OutsideChangeSet, Touch, current
+from controlplane.changes.change_set import ChangeSet, OutsideChangeSet, current
+from controlplane.changes.row import AuditTarget, Touch
 
+ROWS_AT_A_TIME = 500  # named in one statement: SQLite takes a bounded number of parameters
 Row = TypeVar("Row", bound="ConfigModel")
 
 
@@ -91,9 +92,7 @@ class ConfigQuerySet(models.QuerySet[Row]):
 
 
 def _watch(change: ChangeSet, model: type[ConfigModel], primary_keys: list[Any]) -> None:
-    for start in range(0, len(primary_keys), 500):
-        rows = model._base_manager.in_bulk(primary_keys[start : start + 500])
-        change.watch(model, [(str(key), row) for key, row in rows.items()])
+    change.watch(model, [(str(key), row) for key, row in model.present(primary_keys).items()])
 
 
 def _watch_collected(change: ChangeSet, collector: Collector) -> None:
@@ -165,6 +164,14 @@ class ConfigModel(models.Model):
         _watch_collected(change, collector)
         return super().delete(using=using, keep_parents=keep_parents)
 
+    @classmethod
+    def present(cls, primary_keys: Sequence[Any]) -> Mapping[Any, Self]:
+        """Returns those of the rows that the database holds now, by primary key."""
+        rows: dict[Any, Self] = {}
+        for start in range(0, len(primary_keys), ROWS_AT_A_TIME):
+            rows.update(cls._base_manager.in_bulk(primary_keys[start : start + ROWS_AT_A_TIME]))
+        return rows
+
     def touches(self) -> Iterable[Touch]:
         """The pushed resources that this row is part of. None unless a model says so."""
         return ()
@@ -174,9 +181,9 @@ class ConfigModel(models.Model):
         """The pushed resources that going from one state to the other touches."""
         return chain(before.touches() if before is not None else (), after.touches() if after is not None else ())
 
-    def audit_target(self) -> Target:
+    def audit_target(self) -> AuditTarget:
         """The object that a change of this row is a change of."""
-        return Target(self._meta.verbose_name_raw.lower().replace(" ", "_"), str(self.pk), str(self))
+        return AuditTarget(self._meta.verbose_name_raw.lower().replace(" ", "_"), str(self.pk), str(self))
 
     def organization_of(self) -> str:
         """The organization whose audit chain a change of this row belongs to; empty: the installation's."""

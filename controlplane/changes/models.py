@@ -78,7 +78,7 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
 
 
 class AuditEvent(models.Model):
-    """Who did what to which object, in the same transaction as the deed. No secrets.
+    """A record of who did what to which object, in the same transaction as the deed. No secrets.
 
     Hash-chained per organization (`organization_id` empty: of the installation), `seq` without holes from 1.
     `before` and `after` hold the fields that differ; all fields of a row that was made or deleted.

@@ -21,7 +21,7 @@ ROWS_AT_A_TIME = 1000
 
 
 def forget_superseded() -> int:
-    """How many rows were forgotten. In small steps: change sets go on meanwhile."""
+    """Deletes in small steps, since change sets go on meanwhile. Returns the number of rows."""
     later = ConfigChange.objects.filter(
         kind=OuterRef("kind"), resource_id=OuterRef("resource_id"), revision__gt=OuterRef("revision")
     )

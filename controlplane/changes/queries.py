@@ -30,5 +30,5 @@ def head() -> Head:
 
 def revision_of(kind: ResourceKind, resource_id: str) -> int:
     """The revision of the last change that touched a resource; 0 for none."""
-    found = ConfigChange.objects.filter(kind=kind, resource_id=resource_id).aggregate(last=Max("revision"))["last"]
-    return int(found or 0)
+    changes = ConfigChange.objects.filter(kind=kind, resource_id=resource_id)
+    return int(changes.aggregate(last=Max("revision"))["last"] or 0)

@@ -1,4 +1,4 @@
-"""What must be unique, in words: "a virtual key of the organization with this external id already exists".
+"""Words for what must be unique: "a virtual key of the organization with this external id already exists".
 
 Found before a write (`ConfigModel.validate_constraints`) or by the write itself (IntegrityError), when somebody else
 was quicker: the same ValidationError, at the field that would have to differ.

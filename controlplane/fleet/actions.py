@@ -6,8 +6,9 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from controlplane.changes.actor import Actor
-from controlplane.changes.audit import Draft, Target
+from controlplane.changes.audit import Draft
 from controlplane.changes.change_set import change_set
+from controlplane.changes.row import AuditTarget
 from controlplane.fleet.models import Eviction, Pod
 from controlplane.tenancy.permissions import Verb, require_operator
 
@@ -27,6 +28,6 @@ def evict(pod: Pod, *, by: Actor, reason: str = "") -> Eviction:
         )
         if new:
             after = {"identity": pod.identity, "certificate": pod.certificate}
-            target = Target("pod", pod.pod_id, pod.name)
+            target = AuditTarget("pod", pod.pod_id, pod.name)
             change.note(Draft("pod.evicted", target, "", {}, after, {"reason": reason[:200]}))
     return eviction

@@ -16,7 +16,7 @@ from controlplane.changes import queries as changes
 from controlplane.fleet import actions
 from controlplane.fleet.models import Pod
 from controlplane.fleet.register import queries
-from controlplane.rest.authentication import actor_of
+from controlplane.rest.caller import actor_of
 from controlplane.rest.problems import Conflict
 from controlplane.rest.resources import Resource, StrictSerializer
 from controlplane.tenancy.permissions import Forbidden, Verb, grants_of

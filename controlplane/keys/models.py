@@ -8,11 +8,10 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
-from controlplane.changes.audit import Target
-from controlplane.changes.change_set import Touch
 from controlplane.changes.config import ConfigModel
 from controlplane.changes.ids import new_id
 from controlplane.changes.models import ResourceKind
+from controlplane.changes.row import AuditTarget, Touch
 from controlplane.providers.models import Provider
 from controlplane.tenancy.models import Organization, Principal, Project, Team
 from controlplane.tenancy.scope import Scope
@@ -169,8 +168,8 @@ class KeySecret(ConfigModel):
     def touches(self) -> Iterable[Touch]:
         return (Touch(ResourceKind.VIRTUAL_KEY, self.key_id, self.organization_id),)
 
-    def audit_target(self) -> Target:
-        return Target("virtual_key", self.key_id, part=f"secret {self.public_id}")
+    def audit_target(self) -> AuditTarget:
+        return AuditTarget("virtual_key", self.key_id, part=f"secret {self.public_id}")
 
 
 class ModelAlias(ConfigModel):

@@ -23,7 +23,6 @@ from controlplane.providers.kinds import KINDS
 from controlplane.providers.kinds.kind import MODEL_NAME, MOST_MODELS
 from controlplane.providers.models import Provider
 from controlplane.providers.probe import ProbeOutcome, probe
-from controlplane.providers.tasks import compile_price_lists
 from controlplane.tenancy.models import Organization
 from controlplane.tenancy.permissions import Verb, require
 from controlplane.tenancy.scope import Place
@@ -77,7 +76,7 @@ def create_provider(
         row.full_clean()
         row.save(force_insert=True)
         change.say("provider.created", row)
-    transaction.on_commit(lambda: ring(compile_price_lists))
+    transaction.on_commit(lambda: ring("providers.compile_price_lists"))
     return row
 
 

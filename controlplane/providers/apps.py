@@ -7,6 +7,9 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.core import checks
+from django.db import connection
+
+from controlplane.environment import ConfigurationError, environment
 
 
 class ProvidersConfig(AppConfig):
@@ -21,7 +24,6 @@ class ProvidersConfig(AppConfig):
 
 def secrets_are_usable(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
     """Management commands (migrate, serve_fleet, …) stop here; web and worker call `demand_secrets` themselves."""
-    from controlplane.environment import ConfigurationError, environment
     from controlplane.providers import vault
 
     try:
@@ -34,8 +36,6 @@ def secrets_are_usable(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -
 
 def variables_are_known(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
     """A mistyped name would otherwise leave its default in force without a word."""
-    from controlplane.environment import environment
-
     return [checks.Warning(problem, id="providers.W001") for problem in environment().unknown_variables()]
 
 
@@ -43,9 +43,6 @@ def credentials_can_be_opened(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
     """`migrate` stops before an upgrade with the wrong root keys goes any further."""
-    from django.db import connection
-
-    from controlplane.environment import ConfigurationError
     from controlplane.providers.credentials import check_roots
     from controlplane.providers.models import Provider
 

@@ -9,10 +9,10 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
-from controlplane.changes.change_set import Touch
 from controlplane.changes.config import ConfigModel
 from controlplane.changes.ids import new_id
 from controlplane.changes.models import ResourceKind
+from controlplane.changes.row import Touch
 from controlplane.tenancy.models import Organization
 from controlplane.tenancy.scope import Scope
 from dataplane.core.snapshot import ProviderKind, Unpriced

@@ -17,7 +17,6 @@ from controlplane.changes.change_set import change_set
 from controlplane.providers.models import PriceOverride, Provider
 from controlplane.providers.price_compiler import FAMILIES
 from controlplane.providers.prices import own_price
-from controlplane.providers.tasks import compile_price_lists
 from controlplane.tenancy.models import Organization
 from controlplane.tenancy.permissions import Verb, require
 from controlplane.tenancy.scope import Place
@@ -52,7 +51,7 @@ def put_override(
         row.full_clean()
         row.save(force_insert=existing is None)
         change.say("price_override.created" if existing is None else "price_override.updated", row)
-    transaction.on_commit(lambda: ring(compile_price_lists))
+    transaction.on_commit(lambda: ring("providers.compile_price_lists"))
     return row
 
 
@@ -61,7 +60,7 @@ def remove_override(row: PriceOverride, *, by: Actor) -> None:
     with change_set(by) as change:
         PriceOverride.objects.filter(pk=row.pk).delete()
         change.say("price_override.removed", row)
-    transaction.on_commit(lambda: ring(compile_price_lists))
+    transaction.on_commit(lambda: ring("providers.compile_price_lists"))
 
 
 def _patterns(names: Iterable[str]) -> list[str]:

@@ -1,6 +1,4 @@
-"""Django's registration of the REST layer."""
-
-from __future__ import annotations
+"""The app's registration."""
 
 from django.apps import AppConfig
 
@@ -8,6 +6,3 @@ from django.apps import AppConfig
 class RestConfig(AppConfig):
     name = "controlplane.rest"
     label = "rest"
-
-    def ready(self) -> None:
-        from controlplane.rest import schema  # noqa: F401  # registers how the token is described

@@ -1,6 +1,7 @@
-"""Whether an error says that the database cannot serve at this moment: locked, unreachable, full, restarting, too slow.
+"""`busy()` recognizes errors that say that the database cannot serve at this moment.
 
-Such a request is answered 503 and worth another try; any other error of a database is a defect of ours.
+It is locked, unreachable, full, restarting or too slow. Such a request is answered 503 and worth another try; any other
+error of a database is a defect of ours.
 """
 
 from __future__ import annotations

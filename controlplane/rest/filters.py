@@ -21,7 +21,7 @@ LONGEST_CURSOR = 4096
 FIRST_YEAR, LAST_YEAR = 1970, 9000  # beyond them there is nothing, and no room to reckon with months
 
 
-class Kind(StrEnum):
+class ParameterKind(StrEnum):
     TEXT = "text"
     CHOICE = "choice"
     BOOLEAN = "boolean"
@@ -34,7 +34,7 @@ class Parameter:
     """One query parameter. `lookup`: what it asks of rows; empty for one that a route reads by itself."""
 
     name: str
-    kind: Kind = Kind.TEXT
+    kind: ParameterKind = ParameterKind.TEXT
     choices: tuple[str, ...] = ()
     meaning: str = ""
     lookup: str = ""
@@ -53,11 +53,11 @@ class Parameter:
 
     def described(self) -> OpenApiParameter:
         schema: dict[str, Any] = dict(_SCHEMAS[self.kind])
-        if self.kind is Kind.TEXT:
+        if self.kind is ParameterKind.TEXT:
             schema["maxLength"] = self.longest
         if self.choices:
             schema["enum"] = list(self.choices)
-        if self.kind is Kind.INTEGER:
+        if self.kind is ParameterKind.INTEGER:
             schema |= {"minimum": self.least, "maximum": self.most}
         return OpenApiParameter(
             self.name, schema, OpenApiParameter.QUERY, description=self.meaning, required=self.required
@@ -94,40 +94,40 @@ def _time(parameter: Parameter, text: str) -> Any:
     return moment
 
 
-_READERS: Mapping[Kind, Callable[[Parameter, str], Any]] = {
-    Kind.TEXT: lambda _, text: text,
-    Kind.CHOICE: _choice,
-    Kind.BOOLEAN: _boolean,
-    Kind.INTEGER: _integer,
-    Kind.TIME: _time,
+_READERS: Mapping[ParameterKind, Callable[[Parameter, str], Any]] = {
+    ParameterKind.TEXT: lambda _, text: text,
+    ParameterKind.CHOICE: _choice,
+    ParameterKind.BOOLEAN: _boolean,
+    ParameterKind.INTEGER: _integer,
+    ParameterKind.TIME: _time,
 }
-_SCHEMAS: Mapping[Kind, dict[str, Any]] = {
-    Kind.TEXT: {"type": "string", "minLength": 1},
-    Kind.CHOICE: {"type": "string"},
-    Kind.BOOLEAN: {"type": "boolean"},
-    Kind.INTEGER: {"type": "integer"},
-    Kind.TIME: {"type": "string", "format": "date-time"},
+_SCHEMAS: Mapping[ParameterKind, dict[str, Any]] = {
+    ParameterKind.TEXT: {"type": "string", "minLength": 1},
+    ParameterKind.CHOICE: {"type": "string"},
+    ParameterKind.BOOLEAN: {"type": "boolean"},
+    ParameterKind.INTEGER: {"type": "integer"},
+    ParameterKind.TIME: {"type": "string", "format": "date-time"},
 }
 
 
 def of_field(model: type[models.Model], name: str, choices: Iterable[str] = ()) -> Parameter:
-    """What may be asked of a column. `choices`: of a column that does not list its own."""
+    """Returns what may be asked of a column. `choices`: the words of a column that does not list its own."""
     field = model._meta.get_field(name.removesuffix("_id") if _is_key(model, name) else name)
     words = tuple(choices) or tuple(str(value) for value, _ in getattr(field, "flatchoices", ()) if value != "")
     if words:
-        return Parameter(name, Kind.CHOICE, words, lookup=name)
+        return Parameter(name, ParameterKind.CHOICE, words, lookup=name)
     while isinstance(field, models.ForeignKey):
         field = field.target_field
     match field:
         case models.BooleanField():
-            return Parameter(name, Kind.BOOLEAN, lookup=name)
+            return Parameter(name, ParameterKind.BOOLEAN, lookup=name)
         case models.AutoField() | models.IntegerField():
-            return Parameter(name, Kind.INTEGER, lookup=name, most=min(_largest(field), 2**63 - 1))
+            return Parameter(name, ParameterKind.INTEGER, lookup=name, most=min(_largest(field), 2**63 - 1))
     return Parameter(name, lookup=name)
 
 
 def _is_key(model: type[models.Model], name: str) -> bool:
-    """Whether it is a foreign key's column, and not one that is called so."""
+    """Tells a foreign key's column from one that is only called so."""
     return any(isinstance(field, models.ForeignKey) and field.attname == name for field in model._meta.local_fields)
 
 
@@ -138,22 +138,22 @@ def _largest(field: Any) -> int:
 def times(field: str) -> tuple[Parameter, Parameter]:
     """`since` and `until` of a column of times."""
     return (
-        Parameter("since", Kind.TIME, meaning="Not before this time.", lookup=f"{field}__gte"),
-        Parameter("until", Kind.TIME, meaning="Before this time.", lookup=f"{field}__lt"),
+        Parameter("since", ParameterKind.TIME, meaning="Not before this time.", lookup=f"{field}__gte"),
+        Parameter("until", ParameterKind.TIME, meaning="Before this time.", lookup=f"{field}__lt"),
     )
 
 
-def read(query: QueryDict, known: Mapping[str, Parameter]) -> dict[str, Any]:
-    """Every parameter that was given, as values. Raises ParseError for an unknown, repeated or senseless one."""
-    found: dict[str, Any] = {}
-    for name, given in query.lists():
-        if name not in known:
-            there_is = f"there is: {', '.join(sorted(known))}" if known else "this route takes none"
+def read(query: QueryDict, parameters: Mapping[str, Parameter]) -> dict[str, Any]:
+    """Every parameter of the query, as values. Raises ParseError for an unknown, repeated or senseless one."""
+    values: dict[str, Any] = {}
+    for name, texts in query.lists():
+        if name not in parameters:
+            there_is = f"there is: {', '.join(sorted(parameters))}" if parameters else "this route takes none"
             raise ParseError(f"{name[:64]!r} is not a parameter here; {there_is}.")
-        if len(given) > 1:
-            raise ParseError(f"{name} is given {len(given)} times; give it once.")
-        found[name] = known[name].read(given[0])
-    missing = [name for name, parameter in known.items() if parameter.required and name not in found]
+        if len(texts) > 1:
+            raise ParseError(f"{name} is given {len(texts)} times; give it once.")
+        values[name] = parameters[name].read(texts[0])
+    missing = [name for name, parameter in parameters.items() if parameter.required and name not in values]
     if missing:
         raise ParseError(f"{', '.join(missing)} must be given.")
-    return found
+    return values

@@ -45,9 +45,9 @@ def once(
         raise ParseError(f"{HEADER} is {SHORTEST} to {LONGEST} printable ASCII characters.")
     caller, print_ = f"{actor.kind.value}:{actor.id}", _fingerprint(request)
     IdempotentAnswer.objects.filter(caller=caller, created_at__lt=timezone.now() - KEPT).delete()
-    known = _known(caller, key, print_)
-    if known is not None:
-        return known
+    earlier = _earlier(caller, key, print_)
+    if earlier is not None:
+        return earlier
     if apart:
         response = work()
         IdempotentAnswer.objects.get_or_create(
@@ -62,13 +62,13 @@ def once(
             IdempotentAnswer.objects.filter(pk=row.pk).update(**_kept(response, secrets))
             return response
     except IntegrityError:
-        known = _known(caller, key, print_)
-        if known is None:
+        earlier = _earlier(caller, key, print_)
+        if earlier is None:
             raise
-        return known
+        return earlier
 
 
-def _known(caller: str, key: str, print_: str) -> Response | None:
+def _earlier(caller: str, key: str, print_: str) -> Response | None:
     row = IdempotentAnswer.objects.filter(caller=caller, key=key).first()
     if row is None:
         return None
@@ -86,5 +86,5 @@ def _kept(response: Response, secrets: frozenset[str]) -> dict[str, Any]:
 
 def _fingerprint(request: Request) -> str:
     raw = request._request.body
-    said = f"{request.method} {request.get_full_path()}\n".encode() + raw
-    return salted_hmac("controlplane.rest.idempotency", said, algorithm="sha256").hexdigest()
+    content = f"{request.method} {request.get_full_path()}\n".encode() + raw
+    return salted_hmac("controlplane.rest.idempotency", content, algorithm="sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""How fast one caller may call: a bucket per token or login, in each web process.
+"""The limit on how fast one caller may call: a bucket per token or login, in each web process.
 
 Counted in memory: a write for every call would cost more than most calls do, above all on SQLite. So with N processes a
 caller may do up to N times the limit; it protects the process, and is not a price list.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from django.core.exceptions import ValidationError
 from django.db import DataError
@@ -35,8 +36,6 @@ class Pages(CursorPagination):
 
     def encode_cursor(self, cursor: Cursor) -> str:
         """The bare cursor: the base class returns a link."""
-        from urllib.parse import parse_qs, urlsplit
-
         link = super().encode_cursor(cursor)
         return parse_qs(urlsplit(link).query)[self.cursor_query_param][0]
 

@@ -110,19 +110,19 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> JsonResponse:
     """JSON whatever the client accepts, without anything of DRF's: middleware answers so too."""
-    known, title, help_from = _CODES.get(number, ("error", "It did not work", "the platform team"))
+    default_code, title, help_from = _CODES.get(number, ("error", "It did not work", "the platform team"))
     body = {
         "type": "about:blank",
         "title": title,
         "status": number,
-        "code": code or known,
+        "code": code or default_code,
         "detail": detail,
         "who_can_help": help_from,
         "errors": list(errors),
         "request_id": request_ids.current(),
     }
-    told = dict(headers or {}) | ({"WWW-Authenticate": "Bearer"} if number == 401 else {})
-    return JsonResponse(body, status=number, headers=told, content_type=CONTENT_TYPE)
+    more = dict(headers or {}) | ({"WWW-Authenticate": "Bearer"} if number == 401 else {})
+    return JsonResponse(body, status=number, headers=more, content_type=CONTENT_TYPE)
 
 
 def _of_action(refused: Refused) -> Iterator[dict[str, str]]:

@@ -16,16 +16,14 @@ from rest_framework.viewsets import GenericViewSet
 
 from controlplane.changes.actor import Actor
 from controlplane.rest import filters, idempotency
-from controlplane.rest.authentication import actor_of
-from controlplane.rest.filters import Kind, Parameter
+from controlplane.rest.caller import actor_of
+from controlplane.rest.filters import Parameter, ParameterKind
 from controlplane.rest.paging import Pages
 from controlplane.rest.schema import Schema
-from controlplane.tenancy.models import Organization
-from controlplane.tenancy.permissions import Verb, organizations_of
-from controlplane.tenancy.queries import for_actor
+from controlplane.rest.visibility import visible_rows
 
 PAGE_PARAMETERS = (
-    Parameter("limit", Kind.INTEGER, meaning="Rows of one page.", least=1, most=Pages.max_page_size),
+    Parameter("limit", ParameterKind.INTEGER, meaning="Rows of one page.", least=1, most=Pages.max_page_size),
     Parameter("cursor", meaning="`next_cursor` of the page before.", longest=filters.LONGEST_CURSOR),
 )
 
@@ -39,7 +37,7 @@ class Reference(serializers.Field[Any, str, str, Any]):
         "text": "An id is text.",
     }
 
-    def __init__(self, model: type[Model], verb: Verb, **kwargs: Any) -> None:
+    def __init__(self, model: type[Model], verb: str, **kwargs: Any) -> None:
         self.model, self.verb = model, verb
         super().__init__(**kwargs)
 
@@ -48,11 +46,7 @@ class Reference(serializers.Field[Any, str, str, Any]):
             self.fail("text")
         if not data.isprintable():
             self.fail("none", kind=self.model._meta.verbose_name)
-        actor = actor_of(self.context["request"])
-        if self.model is Organization:
-            rows: QuerySet[Any] = organizations_of(actor)
-        else:
-            rows = for_actor(actor, self.model._default_manager.all(), self.verb)
+        rows = visible_rows(actor_of(self.context["request"]), self.model._default_manager.all(), self.verb)
         row = rows.filter(pk=data).first()
         if row is None:
             self.fail("none", kind=self.model._meta.verbose_name)
@@ -69,9 +63,9 @@ class StrictSerializer(serializers.Serializer[Any]):
         if isinstance(data, dict):
             unknown = sorted(set(data) - set(self.fields))
             if unknown:
-                known = ", ".join(sorted(self.fields))
+                fields = ", ".join(sorted(self.fields))
                 raise serializers.ValidationError(
-                    {name: [f"This is not a field here; fields are {known}."] for name in unknown}
+                    {name: [f"This is not a field here; fields are {fields}."] for name in unknown}
                 )
         return super().to_internal_value(data)
 
@@ -86,7 +80,7 @@ class Resource(GenericViewSet[Any]):
     A query parameter that is not declared for the action, or makes no sense, is an error before anything is done.
     """
 
-    view_verb: ClassVar[Verb]
+    view_verb: ClassVar[str]
     output: ClassVar[type[Serializer[Any]]]
     inputs: ClassVar[dict[str, type[Serializer[Any]]]] = {}
     outputs: ClassVar[dict[str, type[Serializer[Any]]]] = {}
@@ -107,7 +101,7 @@ class Resource(GenericViewSet[Any]):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        self.asked = filters.read(request.query_params, {one.name: one for one in self.known(self.action)})
+        self.asked = filters.read(request.query_params, {one.name: one for one in self.declared(self.action)})
         if request.method == "POST" and idempotency.HEADER in request.headers:
             work: Callable[..., Response] = vars(self)["post"]  # what the router bound to this method
             setattr(self, "post", self._once(work))  # noqa: B010
@@ -130,7 +124,7 @@ class Resource(GenericViewSet[Any]):
         return answer
 
     @classmethod
-    def known(cls, action: str | None) -> tuple[Parameter, ...]:
+    def declared(cls, action: str | None) -> tuple[Parameter, ...]:
         """The query parameters of an action."""
         here = list(cls.parameters.get(action or "", ()))
         if action in cls.filtered_actions:
@@ -143,11 +137,10 @@ class Resource(GenericViewSet[Any]):
 
     def rows(self) -> QuerySet[Any]:
         """All rows; `get_queryset` narrows them to the caller's."""
-        declared = cast("QuerySet[Any]", vars(type(self))["queryset"])
-        return declared.all()
+        return cast("QuerySet[Any]", vars(type(self))["queryset"]).all()
 
     def get_queryset(self) -> QuerySet[Any]:
-        return for_actor(self.actor, self.rows(), self.view_verb)
+        return visible_rows(self.actor, self.rows(), self.view_verb)
 
     def get_serializer_class(self) -> type[Serializer[Any]]:
         return self.output_class(self.action)
@@ -183,7 +176,7 @@ class Resource(GenericViewSet[Any]):
         return self.show(self.get_object())
 
     def filtered(self, request: Request) -> QuerySet[Any]:
-        lookups = {one.name: one.lookup for one in self.known(self.action)}
+        lookups = {one.name: one.lookup for one in self.declared(self.action)}
         return self.get_queryset().filter(
             **{lookups[name]: value for name, value in self.asked.items() if lookups[name]}
         )

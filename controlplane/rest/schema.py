@@ -1,10 +1,9 @@
-"""How the API describes itself: OpenAPI 3.1, made from what resources declare."""
+"""The API's description of itself: OpenAPI 3.1, made from what resources declare."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import build_basic_type
 from drf_spectacular.types import OpenApiTypes
@@ -39,37 +38,21 @@ class Schema(AutoSchema):
                     description=self._of_replays(),
                 )
             )
-        return parameters + [parameter.described() for parameter in self.view.known(self.view.action)]
+        return parameters + [parameter.described() for parameter in self.view.declared(self.view.action)]
 
     def _of_replays(self) -> str:
-        said = "8 to 255 printable ASCII characters: within a day the work is done once, and the answer given again."
+        words = "8 to 255 printable ASCII characters: within a day the work is done once, and the answer given again."
         created = self.view.output_class(self.view.action)
         hidden = sorted(self.view.secrets & set(created().fields))
         if not hidden:
-            return said
+            return words
         return (
-            f"{said} A replayed answer carries `{REPLAY_HEADER}: true` and `{hidden[0]}: null`: the secret is kept "
+            f"{words} A replayed answer carries `{REPLAY_HEADER}: true` and `{hidden[0]}: null`: the secret is kept "
             "nowhere. Whoever lost the first answer rotates the object or makes another one."
         )
 
     def get_tags(self) -> list[str]:
         return [self.path.split("/")[3]]
-
-
-class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = "controlplane.rest.authentication.TokenAuthentication"
-    name = "apiToken"
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        return {"type": "http", "scheme": "bearer", "bearerFormat": "lw_at_…"}
-
-
-class LoginScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = "controlplane.rest.authentication.LoginAuthentication"
-    name = "session"
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        return {"type": "apiKey", "in": "cookie", "name": "aigateway_session"}
 
 
 def add_problems(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Who there is and who may do what: organization → team → project, principals, memberships, API tokens.
+"""The tenants and their rights: organization → team → project, principals, memberships, API tokens.
 
 One rule: a caller sees rows through `queries.for_actor`; a row of somebody else's organization does not exist for
 them.

@@ -12,7 +12,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from controlplane.rest.authentication import actor_of
+from controlplane.rest.caller import actor_of
 from controlplane.rest.resources import Nothing, Reference, Resource, StrictSerializer
 from controlplane.tenancy import actions
 from controlplane.tenancy.models import ApiToken, Membership, Organization, Role, Team
@@ -35,8 +35,8 @@ class LoginField(serializers.Field[Any, str, str, Any]):
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, str):
             self.fail("text")
-        known = logins_for(actor_of(self.context["request"]))
-        login = known.filter(username=data).first() if data.isprintable() else None
+        logins = logins_for(actor_of(self.context["request"]))
+        login = logins.filter(username=data).first() if data.isprintable() else None
         if login is None:
             self.fail("none")
         return login

@@ -123,11 +123,11 @@ def grant_role(
     if not may_grant(by, Grant(role, place.organization_id, place.team_id)):
         raise Forbidden(Verb.MEMBERSHIP_CHANGE)
     with change_set(by):
-        known = Membership.objects.filter(user_id=user.pk, organization=organization, team=team).first()
-        if known is None:
+        membership = Membership.objects.filter(user_id=user.pk, organization=organization, team=team).first()
+        if membership is None:
             return _created(Membership(user_id=user.pk, organization=organization, role=role, team=team), by)
-        _keep_an_owner(known, by, becomes=role)
-        return _updated(known, by, {"role": role}, {"role"})
+        _keep_an_owner(membership, by, becomes=role)
+        return _updated(membership, by, {"role": role}, {"role"})
 
 
 def end_membership(membership: Membership, *, by: Actor) -> None:

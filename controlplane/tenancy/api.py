@@ -1,10 +1,7 @@
-"""REST routes of the tree that the REST layer itself stands on: organizations, teams, projects, principals."""
+"""REST routes of the tenancy tree: organizations, teams, projects, principals."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.db.models import QuerySet
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -12,7 +9,7 @@ from rest_framework.response import Response
 from controlplane.rest.resources import Reference, Resource, StrictSerializer
 from controlplane.tenancy import actions
 from controlplane.tenancy.models import LONGEST_FRESHNESS_BOUND_S, Organization, Principal, PrincipalKind, Project, Team
-from controlplane.tenancy.permissions import Verb, organizations_of
+from controlplane.tenancy.permissions import Verb
 
 
 class OrganizationOut(serializers.ModelSerializer[Organization]):
@@ -44,9 +41,6 @@ class Organizations(Resource):
     output = OrganizationOut
     inputs = {"create": OrganizationIn, "partial_update": OrganizationChange}
     filters = ("slug", "active")
-
-    def get_queryset(self) -> QuerySet[Any]:
-        return organizations_of(self.actor)
 
     def create(self, request: Request) -> Response:
         return self.show(actions.create_organization(by=self.actor, **self.read(request)), 201)

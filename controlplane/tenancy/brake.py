@@ -26,7 +26,7 @@ _SALT = "controlplane.tenancy.brake"
 
 
 class Brake:
-    """For one attempt to log in."""
+    """The brake on one attempt to log in."""
 
     def __init__(self, account: str, address: str) -> None:
         self._account = _key("account", account.lower())
@@ -44,8 +44,10 @@ class Brake:
 
 
 class TokenBrake:
-    """For one wrong API token. It is asked only after the token was wrong: who has a good one is not slowed by others
-    at the same address."""
+    """The brake on one wrong API token.
+
+    It is asked only after the token was wrong: who has a good one is not slowed by others at the same address.
+    """
 
     def __init__(self, address: str) -> None:
         self._limits = {_key("token address", _network(address)): TOKENS_PER_ADDRESS}
@@ -64,7 +66,7 @@ def _is_on(limits: Mapping[str, int]) -> bool:
 
 
 def _count(keys: Iterable[str]) -> None:
-    """What ran out long ago goes, so that inventing names does not fill the table."""
+    """Counts one failure, and deletes what ran out, so that inventing names does not fill the table."""
     now = timezone.now()
     LoginFailures.objects.filter(until__lte=now).delete()
     with transaction.atomic():
@@ -74,7 +76,7 @@ def _count(keys: Iterable[str]) -> None:
 
 
 def _network(address: str) -> str:
-    """Whoever has one IPv6 address has 2⁶⁴ of them."""
+    """Returns the /64 of an IPv6 address, since whoever has one address has 2⁶⁴ of them."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -52,14 +52,14 @@ def delete_group(group: Group, *, by: Actor) -> None:
 
 
 def add_members(group: Group, principals: Collection[Principal], *, by: Actor) -> int:
-    """Who is in it already stays in it. How many are new."""
+    """Adds those who are not in it yet. Returns their number."""
     require(by, Verb.GROUP_CHANGE, group)
     strangers = [person for person in principals if person.organization_id != group.organization_id]
     if strangers:
         raise ValidationError({"principals": "members are principals of the group's organization"})
     with change_set(by) as change:
-        known = set(GroupMember.objects.filter(group=group).values_list("principal_id", flat=True))
-        new = sorted({person.pk for person in principals} - known)
+        members = set(GroupMember.objects.filter(group=group).values_list("principal_id", flat=True))
+        new = sorted({person.pk for person in principals} - members)
         GroupMember.objects.bulk_create(
             [GroupMember(organization_id=group.organization_id, group=group, principal_id=pk) for pk in new],
             batch_size=500,
@@ -70,7 +70,7 @@ def add_members(group: Group, principals: Collection[Principal], *, by: Actor) -
 
 
 def remove_members(group: Group, principals: Collection[Principal], *, by: Actor) -> int:
-    """How many were in it. What they spent stays on their accounts, should they come back."""
+    """Returns the number of those who were in it. What they spent stays on their accounts, should they come back."""
     require(by, Verb.GROUP_CHANGE, group)
     with change_set(by) as change:
         leaving = GroupMember.objects.filter(group=group, principal__in=[person.pk for person in principals])

@@ -14,8 +14,9 @@ from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
 
 from controlplane.changes.actor import Actor, ActorKind
-from controlplane.changes.audit import Draft, Target
+from controlplane.changes.audit import Draft
 from controlplane.changes.change_set import ChangeSet, change_set
+from controlplane.changes.row import AuditTarget
 from controlplane.tenancy.permissions import Verb, require_operator
 from dataplane.core.secret import Secret
 
@@ -126,5 +127,5 @@ def _say(
     after: dict[str, object] | None = None,
     **details: object,
 ) -> None:
-    target = Target("login", str(login.pk), login.get_username())
+    target = AuditTarget("login", str(login.pk), login.get_username())
     change.note(Draft(action, target, "", before or {}, after or {}, details))

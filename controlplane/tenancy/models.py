@@ -10,11 +10,10 @@ from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import Q
 
-from controlplane.changes.audit import Target
-from controlplane.changes.change_set import Touch
 from controlplane.changes.config import ConfigModel
 from controlplane.changes.ids import new_id
 from controlplane.changes.models import ResourceKind
+from controlplane.changes.row import AuditTarget, Touch
 from controlplane.tenancy.scope import Scope
 
 LONGEST_FRESHNESS_BOUND_S = 900
@@ -113,7 +112,7 @@ class Team(ConfigModel):
 
 
 class Project(ConfigModel):
-    """Where usage is booked."""
+    """A team's piece of work: usage is booked on it."""
 
     scope: ClassVar[Scope] = Scope(organization="organization_id", team="team_id")
 
@@ -222,8 +221,8 @@ class GroupMember(ConfigModel):
     def touches(self) -> Iterable[Touch]:
         return (Touch(ResourceKind.PRINCIPAL, self.principal_id, self.organization_id),)
 
-    def audit_target(self) -> Target:
-        return Target("group", self.group_id, part=f"member {self.principal_id}")
+    def audit_target(self) -> AuditTarget:
+        return AuditTarget("group", self.group_id, part=f"member {self.principal_id}")
 
 
 class Role(models.TextChoices):
@@ -300,7 +299,7 @@ class ApiToken(ConfigModel):
 
     @property
     def shown(self) -> str:
-        """What may be shown of the token: prefix and public id."""
+        """The part of the token that may be shown: prefix and public id."""
         return f"{TOKEN_MARK}{self.public_id}"
 
 

@@ -1,4 +1,4 @@
-"""Who may do what: a table of roles and verbs, asked about an object.
+"""The rights of actors: a table of roles and verbs, asked about an object.
 
 Default deny. A role reaches the whole organization, its team, or what belongs to the person itself; an operator
 (superuser, or the system) reaches everything. Without any right to see an object the answer is `NoSuchObject`: it does
@@ -24,7 +24,7 @@ from controlplane.tenancy.scope import Place, Scope
 
 
 class Verb(StrEnum):
-    """What can be done; `<object>.view` is what makes an object exist for a caller."""
+    """A deed that can be allowed; `<object>.view` is what makes an object exist for a caller."""
 
     ORGANIZATION_CREATE = "organization.create"  # operators only
     ORGANIZATION_VIEW = "organization.view"
@@ -70,7 +70,7 @@ class Verb(StrEnum):
 
 
 class Reach(IntEnum):
-    """How far a verb carries. Wider is greater."""
+    """The distance that a verb carries. Wider is greater."""
 
     OWN = 1  # what belongs to the caller's own principal
     TEAM = 2  # what belongs to the membership's team
@@ -151,7 +151,7 @@ class Forbidden(PermissionDenied):
 
 
 class NoSuchObject(Http404):
-    """For this caller there is no such object, whether it exists or not."""
+    """There is no such object for this caller, whether it exists or not."""
 
 
 class Placed(Protocol):
@@ -212,7 +212,7 @@ def place_of(row: models.Model) -> Place:
 
 
 def may(actor: Actor, verb: Verb, row: models.Model | Place) -> bool:
-    """Whether the actor may do `verb` to the row, or to something that sits at the place."""
+    """Tells whether the actor may do `verb` to the row, or to something that sits at the place."""
     if actor.operator:
         return True
     place = row if isinstance(row, Place) else place_of(row)
@@ -256,7 +256,7 @@ _MAY_GRANT: Mapping[Role, frozenset[Role]] = MappingProxyType(
 
 
 def may_grant(actor: Actor, wanted: Grant) -> bool:
-    """Whether the actor may hand out (or take away) such a grant: never more than it has itself."""
+    """Tells whether the actor may hand out (or take away) such a grant: never more than it has itself."""
     if actor.operator:
         return True
     place = Place(wanted.organization_id, wanted.team_id)

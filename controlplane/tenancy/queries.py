@@ -15,7 +15,12 @@ Row = TypeVar("Row", bound=Model)
 
 
 def for_actor(actor: Actor, rows: QuerySet[Row], verb: Verb) -> QuerySet[Row]:
-    """Those of the rows to which the actor may do `verb`. The model declares its `scope`."""
+    """Returns those of the rows to which the actor may do `verb`. The model declares its `scope`.
+
+    An organization exists for everybody who has a role in it, whichever verbs their token is narrowed to.
+    """
+    if rows.model is Organization and verb == Verb.ORGANIZATION_VIEW:
+        return rows.filter(pk__in=organizations_of(actor).order_by())
     scope: Scope = rows.model.scope  # type: ignore[attr-defined]
     return within(actor, rows, verb, scope)
 
@@ -38,9 +43,9 @@ def within(actor: Actor, rows: QuerySet[Row], verb: Verb, scope: Scope) -> Query
 
 
 def logins_for(actor: Actor) -> QuerySet[User]:
-    """Whom the actor may name as a login: an operator everybody, others the people of their own organizations."""
+    """Returns the logins that the actor may name: an operator everybody's, others those of their own organizations."""
     people: QuerySet[User] = User.objects.filter(is_active=True).order_by("username")
     if actor.operator:
         return people
-    known = organizations_of(actor).order_by()
-    return people.filter(Q(memberships__organization__in=known) | Q(principals__organization__in=known)).distinct()
+    theirs = organizations_of(actor).order_by()
+    return people.filter(Q(memberships__organization__in=theirs) | Q(principals__organization__in=theirs)).distinct()

@@ -1,4 +1,4 @@
-"""Where a row sits in the tenancy tree: one declaration per model, read by checks of objects and filters of rows."""
+"""The place of a row in the tenancy tree: one declaration per model, read by checks of objects and filters of rows."""
 
 from __future__ import annotations
 

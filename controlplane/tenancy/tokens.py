@@ -41,7 +41,7 @@ def parse(token: str) -> str | None:
 
 
 def authenticate(token: str, address: str = "") -> Actor | None:
-    """Who presents this token; None for a malformed, unknown, expired or revoked one. Notes the use."""
+    """Returns who presents this token, and notes the use; None for a malformed, unknown, expired or revoked one."""
     public_id = parse(token)
     if public_id is None:
         return None

@@ -12,7 +12,7 @@ from rest_framework.exceptions import ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from controlplane.rest.filters import LONGEST_CURSOR, Kind, Parameter
+from controlplane.rest.filters import LONGEST_CURSOR, Parameter, ParameterKind
 from controlplane.rest.paging import Pages
 from controlplane.rest.resources import Resource
 from controlplane.tenancy.permissions import Verb
@@ -76,15 +76,15 @@ class Usage(Resource):
     filtered_actions = ("list", "totals")
     parameters = {
         "totals": (
-            Parameter("by", Kind.CHOICE, tuple(by.value for by in By), "What is summed by; default: day."),
+            Parameter("by", ParameterKind.CHOICE, tuple(by.value for by in By), "What is summed by; default: day."),
             Parameter(
                 "order",
-                Kind.CHOICE,
+                ParameterKind.CHOICE,
                 tuple(order.value for order in Order),
                 "cost: the dearest first, the default. of: each group exactly once, whatever is booked meanwhile. "
                 "Days and hours come in their own order always.",
             ),
-            Parameter("limit", Kind.INTEGER, meaning="Groups of one page.", least=1, most=LARGEST_PAGE),
+            Parameter("limit", ParameterKind.INTEGER, meaning="Groups of one page.", least=1, most=LARGEST_PAGE),
             Parameter(
                 "cursor",
                 meaning="`next_cursor` of the page before. Records received since the first page do not count.",

@@ -18,9 +18,10 @@ from django.utils import timezone
 from controlplane.budgets.charges import book_costs, next_correction
 from controlplane.budgets.months import started_between
 from controlplane.changes.actor import Actor
-from controlplane.changes.audit import Draft, Target
+from controlplane.changes.audit import Draft
 from controlplane.changes.change_set import change_set
 from controlplane.changes.ids import new_id
+from controlplane.changes.row import AuditTarget
 from controlplane.tenancy.models import Organization
 from controlplane.tenancy.permissions import Verb, require
 from controlplane.usage.costs import cost_of
@@ -120,6 +121,6 @@ def _correction(row: UsageRecord, difference: int, version: str, number: int) ->
 
 def _note(organization: Organization, by: Actor, attempts: int, difference: int, since: datetime, model: str) -> None:
     details = {"attempts": attempts, "difference_nano": difference, "since": since.isoformat(), "model": model}
-    target = Target("organization", organization.pk, organization.name)
+    target = AuditTarget("organization", organization.pk, organization.name)
     with change_set(by) as change:
         change.note(Draft("usage.resettled", target, organization.pk, {}, {}, details))

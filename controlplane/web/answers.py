@@ -63,8 +63,8 @@ class Answers:
 def in_words(request: HttpRequest, answer: HttpResponseBase) -> HttpResponseBase:
     is_busy = answer.status_code >= 500 and busy(getattr(request, _FAILURE, None))
     if is_api(request.path_info):
-        said_already = answer.headers.get("Content-Type") == problems.CONTENT_TYPE
-        if answer.status_code < 400 or said_already:
+        is_problem = answer.headers.get("Content-Type") == problems.CONTENT_TYPE
+        if answer.status_code < 400 or is_problem:
             return answer
         return _replaced(answer, _problem(503 if is_busy else answer.status_code))
     if is_busy:

@@ -30,8 +30,8 @@ class BodyLimit:
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._application(scope, receive, send)
-        said = dict(scope["headers"]).get(b"content-length", b"0")
-        if said.isdigit() and int(said) > self._most:
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if length.isdigit() and int(length) > self._most:
             return await self._refuse(scope, send)
         try:
             await self._application(scope, self._counting(receive), send)
@@ -55,8 +55,8 @@ class BodyLimit:
         """The rest of the body is not read, so the connection ends."""
         with request_ids.minted() as request_id:
             answer = refused(scope["path"], 413)
-        headers = {**answer.headers, request_ids.HEADER: request_id, "Connection": "close"}
-        told = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        told.append((b"content-length", str(len(answer.content)).encode()))
-        await send({"type": "http.response.start", "status": 413, "headers": told})
+        words = {**answer.headers, request_ids.HEADER: request_id, "Connection": "close"}
+        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in words.items()]
+        headers.append((b"content-length", str(len(answer.content)).encode()))
+        await send({"type": "http.response.start", "status": 413, "headers": headers})
         await send({"type": "http.response.body", "body": answer.content})

@@ -1,4 +1,4 @@
-"""What the web processes count, all of them together, and the loopback page that shows it.
+"""The figures of the web processes, all of them together, and the loopback page that shows it.
 
 Each process writes its figures into files that all of them share, and each answers for all: on one port, which the
 kernel hands out. Labels come from closed sets: routes are templates, never the path that somebody typed.
@@ -67,7 +67,7 @@ def count_pool() -> None:
         return
     stats = pool.get_stats()
     with _lock:
-        new = {name: max(0, stats.get(name, 0) - known) for name, known in _seen.items()}
+        new = {name: max(0, stats.get(name, 0) - before) for name, before in _seen.items()}
         _seen.update({name: stats.get(name, 0) for name in _seen})
     waits.inc(new["requests_queued"])
     wait_seconds.inc(new["requests_wait_ms"] / 1000)
@@ -75,7 +75,7 @@ def count_pool() -> None:
 
 
 def exposition() -> bytes:
-    """Of all processes, where they share a directory; else of this one."""
+    """Returns the figures of all processes, where they share a directory; else of this one."""
     directory = shared()
     if not directory:
         return generate_latest(registry)
@@ -85,7 +85,7 @@ def exposition() -> bytes:
 
 
 def render_table() -> str:
-    """For the documentation: what the web processes show."""
+    """Returns the documentation's table of what the web processes show."""
     lines = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
     labels = {requests: "`route`, `method`, `status`", seconds: "`route`, `method`"}
     for metric in (requests, seconds, waits, wait_seconds, wait_failures):

@@ -1,5 +1,7 @@
-"""Where the web processes of one address share their figures. Apart from `metrics`, since prometheus_client looks for
-the directory when it is imported."""
+"""The directory where the web processes of one address share their figures.
+
+Apart from `metrics`, since prometheus_client looks for the directory when it is imported.
+"""
 
 from __future__ import annotations
 

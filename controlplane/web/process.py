@@ -1,4 +1,4 @@
-"""What one web process does when it starts: short waits for the database, no large body, the page of metrics."""
+"""The start of a web process: short waits for the database, no large body, the page of metrics."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,6 @@ from kombu.exceptions import OperationalError
 
 from controlplane.celery import app, ring
 from controlplane.environment import REPOSITORY
-from controlplane.keys.tasks import forget_ended_secrets
 
 
 def test_only_json_goes_in_and_out():
@@ -28,12 +28,21 @@ def test_every_scheduled_task_exists_and_every_task_of_ours_is_scheduled():
     assert scheduled <= ours
 
 
+def test_every_name_that_is_rung_is_a_tasks():
+    app.finalize()
+    app.loader.import_default_modules()
+    sources = [path.read_text() for path in (REPOSITORY / "controlplane").rglob("*.py")]
+    names = {name for source in sources for name in re.findall(r'\bring\b\W+"([a-z_.]+)"', source)}
+    assert {"alerts.deliver", "alerts.sweep", "providers.compile_price_lists"} <= names
+    assert names <= set(app.tasks)
+
+
 def test_a_broker_that_is_away_is_no_error(monkeypatch, caplog):
-    def away(*arguments: object) -> None:
+    def away(*arguments: object, **options: object) -> None:
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(forget_ended_secrets, "delay", away)
-    ring(forget_ended_secrets)
+    monkeypatch.setattr(app, "send_task", away)
+    assert not ring("keys.forget_ended_secrets")
     assert "bell_not_heard task=keys.forget_ended_secrets" in caplog.text
 
 

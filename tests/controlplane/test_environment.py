@@ -12,12 +12,12 @@ import sys
 import pytest
 from pydantic import SecretStr
 
+from controlplane.connections import database_settings, mail_settings
 from controlplane.environment import (
     REPOSITORY,
     ConfigurationError,
     Environment,
     environment,
-    mail_settings,
     parse_keyring,
     render_table,
     variable_of,
@@ -42,8 +42,8 @@ def variables(monkeypatch):
 
 def test_without_variables_there_are_defaults_for_one_machine(variables):
     found = environment()
-    assert found.database()["ENGINE"] == "django.db.backends.sqlite3"
-    assert found.database()["OPTIONS"]["transaction_mode"] == "IMMEDIATE"
+    assert database_settings(found)["ENGINE"] == "django.db.backends.sqlite3"
+    assert database_settings(found)["OPTIONS"]["transaction_mode"] == "IMMEDIATE"
     assert found.fleet_listen == "127.0.0.1:5561"
     assert found.allow_private_providers is False
     assert found.debug is False
@@ -123,7 +123,7 @@ def test_a_wrong_value_names_its_variable_and_not_itself(variables):
 
 def test_a_postgresql_url_becomes_djangos_settings(variables):
     variables("DATABASE_URL", "postgresql://user:p%40ss@db.example:6432/gateway?sslmode=verify-full")
-    found = environment().database()
+    found = database_settings(environment())
     assert (found["USER"], found["PASSWORD"], found["HOST"], found["PORT"], found["NAME"]) == (
         "user",
         "p@ss",
@@ -143,7 +143,7 @@ def test_a_postgresql_url_becomes_djangos_settings(variables):
 def test_a_database_url_that_cannot_be_meant_is_refused_without_its_password(variables, url):
     variables("DATABASE_URL", url)
     with pytest.raises(ConfigurationError, match="DATABASE_URL") as refused:
-        environment().database()
+        database_settings(environment())
     assert "canary" not in str(refused.value)
 
 

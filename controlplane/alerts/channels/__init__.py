@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from controlplane.alerts.channels.channel import ChannelType, Event, Outcome, Target
+from controlplane.alerts.channels.channel import ChannelType, DeliveryOutcome, Destination, Event
 from controlplane.alerts.channels.email import Email
 from controlplane.alerts.channels.pagerduty import PagerDuty
 from controlplane.alerts.channels.slack import Slack
@@ -15,4 +15,4 @@ CHANNELS: Mapping[str, ChannelType] = MappingProxyType(
     {channel.kind: channel for channel in (Email(), Slack(), PagerDuty(), Webhook())}
 )
 
-__all__ = ["CHANNELS", "ChannelType", "Event", "Outcome", "Target"]
+__all__ = ["CHANNELS", "ChannelType", "DeliveryOutcome", "Destination", "Event"]

@@ -1,4 +1,4 @@
-"""What a channel is asked to say, what it needs for that, and what came of it."""
+"""The protocol of a channel: the event that it says, where to, and what came of it."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where to: the channel's address and its secret, opened for this one use."""
+class Destination:
+    """The channel's address and its secret, opened for this one use."""
 
     address: str
     secret: Secret
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DeliveryOutcome:
     """`again`: whether another try makes sense. `wait_s`: how long the receiver asked for. `response`: an excerpt."""
 
     ok: bool
@@ -65,7 +65,7 @@ class ChannelType(Protocol):
 
     @property
     def help(self) -> str:
-        """For whoever fills in the form: what to get where."""
+        """Tells whoever fills in the form what to get where."""
 
     @property
     def address_label(self) -> str:
@@ -80,7 +80,7 @@ class ChannelType(Protocol):
 
     @property
     def says_resolved(self) -> bool:
-        """Whether it is told when an alert is over."""
+        """True if it is told when an alert is over."""
 
     def check_address(self, address: str) -> str:
         """In the one form that is stored. Raises ValidationError with what would be right."""
@@ -88,7 +88,7 @@ class ChannelType(Protocol):
     def check_secret(self, secret: Secret) -> Secret:
         """The same for the secret."""
 
-    def deliver(self, event: Event, target: Target) -> Outcome:
+    def deliver(self, event: Event, destination: Destination) -> DeliveryOutcome:
         """Say it now. Raises nothing for what the receiver or the network does."""
 
 
@@ -102,7 +102,7 @@ def checked_url(text: str, field_name: str) -> ssrf.BaseUrl:
 
 def post(
     url: str, content: bytes, headers: Mapping[str, str], *, secrets: Sequence[str], path: str = ""
-) -> Outcome | gate.Answer:
+) -> DeliveryOutcome | gate.Answer:
     """POST through the gate: the answer, or the outcome of there being none. `secrets` are covered in every word."""
     try:
         parsed = ssrf.parse(url, private_allowed=environment().allow_private_providers)
@@ -112,24 +112,24 @@ def post(
     except ssrf.UnsafeUrl as error:
         words = covered(str(error).replace("base URL", "URL"), secrets)
         # A name that has no address just now may have one later; an address that is refused stays refused.
-        return Outcome(False, f"The URL cannot be used: {words}.", again="has no address" in words)
+        return DeliveryOutcome(False, f"The URL cannot be used: {words}.", again="has no address" in words)
     except gate.Unreachable as error:
-        return Outcome(False, covered(str(error), secrets))
+        return DeliveryOutcome(False, covered(str(error), secrets))
 
 
-def judged(answer: gate.Answer, *, secrets: Sequence[str], final: frozenset[int]) -> Outcome:
+def judged(answer: gate.Answer, *, secrets: Sequence[str], final: frozenset[int]) -> DeliveryOutcome:
     """The outcome of an answer: any 2xx is success; `final`: statuses after which no other try makes sense."""
     excerpt = excerpt_of(answer.body, secrets)
     status = answer.status
     if 200 <= status < 300:
-        return Outcome(True, f"Accepted ({status}).", status, excerpt)
+        return DeliveryOutcome(True, f"Accepted ({status}).", status, excerpt)
     if 300 <= status < 400:
-        return Outcome(
+        return DeliveryOutcome(
             False, f"It redirects elsewhere ({status}), which is not followed.", status, excerpt, again=False
         )
     wait = answer.headers.get("retry-after", "")
     wait_s = int(wait) if wait.isascii() and wait.isdigit() and len(wait) < 6 else 0
-    return Outcome(False, f"Refused ({status}).", status, excerpt, again=status not in final, wait_s=wait_s)
+    return DeliveryOutcome(False, f"Refused ({status}).", status, excerpt, again=status not in final, wait_s=wait_s)
 
 
 def excerpt_of(body: bytes, secrets: Sequence[str]) -> str:
@@ -145,5 +145,5 @@ def covered(text: str, secrets: Sequence[str]) -> str:
 
 
 def cut(text: str, most: int) -> str:
-    """At most so many characters, an ellipsis where something is missing."""
+    """Returns at most `most` characters, with an ellipsis where something is missing."""
     return text if len(text) <= most else text[: most - 1] + "…"

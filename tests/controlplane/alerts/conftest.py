@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from controlplane.environment import environment, mail_settings
+from controlplane.connections import mail_settings
+from controlplane.environment import environment
 from controlplane.tenancy.models import Organization
 from tests.controlplane import factories as make
 from tests.controlplane.alerts.sinks import MailSink, Sink, serving

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.alerts.deliver import deliver
+from controlplane.alerts.deliveries import deliver
 from controlplane.alerts.models import Channel
 from controlplane.tenancy.models import Role
 from tests.controlplane.alerts import world

@@ -9,6 +9,7 @@ import pytest
 from controlplane.alerts import tasks
 from controlplane.alerts.models import About, Alert, RuleKind
 from controlplane.budgets.models import Crossing
+from controlplane.celery import app
 from tests.controlplane import factories as make
 from tests.controlplane.alerts import world
 from tests.controlplane.budgets.test_answers import ref_of
@@ -22,7 +23,7 @@ DOLLAR = 10**9
 @pytest.fixture
 def workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever rings is answered at once."""
-    monkeypatch.setattr(tasks.deliver, "delay", tasks.deliver)
+    monkeypatch.setattr(app, "send_task", lambda name, args: app.tasks[name](*args))
 
 
 def test_a_booked_record_that_crosses_reaches_all_four_kinds_once_each(organization, sink, mail, workers):
@@ -49,7 +50,7 @@ def test_a_crossing_is_told_at_once_and_what_crosses_nothing_is_not(
     organization, monkeypatch, django_capture_on_commit_callbacks
 ):
     ref, rung = ref_of(make.budget(organization, limit_nano=100 * DOLLAR, thresholds=[80])), Event()
-    monkeypatch.setattr(tasks.sweep, "delay", rung.set)
+    monkeypatch.setattr(app, "send_task", lambda name, args: rung.set() if name == "alerts.sweep" else None)
     for number, (dollars, crossed) in enumerate([(50, 0), (33, 1), (4, 0)], 1):
         with django_capture_on_commit_callbacks(execute=True) as callbacks:
             booked(record(f"req_{number}", cost_nano=dollars * DOLLAR, **drawing(ref)), first=number)

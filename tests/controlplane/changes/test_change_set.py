@@ -8,8 +8,9 @@ import pytest
 
 from controlplane.changes import queries
 from controlplane.changes.actor import Actor
-from controlplane.changes.change_set import OutsideChangeSet, Touch, change_set, current
+from controlplane.changes.change_set import OutsideChangeSet, change_set, current
 from controlplane.changes.models import AuditEvent, ConfigChange, ResourceKind
+from controlplane.changes.row import Touch
 from controlplane.tenancy.models import Organization, Team
 from tests.controlplane import factories
 

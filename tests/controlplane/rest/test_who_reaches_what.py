@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from controlplane.api_urls import ROUTES, router
 from controlplane.budgets.queries import accounts_for, crossings_for
 from controlplane.changes.actor import Actor
-from controlplane.console.api_urls import ROUTES, router
 from controlplane.rest.resources import Resource
 from controlplane.tenancy import actions as tenancy
 from controlplane.tenancy.models import Role
-from controlplane.tenancy.permissions import may
+from controlplane.tenancy.permissions import Verb, may
 from controlplane.usage.queries import visible_to
 from tests.controlplane import factories as make
 from tests.controlplane.console.world import Tenant, tenant
@@ -80,7 +80,7 @@ def test_an_own_object_shows_exactly_when_the_role_reaches_it(role: Role):
         if prefix in ONLY_IDS:
             expected = ONLY_IDS[prefix](actor).filter(pk=row.pk).exists()
         else:
-            expected = may(actor, BY_PREFIX[prefix].view_verb, row)
+            expected = may(actor, Verb(BY_PREFIX[prefix].view_verb), row)
         answer = call(headers, "get", f"{prefix}/{row.pk}")
         assert answer.status_code == (200 if expected else 404), (role, prefix, answer.content)
 

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.mail import EmailMessage
 from django.core.validators import validate_email
 
-from controlplane.alerts.channels.channel import Event, Outcome, Target, cut
+from controlplane.alerts.channels.channel import DeliveryOutcome, Destination, Event, cut
 from dataplane.core.secret import Secret
 
 MOST_RECIPIENTS = 20
@@ -38,10 +38,10 @@ class Email:
     def check_secret(self, secret: Secret) -> Secret:
         raise ValidationError({"secret": "E-mail takes no secret: the operator sets the mail server."})
 
-    def deliver(self, event: Event, target: Target) -> Outcome:
+    def deliver(self, event: Event, destination: Destination) -> DeliveryOutcome:
         if settings.EMAIL_BACKEND.endswith("dummy.EmailBackend"):
-            return Outcome(False, "No mail server is set: the operator sets AIGATEWAY_SMTP_URL.")
-        recipients = target.address.split(", ")
+            return DeliveryOutcome(False, "No mail server is set: the operator sets AIGATEWAY_SMTP_URL.")
+        recipients = destination.address.split(", ")
         message = EmailMessage(
             subject=_subject(event),
             body=_body(event),
@@ -55,17 +55,17 @@ class Email:
         try:
             message.send()
         except smtplib.SMTPRecipientsRefused:
-            return Outcome(False, "The mail server refuses the recipients.", again=False)
+            return DeliveryOutcome(False, "The mail server refuses the recipients.", again=False)
         except smtplib.SMTPAuthenticationError as error:
-            return Outcome(False, f"The mail server refuses its user or password ({error.smtp_code}).")
+            return DeliveryOutcome(False, f"The mail server refuses its user or password ({error.smtp_code}).")
         except smtplib.SMTPResponseException as error:
-            return Outcome(
+            return DeliveryOutcome(
                 False, f"The mail server refuses the message ({error.smtp_code}).", again=error.smtp_code < 500
             )
         except (smtplib.SMTPException, OSError) as error:
-            return Outcome(False, f"The mail server could not be used ({type(error).__name__}).")
+            return DeliveryOutcome(False, f"The mail server could not be used ({type(error).__name__}).")
         people = "recipient" if len(recipients) == 1 else "recipients"
-        return Outcome(True, f"The mail server took it for {len(recipients)} {people}.")
+        return DeliveryOutcome(True, f"The mail server took it for {len(recipients)} {people}.")
 
 
 def _subject(event: Event) -> str:

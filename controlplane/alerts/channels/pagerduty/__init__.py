@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from django.core.exceptions import ValidationError
 
-from controlplane.alerts.channels.channel import Event, Outcome, Target, checked_url, cut, judged, post
+from controlplane.alerts.channels.channel import DeliveryOutcome, Destination, Event, checked_url, cut, judged, post
 from controlplane.providers.gate import Answer
 from dataplane.core.secret import Secret
 
@@ -37,19 +37,19 @@ class PagerDuty:
             raise ValidationError({"secret": "This is no integration key: PagerDuty's are 32 letters and digits."})
         return Secret(value)
 
-    def deliver(self, event: Event, target: Target) -> Outcome:
+    def deliver(self, event: Event, destination: Destination) -> DeliveryOutcome:
         if event.what != "test":
-            return self._send(event, "resolve" if event.what == "resolved" else "trigger", target)
-        opened = self._send(replace(event, severity="info"), "trigger", target)
-        return self._send(event, "resolve", target) if opened.ok else opened
+            return self._send(event, "resolve" if event.what == "resolved" else "trigger", destination)
+        opened = self._send(replace(event, severity="info"), "trigger", destination)
+        return self._send(event, "resolve", destination) if opened.ok else opened
 
-    def _send(self, event: Event, action: str, target: Target) -> Outcome:
-        key = target.secret.reveal().decode()
+    def _send(self, event: Event, action: str, destination: Destination) -> DeliveryOutcome:
+        key = destination.secret.reveal().decode()
         body: dict[str, object] = {"routing_key": key, "event_action": action, "dedup_key": event.dedup_key}
         if action == "trigger":
             body |= _payload(event)
         content = json.dumps(body, ensure_ascii=False).encode()
-        answer = post(target.address, content, {"content-type": "application/json"}, secrets=(key,), path=PATH)
+        answer = post(destination.address, content, {"content-type": "application/json"}, secrets=(key,), path=PATH)
         return judged(answer, secrets=(key,), final=FINAL) if isinstance(answer, Answer) else answer
 
 

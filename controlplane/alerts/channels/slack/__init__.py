@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from urllib.parse import urlsplit
 
-from controlplane.alerts.channels.channel import Event, Outcome, Target, checked_url, cut, judged, post
+from controlplane.alerts.channels.channel import DeliveryOutcome, Destination, Event, checked_url, cut, judged, post
 from controlplane.providers.gate import Answer
 from dataplane.core.secret import Secret
 
@@ -29,8 +29,8 @@ class Slack:
     def check_secret(self, secret: Secret) -> Secret:
         return Secret(str(checked_url(secret.reveal().decode("utf-8", errors="replace"), "secret")))
 
-    def deliver(self, event: Event, target: Target) -> Outcome:
-        url = target.secret.reveal().decode()
+    def deliver(self, event: Event, destination: Destination) -> DeliveryOutcome:
+        url = destination.secret.reveal().decode()
         path = urlsplit(url).path
         secrets = (url, path, path.rpartition("/")[2])
         content = json.dumps(_message(event), ensure_ascii=False).encode()

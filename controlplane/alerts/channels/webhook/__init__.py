@@ -15,7 +15,7 @@ import time
 
 from django.core.exceptions import ValidationError
 
-from controlplane.alerts.channels.channel import Event, Outcome, Target, checked_url, judged, post
+from controlplane.alerts.channels.channel import DeliveryOutcome, Destination, Event, checked_url, judged, post
 from controlplane.providers.gate import Answer
 from dataplane.core.secret import Secret
 
@@ -49,17 +49,17 @@ class Webhook:
             )
         return secret
 
-    def deliver(self, event: Event, target: Target) -> Outcome:
+    def deliver(self, event: Event, destination: Destination) -> DeliveryOutcome:
         timestamp, content = str(int(time.time())), _content(event)
         headers = {
             "content-type": "application/json",
             "x-langwatch-event": f"alert.{event.what}",
             "x-langwatch-delivery": event.id,
             "x-langwatch-timestamp": timestamp,
-            "x-langwatch-signature": signature(target.secret, timestamp, content),
+            "x-langwatch-signature": signature(destination.secret, timestamp, content),
         }
-        secrets = (target.secret.reveal().decode("utf-8", errors="replace"), headers["x-langwatch-signature"])
-        answer = post(target.address, content, headers, secrets=secrets)
+        secrets = (destination.secret.reveal().decode("utf-8", errors="replace"), headers["x-langwatch-signature"])
+        answer = post(destination.address, content, headers, secrets=secrets)
         return judged(answer, secrets=secrets, final=FINAL) if isinstance(answer, Answer) else answer
 
 

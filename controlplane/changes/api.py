@@ -1,4 +1,4 @@
-"""REST route of the audit. It is here because who may read it is decided by layers above the one that writes it."""
+"""The REST route of the audit."""
 
 from __future__ import annotations
 

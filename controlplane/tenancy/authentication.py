@@ -1,4 +1,4 @@
-"""Who asks: a program with an API token, or a person who is logged in to the admin."""
+"""The caller of a request: a program with an API token, or a person who is logged in to the admin."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any, cast
 from django.contrib.auth.base_user import AbstractBaseUser
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed, Throttled
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from controlplane.changes.actor import Actor
@@ -52,7 +51,7 @@ def _refusal(address: str) -> AuthenticationFailed | TooManyWrongTokens:
 
 
 class TooManyWrongTokens(Throttled):
-    """From one address, within the brake's window."""
+    """Too many came from one address within the brake's window."""
 
     default_detail = "Too many wrong API tokens came from this address. A right one is served at any time."
     extra_detail_singular = extra_detail_plural = ""
@@ -65,19 +64,8 @@ class LoginAuthentication(SessionAuthentication):
     """The admin's session; everything but reading needs its CSRF token."""
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
-        found = super().authenticate(request)
-        if found is None:
+        session = super().authenticate(request)
+        if session is None:
             return None
-        user = cast(AbstractBaseUser, found[0])
+        user = cast(AbstractBaseUser, session[0])
         return user, Actor.of_user(user, str(request.META.get("REMOTE_ADDR", "")))
-
-
-class Known(BasePermission):
-    """Some actor asks. What it may do is decided by actions and by the filter on rows."""
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        return isinstance(request.auth, Actor)
-
-
-def actor_of(request: Request) -> Actor:
-    return cast(Actor, request.auth)

@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 
 from controlplane.alerts.api import AlertChannels, AlertDeliveries, AlertRules, Alerts
 from controlplane.budgets.api import Accounts, Budgets, Crossings, Overrides
-from controlplane.console.audit_api import Audit
+from controlplane.changes.api import Audit
 from controlplane.fleet.api import Pods
 from controlplane.keys.api import ModelAliases, VirtualKeys
 from controlplane.providers.api import PriceOverrides, Providers

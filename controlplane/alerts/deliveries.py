@@ -14,7 +14,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from controlplane.alerts import sealed
-from controlplane.alerts.channels import CHANNELS, Event, Outcome, Target
+from controlplane.alerts.channels import CHANNELS, DeliveryOutcome, Destination, Event
 from controlplane.alerts.models import Alert, Channel, Delivery, DeliveryEvent, DeliveryState
 from controlplane.environment import environment
 from controlplane.providers.vault import CannotUnseal
@@ -52,7 +52,7 @@ def due(now: datetime, most: int) -> list[str]:
 
 
 def wait_after(attempts: int, asked_s: int = 0, chance: float | None = None) -> timedelta:
-    """How long after the n-th try: doubling, bounded, jittered; at least what the receiver asked for, within bounds."""
+    """Returns the wait after the n-th try: doubled, bounded, jittered; at least what the receiver asked, in bounds."""
     doubled = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(attempts - 1, 20))
     part = random.uniform(1 - JITTER, 1 + JITTER) if chance is None else 1 - JITTER + 2 * JITTER * chance
     return timedelta(seconds=max(doubled * part, min(asked_s, LONGEST_WAIT_S)))
@@ -98,32 +98,32 @@ def _comes_after_its_beginning(row: Delivery, now: datetime) -> bool:
     return True
 
 
-def _say(row: Delivery) -> Outcome:
+def _say(row: Delivery) -> DeliveryOutcome:
     channel = Channel.objects.filter(pk=row.channel_id).first()
     if channel is None or not channel.enabled:
-        return Outcome(False, "The channel is off or gone.", again=False)
+        return DeliveryOutcome(False, "The channel is off or gone.", again=False)
     try:
-        target = Target(channel.address, sealed.secret_of(channel))
+        destination = Destination(channel.address, sealed.secret_of(channel))
     except CannotUnseal:
-        return Outcome(False, "The stored secret cannot be read; enter it again.")
+        return DeliveryOutcome(False, "The stored secret cannot be read; enter it again.")
     try:
-        return CHANNELS[channel.kind].deliver(event_of(row), target)
+        return CHANNELS[channel.kind].deliver(event_of(row), destination)
     except Exception as defect:
         log.exception("alert_delivery_defect delivery=%s channel=%s", row.pk, row.channel_id)
-        return Outcome(False, f"A defect of ours: {type(defect).__name__}.")
+        return DeliveryOutcome(False, f"A defect of ours: {type(defect).__name__}.")
 
 
-def _write_down(row: Delivery, outcome: Outcome) -> None:
+def _write_down(row: Delivery, outcome: DeliveryOutcome) -> None:
     now = timezone.now()
     # Only of the try that was claimed: a later claim has its own outcome.
     mine = Delivery.objects.filter(pk=row.pk, state=DeliveryState.WAITING, attempts=row.attempts)
-    told = {"status": outcome.status, "message": outcome.message[:500], "response": outcome.response[:500]}
+    report = {"status": outcome.status, "message": outcome.message[:500], "response": outcome.response[:500]}
     if outcome.ok:
-        mine.update(state=DeliveryState.DELIVERED, delivered_at=now, **told)
+        mine.update(state=DeliveryState.DELIVERED, delivered_at=now, **report)
     elif outcome.again and row.attempts_left > 0:
-        mine.update(next_try_at=now + wait_after(row.attempts, outcome.wait_s), **told)
+        mine.update(next_try_at=now + wait_after(row.attempts, outcome.wait_s), **report)
     else:
-        mine.update(state=DeliveryState.DEAD, attempts_left=0, **told)
+        mine.update(state=DeliveryState.DEAD, attempts_left=0, **report)
         log.error(
             "alert_delivery_dead delivery=%s channel=%s attempts=%d status=%d",
             row.pk,

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu.exceptions import OperationalError
 
-from controlplane.alerts import deliver as delivering
-from controlplane.alerts import raising, tasks
+from controlplane.alerts import deliveries, raising, tasks
 from controlplane.alerts.channel_actions import update_channel
-from controlplane.alerts.deliver import LONGEST_WAIT_S, MOST_ATTEMPTS, deliver, wait_after
+from controlplane.alerts.deliveries import LONGEST_WAIT_S, MOST_ATTEMPTS, deliver, wait_after
 from controlplane.alerts.delivery_actions import redeliver
 from controlplane.alerts.models import Alert, Delivery, DeliveryState, RuleKind
+from controlplane.celery import app
 from controlplane.changes.models import AuditEvent
 from controlplane.tenancy.models import Role
 from controlplane.tenancy.permissions import Forbidden
@@ -33,10 +33,10 @@ SYSTEM = make.SYSTEM
 def no_broker(monkeypatch):
     """Nobody hears the bell."""
 
-    def away(*arguments: object) -> None:
+    def away(*arguments: object, **options: object) -> None:
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(tasks.deliver, "delay", away)
+    monkeypatch.setattr(app, "send_task", away)
 
 
 def due_again() -> None:
@@ -147,13 +147,13 @@ def test_every_try_carries_the_same_id(organization, sink, no_broker):
 def test_two_workers_do_not_say_it_at_once(organization, sink, monkeypatch):
     world.alert(organization, world.webhook(organization, sink))
     [delivery] = Delivery.objects.all()
-    said = delivering._say
+    said = deliveries._say
 
     def while_another_tries(row):
         assert not deliver(row.pk)
         return said(row)
 
-    monkeypatch.setattr(delivering, "_say", while_another_tries)
+    monkeypatch.setattr(deliveries, "_say", while_another_tries)
     assert deliver(delivery.pk)
     assert len(sink.accepted) == 1
 
@@ -162,7 +162,7 @@ def test_a_worker_that_dies_while_it_sends_leaves_it_to_the_next(organization, s
     world.alert(organization, world.webhook(organization, sink))
     [delivery] = Delivery.objects.all()
     with monkeypatch.context() as patch:
-        patch.setattr(delivering, "_say", lambda row: (_ for _ in ()).throw(SystemExit))
+        patch.setattr(deliveries, "_say", lambda row: (_ for _ in ()).throw(SystemExit))
         with pytest.raises(SystemExit):
             deliver(delivery.pk)
     tasks.sweep()
@@ -285,14 +285,14 @@ def test_only_those_who_may_send_it_again(organization, sink):
 def test_what_is_being_sent_is_not_sent_again(organization, sink, monkeypatch):
     world.alert(organization, world.webhook(organization, sink))
     [delivery] = Delivery.objects.all()
-    said = delivering._say
+    said = deliveries._say
 
     def impatient(row):
         with pytest.raises(ValidationError, match="at this moment"):
             redeliver(row, by=SYSTEM)
         return said(row)
 
-    monkeypatch.setattr(delivering, "_say", impatient)
+    monkeypatch.setattr(deliveries, "_say", impatient)
     assert deliver(delivery.pk)
 
 
