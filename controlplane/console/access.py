@@ -1,4 +1,4 @@
-"""Who presses the buttons: the actor behind a request, and what the actor may do anywhere."""
+"""The actor behind a request, and what the actor may do anywhere."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _GRANTS = "_console_grants"
 
 def actor_of(request: HttpRequest) -> Actor:
     """The logged-in person, as the audit names them."""
-    known = getattr(request, _ACTOR, None)
-    if known is None:
-        known = Actor.of_user(cast(AbstractBaseUser, request.user), str(request.META.get("REMOTE_ADDR", "")))
-        setattr(request, _ACTOR, known)
-    return cast(Actor, known)
+    actor = getattr(request, _ACTOR, None)
+    if actor is None:
+        actor = Actor.of_user(cast(AbstractBaseUser, request.user), str(request.META.get("REMOTE_ADDR", "")))
+        setattr(request, _ACTOR, actor)
+    return cast(Actor, actor)
 
 
 def grants(request: HttpRequest) -> list[Grant]:
     """The roles of the logged-in person, read once a request: what menus and buttons go by. Actions ask again."""
-    known = getattr(request, _GRANTS, None)
-    if known is None:
-        known = grants_of(actor_of(request)) if request.user.is_authenticated else []
-        setattr(request, _GRANTS, known)
-    return cast(list[Grant], known)
+    roles = getattr(request, _GRANTS, None)
+    if roles is None:
+        roles = grants_of(actor_of(request)) if request.user.is_authenticated else []
+        setattr(request, _GRANTS, roles)
+    return cast(list[Grant], roles)
 
 
 def may_somewhere(request: HttpRequest, verb: Verb) -> bool:
-    """Whether there is any place at which the person may do this."""
+    """Tells whether there is any place at which the person may do this."""
     if actor_of(request).operator:
         return True
     return any(_reaches(grant, verb) for grant in grants(request))

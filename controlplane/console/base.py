@@ -23,10 +23,10 @@ from unfold.admin import ModelAdmin
 from controlplane.changes.actor import Actor
 from controlplane.console.access import actor_of, may_somewhere
 from controlplane.console.addresses import page_of
-from controlplane.console.asked import understood, without_the_unknown
+from controlplane.console.choices import FEW, Offer, name_of, rows_of
 from controlplane.console.filters import VIEW_VERBS, RelatedFilter, visible
-from controlplane.console.offers import FEW, Offer, name_of, rows_of
-from controlplane.console.pasted import searchable
+from controlplane.console.list_address import known_address, whole_list_instead
+from controlplane.console.search_words import searchable
 from controlplane.console.theme import title_of
 from controlplane.tenancy.models import Organization
 from controlplane.tenancy.permissions import Verb, may, organizations_of
@@ -55,7 +55,7 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
 
     @property
     def media(self) -> Any:
-        """With what a search box for choices needs, wherever one may stand."""
+        """The theme's files, and what a search box for choices needs, wherever one may stand."""
         return super().media + AutocompleteSelect(None, self.admin_site).media
 
     # ---- what an app's actions do ----
@@ -108,7 +108,7 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
         return None if "\x00" in object_id else super().get_object(request, object_id, from_field)
 
     def row_at(self, request: HttpRequest, object_id: object) -> Any:
-        """The same; raises Http404."""
+        """The row that an address names. Raises Http404."""
         row = self.find(request, object_id)
         if row is None:
             raise Http404("no such object")
@@ -118,7 +118,7 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
         raise Http404("no such object")
 
     def choices_for(self, request: HttpRequest, name: str) -> QuerySet[Any] | None:
-        """What a form offers for a foreign key of the rows; None: it is not chosen."""
+        """The rows that a form offers for a foreign key; None: it is not chosen."""
         verb = self.choice_verbs.get(name)
         if verb is None:
             return None
@@ -126,7 +126,7 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
         return choices(actor_of(request), model, verb)
 
     def offers(self, request: HttpRequest, name: str, *, filtering: bool = False) -> Sequence[Offer]:
-        """What there is to choose for `name`: in a form, or in a filter of the list. Raises Http404."""
+        """The choices for `name`, in a form or in a filter of the list. Raises Http404."""
         try:
             model = self.opts.get_field(name).related_model
         except FieldDoesNotExist:
@@ -164,24 +164,24 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
     # ---- lists ----
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Its title is the sidebar's."""
+        """A list has the title that the sidebar gives it."""
         title = title_of(f"{self.opts.app_label}_{self.opts.model_name}_changelist")
-        elsewhere = without_the_unknown(self, request)
+        elsewhere = known_address(self, request)
         answer = elsewhere or super().changelist_view(request, {"title": title, **(extra_context or {})})
         changelist = (getattr(answer, "context_data", None) or {}).get("cl")
         if changelist is not None:
             changelist.result_list = list(changelist.result_list)
             self.look_ahead(request, changelist.result_list)
-        return understood(request, answer)
+        return whole_list_instead(request, answer)
 
     def look_ahead(self, request: HttpRequest, rows: list[Any]) -> None:
-        """What columns say beside the rows of a page, read for all of them at once."""
+        """Read what columns say beside the rows of a page, for all of them at once."""
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        found: tuple[QuerySet[Any], bool] = super().get_search_results(request, queryset, searchable(search_term))
-        return found
+        result: tuple[QuerySet[Any], bool] = super().get_search_results(request, queryset, searchable(search_term))
+        return result
 
     # ---- writes ----
 
@@ -214,10 +214,10 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
         return cast("type[ModelForm[Any]]", form if refused is None else refusing(form, refused))
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """What an address fills a form in with. Times are typed: their widgets take no text."""
-        given: dict[str, Any] = super().get_changeform_initial_data(request)
+        """The values that an address fills a form in with. Times are typed: their widgets take no text."""
+        values: dict[str, Any] = super().get_changeform_initial_data(request)
         times = {field.name for field in self.opts.concrete_fields if isinstance(field, DateTimeField)}
-        return {name: value for name, value in given.items() if name not in times}
+        return {name: value for name, value in values.items() if name not in times}
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
         return form.instance
@@ -229,8 +229,7 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
             if data:
                 self.change(request, row, data)
         else:
-            made = self.create(request, dict(form.cleaned_data))
-            obj.pk = made.pk
+            obj.pk = self.create(request, dict(form.cleaned_data)).pk
         obj._state.adding = False
         obj.refresh_from_db()
 
@@ -252,7 +251,7 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
             self.remove(request, row)
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
-        """Back to the checklist for whoever came from it."""
+        """The way back to the checklist for those who came from it."""
         answer: HttpResponse = super().response_add(request, obj, post_url_continue)
         return HttpResponseRedirect(reverse("admin:index")) if "first" in request.GET else answer
 
@@ -276,7 +275,7 @@ class ReadOnlyAdmin(ConsoleAdmin):
     """Rows that nobody writes by hand."""
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Which rows: `get_queryset` says it, through which every page finds its rows."""
+        """Decides for the model alone: `get_queryset`, through which every page finds its rows, decides which rows."""
         return may_somewhere(request, self.view_verb)
 
 

@@ -11,15 +11,12 @@ from django.db.models import Field, Model, QuerySet
 from django.http import HttpRequest
 
 from controlplane.console.access import actor_of
-from controlplane.console.offers import opening, search_attributes
-from controlplane.console.usage.sought import sought
+from controlplane.console.choices import opening, search_attributes
 from controlplane.keys.models import VirtualKey
-from controlplane.pages.periods import ALL, DEFAULT, PERIODS, lately
 from controlplane.providers.models import Provider
 from controlplane.tenancy.models import Group, Organization, Principal, Project, Team
 from controlplane.tenancy.permissions import Verb, organizations_of
 from controlplane.tenancy.queries import for_actor
-from controlplane.usage.queries import charged_to, tagged
 
 VIEW_VERBS: dict[type[Model], Verb] = {
     Organization: Verb.ORGANIZATION_VIEW,
@@ -41,7 +38,7 @@ def visible(request: HttpRequest, model: type[Model]) -> QuerySet[Any]:
 
 
 class RelatedFilter(RelatedFieldListFilter):
-    """By a foreign key, over the rows that the person may see."""
+    """Filters by a foreign key, over the rows that the person may see."""
 
     searched: bool
 
@@ -52,8 +49,8 @@ class RelatedFilter(RelatedFieldListFilter):
         self.attributes = search_attributes(model_admin.model, field.name, filtering="1")
         if self.searched:
             self.template = "console/searched_filter.html"
-        known = {value for value, _ in shown.choices}
-        return [*shown.choices, *((value, value) for value in chosen if value not in known)]
+        values = {value for value, _ in shown.choices}
+        return [*shown.choices, *((value, value) for value in chosen if value not in values)]
 
     def has_output(self) -> bool:
         return self.searched or bool(super().has_output())
@@ -76,7 +73,7 @@ class RelatedFilter(RelatedFieldListFilter):
 
 
 class ColumnFilter(SimpleListFilter):
-    """By one column that holds an id or a text. The list's `offers` say what there is to choose."""
+    """Filters by one column that holds an id or a text. The list's `offers` say what there is to choose."""
 
     parameter_name: str
     searched: bool
@@ -101,70 +98,3 @@ class ColumnFilter(SimpleListFilter):
 
 def by_column(name: str, title: str) -> type[ColumnFilter]:
     return type(f"By{title.title().replace(' ', '')}", (ColumnFilter,), {"title": title, "parameter_name": name})
-
-
-class TagFilter(SimpleListFilter):
-    """By one tag, exactly; typed, because there may be any number."""
-
-    title = "tag"
-    parameter_name = "tag"
-    parameter_names = ("tag", "tags")
-    typed = True
-
-    def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
-        also = params.pop("tags", None)
-        if also and "tag" not in params:
-            params["tag"] = also
-        super().__init__(request, params, model, model_admin)
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return []
-
-    def has_output(self) -> bool:
-        return True
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        tag = (self.value() or "").strip()
-        return tagged(queryset, tag) if tag else queryset
-
-
-class BudgetFilter(SimpleListFilter):
-    """By one window of a budget, when the link from its books says so; it is not offered otherwise."""
-
-    title = "budget"
-    parameter_name = "account"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(self._chosen, "one window of a budget")] if self._chosen else []
-
-    @property
-    def _chosen(self) -> str:
-        text = str(self.used_parameters.get(self.parameter_name, ""))
-        return text if text.isascii() and text.isdigit() and len(text) < 19 else ""
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return charged_to(queryset, int(self._chosen)) if self._chosen else queryset
-
-
-class PeriodFilter(SimpleListFilter):
-    """By time: the last so many days, today being one; seven unless said otherwise. An exact id has no age."""
-
-    title = "period"
-    parameter_name = "days"
-
-    def __init__(self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any) -> None:
-        self.ageless = sought(request).ageless
-        super().__init__(request, params, model, model_admin)
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(PERIODS)
-
-    def value(self) -> str:
-        if self.ageless:
-            return ALL
-        chosen = super().value()
-        return chosen if chosen in dict(PERIODS) else DEFAULT
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        chosen = self.value()
-        return queryset if chosen == ALL else lately(queryset, int(chosen))

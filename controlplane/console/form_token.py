@@ -27,31 +27,31 @@ from dataplane.core.secret import Secret
 FIELD = "form_token"
 LIVES = KEPT / 2  # a token has died before anybody forgets that it was spent
 
-Made = TypeVar("Made", bound=Model)
+Row = TypeVar("Row", bound=Model)
 
 
 class Spent(Exception):
-    """The form was sent before. `made`: the id of the row that came of it."""
+    """The form was sent before. `row_id`: of what it made then."""
 
-    def __init__(self, made: str) -> None:
-        super().__init__(f"this form has made {made}")
-        self.made = made
+    def __init__(self, row_id: str) -> None:
+        super().__init__(f"this form has made {row_id}")
+        self.row_id = row_id
 
 
 def new_token(request: HttpRequest) -> str:
-    """For the form that a page shows to this person at this address."""
+    """A token for the form that a page shows to this person at this address."""
     return signing.dumps([_caller(request), request.path, secrets.token_urlsafe(16)], salt=FIELD)
 
 
 def refuse_spent(request: HttpRequest) -> None:
     """Raises Spent, before anything else is said about what was sent a second time."""
     token = request.POST.get(FIELD, "")
-    earlier = _known(request, token) if token else None
+    earlier = _earlier(request, token) if token else None
     if earlier is not None:
         raise Spent(earlier)
 
 
-def spend(request: HttpRequest, work: Callable[[], tuple[Made, Secret]]) -> tuple[Made, Secret]:
+def spend(request: HttpRequest, work: Callable[[], tuple[Row, Secret]]) -> tuple[Row, Secret]:
     """Do the work unless the form was sent before: then Spent. ValidationError: not a form of ours, or an old one."""
     token = request.POST.get(FIELD, "")
     try:
@@ -65,20 +65,20 @@ def spend(request: HttpRequest, work: Callable[[], tuple[Made, Secret]]) -> tupl
     try:
         with transaction.atomic():
             # The row first: a second POST with the token waits here for the first one to end.
-            row = IdempotentAnswer.objects.create(caller=caller, key=key, fingerprint="", status=0, body={})
-            made, secret = work()
-            IdempotentAnswer.objects.filter(pk=row.pk).update(status=201, body={"made": str(made.pk)})
-            return made, secret
+            answer = IdempotentAnswer.objects.create(caller=caller, key=key, fingerprint="", status=0, body={})
+            row, secret = work()
+            IdempotentAnswer.objects.filter(pk=answer.pk).update(status=201, body={"made": str(row.pk)})
+            return row, secret
     except IntegrityError:
-        earlier = _known(request, token)
+        earlier = _earlier(request, token)
         if earlier is None:
             raise
         raise Spent(earlier) from None
 
 
-def _known(request: HttpRequest, token: str) -> str | None:
-    row = IdempotentAnswer.objects.filter(caller=_caller(request), key=_key(token)).first()
-    return str(row.body["made"]) if row is not None else None
+def _earlier(request: HttpRequest, token: str) -> str | None:
+    answer = IdempotentAnswer.objects.filter(caller=_caller(request), key=_key(token)).first()
+    return str(answer.body["made"]) if answer is not None else None
 
 
 def _caller(request: HttpRequest) -> str:

@@ -1,18 +1,21 @@
-"""`MintingAdmin`: the base of pages whose form makes a secret, which the next page shows once."""
+"""`MintingAdmin`: the base of pages whose form makes a secret, and the page after it, which shows it once."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.admin import AdminSite
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from controlplane.console.addresses import page_of
 from controlplane.console.base import ConsoleAdmin
 from controlplane.console.form_token import Spent, new_token, refuse_spent, spend
-from controlplane.console.once import hand_over
+from controlplane.pages.once import hand_over, once
+from controlplane.pages.recipes import CliTarget
 from dataplane.core.secret import Secret
 
 
@@ -47,8 +50,8 @@ class MintingAdmin(ConsoleAdmin):
             return self.answered_before(request, earlier)
 
     def answered_before(self, request: HttpRequest, earlier: Spent) -> HttpResponse:
-        """To the row that the form made, with words in place of its secret."""
-        row = self.get_queryset(request).filter(pk=earlier.made).first()
+        """The way to the row that the form made, with words in place of its secret."""
+        row = self.get_queryset(request).filter(pk=earlier.row_id).first()
         if row is None:
             messages.warning(request, "This form was sent before. What it made then is gone; nothing was made now.")
             return HttpResponseRedirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"))
@@ -58,3 +61,11 @@ class MintingAdmin(ConsoleAdmin):
             "to the first sending; nothing was made now.",
         )
         return HttpResponseRedirect(page_of(row))
+
+
+def show_once(
+    request: HttpRequest, site: AdminSite, *, token: Secret, context: dict[str, Any], target: CliTarget | None = None
+) -> TemplateResponse:
+    """`context`: title, heading, secret_name, done_url; a remark, an example. `target`: add the CLIs' setups."""
+    page = {**site.each_context(request), **context}
+    return once(request, "console/show_once.html", page, token=token, target=target)

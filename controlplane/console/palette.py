@@ -21,7 +21,7 @@ from controlplane.budgets.months import month_of
 from controlplane.changes.models import AuditEvent
 from controlplane.console.addresses import page_of
 from controlplane.console.base import ConsoleAdmin
-from controlplane.console.pasted import shorn
+from controlplane.console.search_words import without_secrets
 from controlplane.usage.models import UsageRecord
 
 SHORTEST, LONGEST = 2, 200  # characters worth searching for
@@ -31,7 +31,7 @@ REQUEST, TRACE = re.compile(r"req_[0-9a-f]{30}"), re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PaletteEntry:
     """One line of the palette."""
 
     title: str
@@ -40,29 +40,29 @@ class Found:
     icon: str
 
 
-def find(request: HttpRequest, site: AdminSite, asked: str) -> list[Found]:
-    term = shorn(asked.replace("\x00", "").strip())[:LONGEST]
+def find(request: HttpRequest, site: AdminSite, words: str) -> list[PaletteEntry]:
+    term = without_secrets(words.replace("\x00", "").strip())[:LONGEST]
     if len(term) < SHORTEST:
         return []
     lists = dict(_lists(request, site))
-    pages = [found for found in lists.values() if term.lower() in found.title.lower()]
-    rows: list[Found] = []
+    pages = [entry for entry in lists.values() if term.lower() in entry.title.lower()]
+    rows: list[PaletteEntry] = []
     for model, admin in site._registry.items():
         if isinstance(admin, ConsoleAdmin) and model not in LOGS and admin.has_module_permission(request):
             listed = lists.get(reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"))
             kind = listed.title if listed is not None else str(model._meta.verbose_name_plural)
             icon = listed.icon if listed is not None else "data_object"
-            rows += [Found(str(row), kind, page_of(row), icon) for row in _rows(request, admin, term)]
+            rows += [PaletteEntry(str(row), kind, page_of(row), icon) for row in _rows(request, admin, term)]
     return [*pages, *rows]
 
 
-def _lists(request: HttpRequest, site: AdminSite) -> Iterator[tuple[str, Found]]:
+def _lists(request: HttpRequest, site: AdminSite) -> Iterator[tuple[str, PaletteEntry]]:
     """The sidebar as far as it is the person's, by address."""
     for section in site.each_context(request)["sidebar_navigation"]:
         for item in section["items"]:
             if item["has_permission"]:
                 link = str(item["link"])
-                yield link, Found(str(item["title"]), str(section["title"]), link, item["icon"])
+                yield link, PaletteEntry(str(item["title"]), str(section["title"]), link, item["icon"])
 
 
 def _rows(request: HttpRequest, admin: ConsoleAdmin, term: str) -> list[Model]:

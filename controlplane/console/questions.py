@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 
 
 def breadcrumbs(row: Model) -> dict[str, Any]:
-    """What the theme's header makes the way to a page of the row out of."""
+    """The context from which the theme's header makes the way to a page of the row."""
     return {"opts": row._meta, "original": row, "subtitle": str(row)}
 
 

@@ -9,12 +9,16 @@ from typing import Any, cast
 from csp.constants import SELF, UNSAFE_EVAL
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.response import TemplateResponse
-from django.urls import NoReverseMatch, Resolver404, URLPattern, URLResolver, resolve, reverse
+from django.urls import URLPattern, URLResolver
 from unfold.sites import UnfoldAdminSite
 
 from controlplane.console import access
-from controlplane.console.logins.login import OwnPassword, ThrottledLogin
-from controlplane.console.pasted import cut_address
+from controlplane.console.choices import search_choices, term_and_page
+from controlplane.console.dashboard.pages import dashboard
+from controlplane.console.logins.form import ThrottledLogin
+from controlplane.console.logins.pages import OwnPassword
+from controlplane.console.palette import find
+from controlplane.console.search_words import cut_address
 
 # The theme's Alpine.js compiles its attributes with `new Function`. Everything outside the admin goes without.
 SCRIPTS_HERE = {"script-src": [SELF, UNSAFE_EVAL]}
@@ -38,29 +42,23 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         return patterns
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        from controlplane.console.dashboard import dashboard
-
         answer: TemplateResponse = super().index(request, {**(extra_context or {}), **dashboard(request)})
         return answer
 
     def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """What the palette asks for while one types. Nothing of it is kept: the theme's own keeps rows for minutes."""
-        from controlplane.console.palette import find
-
-        found = find(request, self, request.GET.get("s", ""))
+        """Answer the palette while one types. Nothing of it is kept: the theme's own keeps rows for minutes."""
+        entries = find(request, self, request.GET.get("s", ""))
         return TemplateResponse(
-            request, "console/palette.html", {"found": found}, headers={"Cache-Control": "no-store"}
+            request, "console/palette.html", {"entries": entries}, headers={"Cache-Control": "no-store"}
         )
 
     def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
         """Choices for the search boxes of forms and filters: what the page that asks would offer, and nothing else."""
-        from controlplane.console.offers import asked, search
-
         admin = self._of(request.GET.get("app_label", ""), request.GET.get("model_name", ""))
         if admin is None or not (admin.has_view_permission(request) or admin.has_add_permission(request)):
             raise Http404("no such choices")
         offers = admin.offers(request, request.GET.get("field_name", ""), filtering="filtering" in request.GET)
-        return JsonResponse(search(offers, *asked(request)), headers={"Cache-Control": "no-store"})
+        return JsonResponse(search_choices(offers, *term_and_page(request)), headers={"Cache-Control": "no-store"})
 
     def _of(self, app_label: str, model_name: str) -> Any:
         """The pages of a model; None for one that has none."""
@@ -72,17 +70,6 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         request.current_app = self.name
         return cast(HttpResponse, OwnPassword.as_view(extra_context=words)(request))
 
-    def may_open(self, request: HttpRequest, view: str) -> bool:
-        """Whether the person may open a page of the sidebar."""
-        if view == "index":
-            return True
-        try:
-            match = resolve(reverse(f"{self.name}:{view}"))
-        except (NoReverseMatch, Resolver404):
-            return False
-        admin = getattr(match.func, "model_admin", None)
-        return admin is not None and bool(admin.has_module_permission(request))
-
 
 def _guard(patterns: list[URLPattern | URLResolver]) -> None:
     for pattern in patterns:
@@ -93,7 +80,7 @@ def _guard(patterns: list[URLPattern | URLResolver]) -> None:
 
 
 def guarded(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Whatever page it is: no credential stays in its address, and the theme's scripts may run."""
+    """A view in whose address no credential stays, and on whose page the theme's scripts may run."""
 
     @wraps(view)
     def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

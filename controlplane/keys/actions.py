@@ -19,7 +19,7 @@ from controlplane.changes.actor import Actor
 from controlplane.changes.change_set import change_set
 from controlplane.environment import environment
 from controlplane.keys import validation
-from controlplane.keys.lifecycle import Step, after
+from controlplane.keys.lifecycle import VERB_OF, Step, after
 from controlplane.keys.models import KeyEnvironment, KeySecret, KeyState, OwnerScope, VirtualKey
 from controlplane.tenancy.models import Principal, Project
 from controlplane.tenancy.permissions import Verb, require
@@ -95,7 +95,7 @@ def update(key: VirtualKey, *, by: Actor, **fields: Any) -> VirtualKey:
         raise ValidationError(
             {field: f"cannot be set; fields are {', '.join(sorted(CHANGEABLE))}" for field in unknown}
         )
-    require(by, Verb.KEY_CHANGE, key)
+    require(by, VERB_OF[Step.UPDATE], key)
     with change_set(by) as change:
         _locked(key, Step.UPDATE)
         for field, value in fields.items():
@@ -113,7 +113,7 @@ def update(key: VirtualKey, *, by: Actor, **fields: Any) -> VirtualKey:
 
 def extend(key: VirtualKey, *, by: Actor, expires_at: datetime | None) -> VirtualKey:
     """Set another expiry; None: never."""
-    require(by, Verb.KEY_CHANGE, key)
+    require(by, VERB_OF[Step.EXTEND], key)
     with change_set(by) as change:
         _locked(key, Step.EXTEND)
         key.expires_at = validation.expiry(expires_at)
@@ -124,7 +124,7 @@ def extend(key: VirtualKey, *, by: Actor, expires_at: datetime | None) -> Virtua
 
 def rotate(key: VirtualKey, *, by: Actor, grace: timedelta = GRACE) -> Secret:
     """A new secret, shown once; those before it work until `grace` is over, 0 meaning that they stop now."""
-    require(by, Verb.KEY_ROTATE, key)
+    require(by, VERB_OF[Step.ROTATE], key)
     if not timedelta(0) <= grace <= LONGEST_GRACE:
         raise ValidationError({"grace": f"between 0 and {LONGEST_GRACE // timedelta(hours=1)} hours"})
     with change_set(by) as change:
@@ -140,7 +140,7 @@ def rotate(key: VirtualKey, *, by: Actor, grace: timedelta = GRACE) -> Secret:
 
 def disable(key: VirtualKey, *, by: Actor, reason: str = "") -> VirtualKey:
     """Stop the key for now; running streams end by themselves."""
-    require(by, Verb.KEY_DISABLE, key)
+    require(by, VERB_OF[Step.DISABLE], key)
     with change_set(by) as change:
         if not _locked(key, Step.DISABLE):
             return key
@@ -152,7 +152,7 @@ def disable(key: VirtualKey, *, by: Actor, reason: str = "") -> VirtualKey:
 
 def enable(key: VirtualKey, *, by: Actor) -> VirtualKey:
     """Take `disable` back, exactly."""
-    require(by, Verb.KEY_DISABLE, key)
+    require(by, VERB_OF[Step.ENABLE], key)
     with change_set(by) as change:
         if not _locked(key, Step.ENABLE):
             return key
@@ -167,7 +167,7 @@ def revoke(key: VirtualKey, *, by: Actor, cut: bool = True) -> VirtualKey:
 
     A key that was revoked without a cut can be cut afterwards.
     """
-    require(by, Verb.KEY_REVOKE, key)
+    require(by, VERB_OF[Step.REVOKE], key)
     with change_set(by) as change:
         if _locked(key, Step.REVOKE):
             key.revoked_at = timezone.now()

@@ -1,4 +1,4 @@
-"""What may happen to a key in which state: the table that actions and the admin's buttons read."""
+"""What may happen to a key in which state, and who may do it: the tables that actions and the admin's buttons read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from controlplane.keys.models import KeyState
+from controlplane.tenancy.permissions import Verb
 
 
 class Step(StrEnum):
@@ -19,6 +20,18 @@ class Step(StrEnum):
     ENABLE = "enable"
     REVOKE = "revoke"
 
+
+# What somebody must be allowed to do at the key who takes the step.
+VERB_OF: Mapping[Step, Verb] = MappingProxyType(
+    {
+        Step.UPDATE: Verb.KEY_CHANGE,
+        Step.EXTEND: Verb.KEY_CHANGE,
+        Step.ROTATE: Verb.KEY_ROTATE,
+        Step.DISABLE: Verb.KEY_DISABLE,
+        Step.ENABLE: Verb.KEY_DISABLE,
+        Step.REVOKE: Verb.KEY_REVOKE,
+    }
+)
 
 # A step that leads nowhere new is allowed and does nothing: saying it twice is not an error.
 TRANSITIONS: Mapping[tuple[KeyState, Step], KeyState] = MappingProxyType(

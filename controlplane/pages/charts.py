@@ -25,7 +25,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What `console/chart.html` draws: bars in a box of WIDTH × HEIGHT, the highest value, first and last label."""
+    """A chart for a template to draw: bars in a box of WIDTH × HEIGHT, the highest value, first and last label."""
 
     title: str
     unit: str

@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode
 
 from django.db.models import QuerySet
-from django.urls import reverse
 
 from controlplane.keys.models import VirtualKey
 from controlplane.pages.periods import lately
@@ -56,11 +54,6 @@ DIMENSIONS = (
 )
 
 
-def ledger(**query: object) -> str:
-    """The address of the list of requests with these filters."""
-    return f"{reverse('admin:usage_usagerecord_changelist')}?{urlencode(query)}"
-
-
 def shares(
     rows: QuerySet[UsageRecord],
     dimension: Dimension,
@@ -70,9 +63,9 @@ def shares(
     """The dearest values of a dimension. `requests_of`: where the requests behind a figure are listed, given what
     narrows `rows` down to them.
     """
-    found = queries.totals(rows, dimension.by, most=most)
-    names = names_of(dimension, [total.of for total in found])
-    dearest = max((total.cost_nano for total in found), default=0)
+    totals = queries.totals(rows, dimension.by, most=most)
+    names = names_of(dimension, [total.of for total in totals])
+    dearest = max((total.cost_nano for total in totals), default=0)
     return [
         Share(
             names.get(total.of, total.of) or dimension.empty,
@@ -82,7 +75,7 @@ def shares(
             dollars(total.cost_nano),
             round(100 * total.cost_nano / dearest) if dearest else 0,
         )
-        for total in found
+        for total in totals
     ]
 
 
@@ -111,10 +104,10 @@ class Moment:
 
 def series(rows: QuerySet[UsageRecord], since: datetime, now: datetime, *, hourly: bool) -> list[Moment]:
     """Sums per hour or day of UTC from `since`, which begins one, to `now`; the empty ones included."""
-    found = {total.of: total for total in queries.totals(rows, By.HOUR if hourly else By.DAY)}
+    by_moment = {total.of: total for total in queries.totals(rows, By.HOUR if hourly else By.DAY)}
     line, at = [], since
     while at <= now:
-        total = found.get(at.isoformat() if hourly else at.date().isoformat())
+        total = by_moment.get(at.isoformat() if hourly else at.date().isoformat())
         label = f"{at:%H:%M}" if hourly else f"{at:%d %b}"
         line.append(Moment(label, total.attempts if total else 0, total.cost_nano if total else 0))
         at += timedelta(hours=1) if hourly else timedelta(days=1)

@@ -17,11 +17,11 @@ ALL: Final = "all"
 
 
 def beginning(days: int, now: datetime | None = None) -> datetime:
-    """Of the first of the last so many days."""
+    """The beginning of the first of the last `days` days."""
     midnight = (now or timezone.now()).replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight - timedelta(days=days - 1)
 
 
 def lately(rows: QuerySet[UsageRecord], days: int, now: datetime | None = None) -> QuerySet[UsageRecord]:
-    """Those of the last so many days."""
+    """The rows of the last `days` days."""
     return since(rows, beginning(days, now))

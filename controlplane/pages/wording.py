@@ -1,4 +1,4 @@
-"""Figures in words: money, tokens, ages and sizes as the console shows them."""
+"""Figures in words: money, tokens, ages and sizes as pages show them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def counted(number: int, one: str, several: str = "") -> str:
 
 
 def age(then: datetime | None, now: datetime) -> str:
-    """How long ago, in the largest unit that fits."""
+    """Says how long ago, in the largest unit that fits."""
     if then is None:
         return "never"
     passed = max(now - then, timedelta())

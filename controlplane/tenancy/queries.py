@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from django.db.models import Model, Q, QuerySet
 
 from controlplane.changes.actor import Actor
+from controlplane.tenancy.models import Organization
 from controlplane.tenancy.permissions import Reach, Verb, grants_of, organizations_of
 from controlplane.tenancy.scope import Scope
 

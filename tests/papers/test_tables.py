@@ -10,7 +10,7 @@ from itertools import chain
 
 import pytest
 
-from controlplane.pages.recipes import RECIPES, Target
+from controlplane.pages.recipes import RECIPES, CliTarget
 from dataplane.dialects.dialect import DialectName
 from tests.clients.registry import CLIS
 from tests.papers.house import house
@@ -133,7 +133,7 @@ def test_the_versions_said_to_be_tested_are_the_pinned_ones(cli) -> None:
 @pytest.mark.parametrize("name", sorted(CLI_ROWS))
 def test_the_readme_names_the_variables_and_files_that_the_recipe_sets(name: str) -> None:
     recipe = next(recipe for recipe in RECIPES if recipe.name == name)
-    snippets = recipe.setup(Target("https://gateway.example")).snippets
+    snippets = recipe.setup(CliTarget("https://gateway.example")).snippets
     handed_out = "\n".join(f"{snippet.where}\n{snippet.text}" for snippet in snippets)
     exported = set(re.findall(r"^export (\w+)=", handed_out, re.MULTILINE))
     cell = CLI_ROWS[name].cells[2]

@@ -23,7 +23,7 @@ from controlplane.budgets.models import Budget, Window
 from controlplane.changes.actor import Actor
 from controlplane.console.access import actor_of
 from controlplane.console.budgets.form import DollarsField
-from controlplane.console.offers import Offer, OfferField, rows_of
+from controlplane.console.choices import Offer, OfferField, rows_of
 from controlplane.console.providers.form import CredentialField
 from controlplane.keys.models import VirtualKey
 from controlplane.tenancy.models import Principal, Project, Team
@@ -146,16 +146,16 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         organization_id = self.instance.organization_id or ""
         if "channels" in self.fields:
-            told = cast("forms.MultipleChoiceField", self.fields["channels"])
-            told.choices = list(channel_choices(self.actor, organization_id))
+            receivers = cast("forms.MultipleChoiceField", self.fields["channels"])
+            receivers.choices = list(channel_choices(self.actor, organization_id))
         if "scope_id" in self.fields:
             chosen = str(self.data.get("scope_id") or self.initial.get("scope_id") or "")
             only = cast(OfferField, self.fields["scope_id"])
             only.offer(AlertRule, "scope_id", self.subjects, chosen, "No restriction", of=organization_id)
 
     def clean_floor_nano(self) -> int:
-        given = self.cleaned_data.get("floor_nano")
-        return int(AlertRule._meta.get_field("floor_nano").default if given is None else given)
+        floor = self.cleaned_data.get("floor_nano")
+        return int(AlertRule._meta.get_field("floor_nano").default if floor is None else floor)
 
 
 class RuleAddForm(RuleForm):
@@ -198,7 +198,7 @@ def channel_choices(actor: Actor, organization_id: str) -> Iterator[tuple[str, s
 
 
 def subjects(request: HttpRequest, site: AdminSite, organization_id: str) -> list[Offer]:
-    """What a rule may be restricted to, kind by kind; of one organization, or of all."""
+    """The offers that a rule may be restricted to, kind by kind; of one organization, or of all."""
     actor = actor_of(request)
     several = not organization_id and organizations_of(actor).count() > 1
     offers: list[Offer] = []

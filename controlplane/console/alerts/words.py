@@ -16,7 +16,8 @@ from controlplane.alerts.models import (
     RuleKind,
     Severity,
 )
-from controlplane.console.cells import BAD, GOOD, INFO, NOTHING, PLAIN, WARN, ago, link, pill
+from controlplane.console.addresses import link
+from controlplane.pages.cells import BAD, GOOD, INFO, NOTHING, PLAIN, WARN, ago, pill
 from controlplane.pages.wording import dollars
 
 _WHOSE = {

@@ -1,1 +1,1 @@
-"""Pages of the audit."""
+"""Pages of the audit: events, read and searched, never changed."""

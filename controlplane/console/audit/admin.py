@@ -13,11 +13,11 @@ from django.utils.safestring import SafeString
 from controlplane.changes.models import AuditEvent
 from controlplane.console.access import actor_of
 from controlplane.console.base import ReadOnlyAdmin
-from controlplane.console.cells import NOTHING, ago, mono
 from controlplane.console.decorators import display
-from controlplane.console.pasted import searchable
+from controlplane.console.search_words import searchable
 from controlplane.console.site import site
 from controlplane.keys.queries import ids_shown_as
+from controlplane.pages.cells import NOTHING, ago, mono
 from controlplane.tenancy.models import ApiToken, Organization
 from controlplane.tenancy.permissions import Verb
 from controlplane.tenancy.queries import within
@@ -45,7 +45,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """What a page shows of a key or token finds what was done to it, and by it."""
+        """A key or token, by what pages show of it, finds what was done to it and by it."""
         term = searchable(search_term)
         ids = [*ids_shown_as(term), *ApiToken.objects.filter(public_id=term.upper()).values_list("pk", flat=True)]
         if term and ids:

@@ -1,1 +1,1 @@
-"""Pages of budgets."""
+"""Pages of budgets: limits on scopes, their tree, overrides and resets, the books behind them."""

@@ -18,10 +18,10 @@ from controlplane.console.base import ConsoleAdmin
 from controlplane.console.budgets import pages as budget_pages
 from controlplane.console.budgets.form import BudgetAddForm, BudgetForm, organization_of, scopes
 from controlplane.console.budgets.words import branches, limit_words, line_of
-from controlplane.console.cells import NOTHING, pill, two_lines
+from controlplane.console.choices import Offer
 from controlplane.console.decorators import button, display
-from controlplane.console.offers import Offer
 from controlplane.console.site import site
+from controlplane.pages.cells import NOTHING, pill, two_lines
 from controlplane.pages.wording import counted, dollars
 from controlplane.tenancy.permissions import Forbidden, Verb, organizations_of
 
@@ -84,9 +84,9 @@ class BudgetAdmin(ConsoleAdmin):
         return super().changelist_view(request, {**(extra_context or {}), "trees": shown})
 
     def look_ahead(self, request: HttpRequest, rows: list[Any]) -> None:
-        found = queries.standings_of(rows)
+        by_budget = queries.standings_of(rows)
         for row in rows:
-            standings = found[row.pk]
+            standings = by_budget[row.pk]
             row.line = line_of(standings[0]) if standings else None
 
     @display(description="Covers")
@@ -127,8 +127,10 @@ class BudgetAdmin(ConsoleAdmin):
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is not None:
             return super().get_form(request, obj, change, **kwargs, form=BudgetForm)
-        asked = {"actor": actor_of(request), "scopes": scopes(request, self.admin_site)}
-        return super().get_form(request, obj, change, **kwargs, form=type("BudgetAddForm", (BudgetAddForm,), asked))
+        attributes = {"actor": actor_of(request), "scopes": scopes(request, self.admin_site)}
+        return super().get_form(
+            request, obj, change, **kwargs, form=type("BudgetAddForm", (BudgetAddForm,), attributes)
+        )
 
     def offers(self, request: HttpRequest, name: str, *, filtering: bool = False) -> Sequence[Offer]:
         if name == "scope" and not filtering:
@@ -165,7 +167,7 @@ class BudgetAdmin(ConsoleAdmin):
     # ---- buttons ----
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
-        """Only what the person may do to this one."""
+        """The buttons for what the person may do to this one."""
         row = self.find(request, object_id)
         if row is None:
             return []
@@ -209,18 +211,18 @@ class BudgetAdmin(ConsoleAdmin):
         )
 
     def covers(self, request: HttpRequest, **_: Any) -> JsonResponse:
-        """Whom the chosen scope covers, for the form."""
+        """Answers the form: whom the chosen scope covers."""
         kind, _separator, id = request.GET.get("scope", "").partition(":")
         actor = actor_of(request)
         try:
-            found = queries.preview(actor, organization_of(actor, kind, id), kind, id)
+            cover = queries.preview(actor, organization_of(actor, kind, id), kind, id)
         except (ValidationError, Forbidden):
             return JsonResponse({"words": "", "sample": []})
-        people, keys = counted(found.principals, "person", "people"), counted(found.keys, "key")
+        people, keys = counted(cover.principals, "person", "people"), counted(cover.keys, "key")
         words = f"Covers {keys} of {people} now, and later ones."
         if kind == ScopeKind.GROUP:
             words = f"An allowance for each of {people}, with {keys} now."
-        return JsonResponse({"words": words, "sample": list(found.sample)})
+        return JsonResponse({"words": words, "sample": list(cover.sample)})
 
     def withdraw(self, request: HttpRequest, object_id: str, **_: Any) -> HttpResponse:
         row = self.row_at(request, object_id)

@@ -1,4 +1,4 @@
-"""The form of a budget: what it covers is chosen by name, money is typed in dollars."""
+"""Forms of budgets and overrides: what a budget covers is chosen by name, money is typed in dollars."""
 
 from __future__ import annotations
 
@@ -11,15 +11,20 @@ from django.contrib.admin import AdminSite
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.urls import reverse_lazy
-from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminSelectWidget
+from unfold.widgets import (
+    UnfoldAdminDecimalFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminSplitDateTimeWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from controlplane.budgets.models import Budget, ScopeKind, default_thresholds
 from controlplane.budgets.validation import SCOPES
 from controlplane.changes.actor import Actor
 from controlplane.console.access import actor_of
+from controlplane.console.choices import Offer, OfferField, rows_of
 from controlplane.console.fields import LinesField
 from controlplane.console.filters import VIEW_VERBS
-from controlplane.console.offers import Offer, OfferField, rows_of
 from controlplane.tenancy.models import Organization
 from controlplane.tenancy.permissions import Verb, organizations_of
 from controlplane.tenancy.queries import for_actor, within
@@ -90,7 +95,7 @@ class PercentsField(LinesField):
 
 
 class BudgetForm(forms.ModelForm):  # type: ignore[type-arg]
-    """What can be changed later."""
+    """The form of a budget that is there: what can be changed later."""
 
     limit_nano = DollarsField(label="Limit in dollars")
     overdraft_nano = DollarsField(
@@ -114,7 +119,7 @@ class BudgetForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class BudgetAddForm(BudgetForm):
-    """The same, and what it covers. `actor` and `scopes` are set on the class that a request uses."""
+    """The form of a new budget, with what it covers. `actor` and `scopes` are set on the class that a request uses."""
 
     actor: ClassVar[Actor]
     scopes: ClassVar[Sequence[Offer]]
@@ -138,8 +143,23 @@ class BudgetAddForm(BudgetForm):
         return organization_of(self.actor, kind, id), kind, id
 
 
+class OverrideForm(forms.Form):
+    """+$50 until Friday, and why."""
+
+    extra_nano = DollarsField(label="More, in dollars")
+    until = forms.SplitDateTimeField(
+        required=False,
+        widget=UnfoldAdminSplitDateTimeWidget,
+        help_text="UTC. Empty: until somebody withdraws it. It ends by itself.",
+    )
+    reason = forms.CharField(max_length=300, widget=UnfoldAdminTextInputWidget)
+    approved_by = forms.CharField(
+        max_length=200, required=False, widget=UnfoldAdminTextInputWidget, help_text="Empty: you."
+    )
+
+
 def scopes(request: HttpRequest, site: AdminSite) -> list[Offer]:
-    """What the person may set a budget on, kind by kind."""
+    """The scopes that the person may set a budget on, kind by kind."""
     actor = actor_of(request)
     several = organizations_of(actor).count() > 1
     return [
@@ -152,7 +172,7 @@ def scopes(request: HttpRequest, site: AdminSite) -> list[Offer]:
 
 
 def organization_of(actor: Actor, kind: str, id: str) -> Organization:
-    """Of a scope that the actor sees. Raises ValidationError."""
+    """The organization of a scope that the actor sees. Raises ValidationError."""
     row = _visible(actor, kind).filter(pk=id).first() if kind in SCOPES else None
     if row is None:
         raise ValidationError("There is nothing like that to cover.")
@@ -168,7 +188,7 @@ def _visible(actor: Actor, kind: str) -> Any:
 
 
 def _changeable(actor: Actor, kind: str) -> Any:
-    """Those that the actor sees and may set a budget on: what a team is allowed is not its own admin's to decide."""
+    """The rows that the actor sees and may set a budget on: what a team may spend is not its own admin's to decide."""
     place = {
         ScopeKind.ORGANIZATION: Scope("pk"),
         ScopeKind.PROJECT: Scope("organization_id", "team_id"),

@@ -6,23 +6,20 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from django import forms
 from django.contrib.admin import AdminSite
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
-from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
 
 from controlplane.budgets import actions, queries
 from controlplane.budgets.models import Account, Budget, Override, ScopeKind
 from controlplane.console.access import actor_of
-from controlplane.console.addresses import page_of
+from controlplane.console.addresses import page_of, requests_page
 from controlplane.console.base import by_field
-from controlplane.console.budgets.form import DollarsField
+from controlplane.console.budgets.form import OverrideForm
 from controlplane.console.budgets.words import at_words, limit_words, line_of, member_lines, override_words
 from controlplane.console.questions import ask, breadcrumbs
-from controlplane.pages.figures import ledger
 from controlplane.pages.periods import ALL
 from controlplane.pages.wording import dollars
 from controlplane.tenancy.models import Principal
@@ -31,23 +28,8 @@ from controlplane.tenancy.permissions import Verb
 BOOKS = 24  # windows and crossings on the page; the rest is in the API
 
 
-class OverrideForm(forms.Form):
-    """+$50 until Friday, and why."""
-
-    extra_nano = DollarsField(label="More, in dollars")
-    until = forms.SplitDateTimeField(
-        required=False,
-        widget=UnfoldAdminSplitDateTimeWidget,
-        help_text="UTC. Empty: until somebody withdraws it. It ends by itself.",
-    )
-    reason = forms.CharField(max_length=300, widget=UnfoldAdminTextInputWidget)
-    approved_by = forms.CharField(
-        max_length=200, required=False, widget=UnfoldAdminTextInputWidget, help_text="Empty: you."
-    )
-
-
 def books(request: HttpRequest, budget: Budget) -> dict[str, Any]:
-    """What the page of a budget says beside its form."""
+    """The context of a budget's page beside its form."""
     now = timezone.now()
     standings = queries.member_standings(budget)
     accounts = list(queries.past_accounts(budget)[:BOOKS])
@@ -191,5 +173,5 @@ def _window(budget: Budget, row: Account, members: Mapping[str, Principal]) -> d
         "held": dollars(row.held_nano) if row.held_nano else "",
         "limit": dollars(row.limit_nano),
         "beyond": dollars(beyond) if beyond else "",
-        "requests_url": ledger(account=row.pk, days=ALL),
+        "requests_url": requests_page(account=row.pk, days=ALL),
     }

@@ -9,7 +9,7 @@ from datetime import datetime
 from controlplane.budgets.models import Budget, OnBreach, Override, ScopeKind, Window
 from controlplane.budgets.queries import Node, Standing
 from controlplane.console.addresses import page_of
-from controlplane.console.cells import BAD, GOOD, PLAIN, WARN
+from controlplane.pages.cells import BAD, GOOD, PLAIN, WARN
 from controlplane.pages.wording import dollars
 from controlplane.tenancy.models import Principal
 
@@ -95,7 +95,7 @@ def branches(node: Node, level: int = 0) -> Iterable[Branch]:
 
 
 def member_lines(standings: Iterable[Standing]) -> list[Line]:
-    """Of a group's budget: each member by name."""
+    """The lines of a group's budget: each member by name."""
     standings = list(standings)
     names = {row.pk: str(row) for row in Principal.objects.filter(pk__in={one.member_id for one in standings})}
     return [line_of(one, names.get(one.member_id, one.member_id)) for one in standings]
@@ -130,7 +130,7 @@ def _state(standing: Standing) -> tuple[str, str]:
 
 
 def _outlook(standing: Standing) -> str:
-    """What happens if it goes on like this."""
+    """Says what happens if it goes on like this."""
     if standing.exhausted or not standing.settled_nano:
         return ""
     if standing.runs_out_at is not None:

@@ -1,1 +1,1 @@
-"""Pages of pods, and how far a change has got."""
+"""Pages of pods: state, revision, problems, eviction."""

@@ -16,19 +16,19 @@ from controlplane.changes.models import Revision
 from controlplane.console.access import actor_of
 from controlplane.console.addresses import page_of
 from controlplane.console.base import ReadOnlyAdmin
-from controlplane.console.cells import NOTHING, ago, mono
 from controlplane.console.decorators import button, display
 from controlplane.console.fleet.words import misunderstanding, pod_pill, with_successors
 from controlplane.console.questions import ask
 from controlplane.console.site import site
 from controlplane.fleet import actions
 from controlplane.fleet.models import Pod
+from controlplane.pages.cells import NOTHING, ago, mono
 from controlplane.pages.wording import age, count
 from controlplane.tenancy.permissions import Verb
 
 
 class PodAdmin(ReadOnlyAdmin):
-    """Pods belong to no organization: whoever may see the fleet sees all of it."""
+    """Pods belong to no organization: those who may see the fleet see all of it."""
 
     view_verb = Verb.FLEET_VIEW
     list_display = (
@@ -135,10 +135,10 @@ class PodAdmin(ReadOnlyAdmin):
     @display(description="Problem")
     def shown_problem(self, row: Any) -> str:
         if row.nack_revision:
-            said = f"Refuses revision {row.nack_revision}: {row.nack_problem}"
+            problem = f"Refuses revision {row.nack_revision}: {row.nack_problem}"
         else:
-            said = misunderstanding(row, timezone.now(), with_ids=row.for_operator)
-        return format_html('<span class="gw-bad">{}</span>', said) if said else NOTHING
+            problem = misunderstanding(row, timezone.now(), with_ids=row.for_operator)
+        return format_html('<span class="gw-bad">{}</span>', problem) if problem else NOTHING
 
 
 site.register(Pod, PodAdmin)

@@ -1,4 +1,4 @@
-"""What the console says about a pod's state."""
+"""A pod's state in words and pills."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.safestring import SafeString
 
-from controlplane.console.cells import BAD, GOOD, INFO, PLAIN, WARN, pill
 from controlplane.fleet.models import Pod, PodState
 from controlplane.fleet.register.queries import SILENT_AFTER, with_evictions
+from controlplane.pages.cells import BAD, GOOD, INFO, PLAIN, WARN, pill
 from controlplane.pages.wording import age, count
 
 ITEMS_SHOWN = 5
@@ -44,7 +44,7 @@ def state_of(pod: Pod, now: datetime) -> tuple[str, str]:
 
 
 def misunderstanding(pod: Pod, now: datetime, *, with_ids: bool) -> str:
-    """What the pod does not understand, and since when; "" for nothing. Ids are for who runs the installation."""
+    """Says what the pod does not understand, and since when; "" for nothing. Ids are for who runs the installation."""
     if pod.not_understood_count is None and pod.applied_at is not None:
         return "It does not say what it does not understand, and ignores that. Upgrade the pod."
     if not pod.not_understood_count:

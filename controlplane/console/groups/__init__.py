@@ -1,1 +1,1 @@
-"""Pages of groups."""
+"""Pages of groups: principals that are treated alike, typed one per line."""

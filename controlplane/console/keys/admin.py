@@ -13,23 +13,24 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html
 
 from controlplane.console.access import actor_of
-from controlplane.console.addresses import page_of
+from controlplane.console.addresses import link, page_of, requests_page
 from controlplane.console.base import ConsoleAdmin
-from controlplane.console.cells import ago, link, mono
 from controlplane.console.decorators import button, display
 from controlplane.console.form_token import Spent, refuse_spent, spend
 from controlplane.console.keys import pages as key_pages
 from controlplane.console.keys.form import ModelAliasForm, VirtualKeyAddForm, VirtualKeyForm
 from controlplane.console.keys.words import state_pill
 from controlplane.console.minting import MintingAdmin
-from controlplane.console.once import setups, take_over
 from controlplane.console.questions import breadcrumbs
 from controlplane.console.site import site
 from controlplane.keys import actions, alias_actions
-from controlplane.keys.lifecycle import Step, WrongState, possible
+from controlplane.keys.lifecycle import VERB_OF, Step, WrongState, possible
 from controlplane.keys.models import KeyEnvironment, KeyState, ModelAlias, OwnerScope, VirtualKey
-from controlplane.pages.figures import SPEND_DAYS, ledger, spend_by_key
+from controlplane.pages.cells import ago, mono
+from controlplane.pages.figures import SPEND_DAYS, spend_by_key
+from controlplane.pages.once import take_over
 from controlplane.pages.recipes import PLACEHOLDER
+from controlplane.pages.setups import setups, target_of
 from controlplane.pages.wording import dollars
 from controlplane.tenancy.permissions import Verb, may, require
 from dataplane.core.secret import Secret
@@ -109,7 +110,7 @@ class VirtualKeyAdmin(MintingAdmin):
 
     @display(description=f"Spend, {SPEND_DAYS} days")
     def shown_spend(self, row: Any) -> str:
-        address = ledger(key_id=row.pk, days=SPEND_DAYS)
+        address = requests_page(key_id=row.pk, days=SPEND_DAYS)
         return format_html('<a class="gw-link" href="{}">{}</a>', address, dollars(getattr(row, "spend_nano", 0)))
 
     # ---- form ----
@@ -144,17 +145,14 @@ class VirtualKeyAdmin(MintingAdmin):
     # ---- buttons ----
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
-        """Only the steps that the key's state allows and the person may take."""
+        """The buttons for the steps that the key's state allows and the person may take."""
         row = self.find(request, object_id)
         if row is None:
             return []
         shown = {"setup"} if row.state != KeyState.REVOKED else set()
-        shown |= {step.value for step in possible(KeyState(row.state)) if self._may(request, step, row)}
+        actor = actor_of(request)
+        shown |= {step.value for step in possible(KeyState(row.state)) if may(actor, VERB_OF[step], row)}
         return [item for item in super().get_actions_detail(request, object_id) if item.path in shown]
-
-    def _may(self, request: HttpRequest, step: Step, row: VirtualKey) -> bool:
-        verb = {Step.ROTATE: Verb.KEY_ROTATE, Step.REVOKE: Verb.KEY_REVOKE}.get(step, Verb.KEY_DISABLE)
-        return may(actor_of(request), verb, row)
 
     @button(description="Set up a CLI", icon="terminal", url_path="setup")
     def setup(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -163,7 +161,7 @@ class VirtualKeyAdmin(MintingAdmin):
             **self.admin_site.each_context(request),
             "title": "Set up a CLI",
             **breadcrumbs(row),
-            "setups": setups(key_pages.target_of(row)),
+            "setups": setups(target_of(row)),
             "setup_hint": f"put the key in place of {PLACEHOLDER}; it is not shown again",
             "done_url": page_of(row),
         }
@@ -172,7 +170,7 @@ class VirtualKeyAdmin(MintingAdmin):
     @button(description="Rotate…", icon="autorenew", url_path="rotate")
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
         row, errors = self.row_at(request, object_id), []
-        require(actor_of(request), Verb.KEY_ROTATE, row)
+        require(actor_of(request), VERB_OF[Step.ROTATE], row)
         if request.method == "POST":
             try:
                 refuse_spent(request)
@@ -190,23 +188,23 @@ class VirtualKeyAdmin(MintingAdmin):
         row = self.row_at(request, object_id)
         if request.method != "POST":
             return key_pages.ask_disable(request, self.admin_site, row)
-        return self._stopped(request, row, Step.DISABLE)
+        return self._take(request, row, Step.DISABLE)
 
     @button(description="Enable", icon="play_circle", url_path="enable")
     def enable(self, request: HttpRequest, object_id: str) -> HttpResponse:
         row = self.row_at(request, object_id)
         if request.method != "POST":
             return key_pages.ask_enable(request, self.admin_site, row)
-        return self._stopped(request, row, Step.ENABLE)
+        return self._take(request, row, Step.ENABLE)
 
     @button(description="Revoke…", icon="block", url_path="revoke", danger=True)
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
         row = self.row_at(request, object_id)
         if request.method != "POST":
             return key_pages.ask_revoke(request, self.admin_site, row)
-        return self._stopped(request, row, Step.REVOKE)
+        return self._take(request, row, Step.REVOKE)
 
-    def _stopped(self, request: HttpRequest, row: VirtualKey, step: Step) -> HttpResponse:
+    def _take(self, request: HttpRequest, row: VirtualKey, step: Step) -> HttpResponse:
         actor = actor_of(request)
         try:
             match step:
@@ -263,9 +261,6 @@ class ModelAliasAdmin(ConsoleAdmin):
             },
         ),
     )
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request)
 
     @display(description="Becomes")
     def shown_target(self, row: ModelAlias) -> str:

@@ -68,7 +68,7 @@ class VirtualKeyForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class VirtualKeyAddForm(VirtualKeyForm):
-    """The same, and what cannot be changed afterwards."""
+    """The form of a new key: the same, and what cannot be changed afterwards."""
 
     key_environment = forms.ChoiceField(
         label="Environment",

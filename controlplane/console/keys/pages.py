@@ -14,15 +14,13 @@ from django.template.response import TemplateResponse
 from controlplane.changes.models import ResourceKind
 from controlplane.changes.queries import revision_of
 from controlplane.console.addresses import page_of
-from controlplane.console.fleet.convergence import Convergence, converge
 from controlplane.console.form_token import new_token
 from controlplane.console.keys.words import serving_words, staleness
-from controlplane.console.once import show_once
+from controlplane.console.minting import show_once
 from controlplane.console.questions import ask, breadcrumbs
-from controlplane.environment import environment
-from controlplane.keys.models import KeyState, ModelAlias, VirtualKey
-from controlplane.pages.recipes import PLACEHOLDER, Target
-from controlplane.providers.models import Provider
+from controlplane.keys.models import KeyState, VirtualKey
+from controlplane.pages.convergence import ChangeProgress, progress_of
+from controlplane.pages.setups import target_of
 from dataplane.core.secret import Secret
 
 GRACES = (
@@ -35,20 +33,6 @@ STREAMS = (
     ("cut", "End them too, within a second", True),
     ("drain", "Let running answers finish; only new requests are refused", False),
 )
-
-
-def target_of(key: VirtualKey, token: str = PLACEHOLDER) -> Target:
-    """Where this key's CLIs go, with models that it can use: its own list, else aliases and what providers declare."""
-    models: list[str] = list(key.models_allowed)
-    if not models:
-        aliases = ModelAlias.objects.filter(organization_id=key.organization_id, project=None, key=None)
-        models += aliases.order_by("alias").values_list("alias", flat=True)
-        providers = Provider.objects.filter(organization_id=key.organization_id, enabled=True).order_by(
-            "priority", "pk"
-        )
-        for declared in providers.values_list("models", flat=True):
-            models += declared
-    return Target(environment().public_gateway_url.rstrip("/"), token, tuple(dict.fromkeys(models)))
 
 
 def minted(request: HttpRequest, site: AdminSite, key: VirtualKey, token: Secret) -> TemplateResponse:
@@ -167,8 +151,8 @@ def ask_revoke(request: HttpRequest, site: AdminSite, key: VirtualKey) -> Templa
     )
 
 
-def convergence_of(key: VirtualKey) -> Convergence:
-    return converge(revision_of(ResourceKind.VIRTUAL_KEY, key.pk))
+def convergence_of(key: VirtualKey) -> ChangeProgress:
+    return progress_of(revision_of(ResourceKind.VIRTUAL_KEY, key.pk))
 
 
 def live(request: HttpRequest, site: AdminSite, key: VirtualKey) -> HttpResponse:

@@ -1,13 +1,13 @@
-"""What the console says about a key's state and about what a step does to it."""
+"""A key's state in words and pills, and what a step does to it."""
 
 from __future__ import annotations
 
 from django.utils.safestring import SafeString
 
-from controlplane.console.cells import BAD, GOOD, PLAIN, WARN, pill
 from controlplane.fleet.register.queries import DEFAULT_BOUND_S, serving
 from controlplane.keys.models import KeyState, VirtualKey
 from controlplane.keys.queries import is_expired
+from controlplane.pages.cells import BAD, GOOD, PLAIN, WARN, pill
 
 MOST_NAMED = 5  # pods in one sentence
 
@@ -23,7 +23,7 @@ def state_pill(key: VirtualKey) -> SafeString:
 
 
 def serving_words() -> tuple[bool, str]:
-    """Whether a key that was made just now works, and at which pods."""
+    """Tells whether a key that was made just now works, and at which pods."""
     pods = [str(pod) for pod in serving()]
     if not pods:
         return False, "No pod is ready now: it works as soon as one is, without anything being done here."
@@ -32,7 +32,7 @@ def serving_words() -> tuple[bool, str]:
 
 
 def staleness(key: VirtualKey) -> str:
-    """What happens at pods that cannot be reached."""
+    """Says what happens at pods that cannot be reached."""
     bound = key.organization.freshness_bound_s or DEFAULT_BOUND_S
     text = f"A pod that is cut off from here refuses every request {bound} s after it last heard from us"
     if bound > DEFAULT_BOUND_S:

@@ -1,1 +1,1 @@
-"""Pages of logins, and the log-in itself."""
+"""Pages of logins, for operators, and the log-in itself with its brake."""

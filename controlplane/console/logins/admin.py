@@ -8,36 +8,18 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.forms import UserChangeForm, UserCreationForm
 
-from controlplane.changes.actor import Actor
 from controlplane.changes.change_set import change_set
 from controlplane.console.access import actor_of
 from controlplane.console.base import ConsoleAdmin
+from controlplane.console.logins.form import PasswordForm, chosen_password
 from controlplane.console.site import site
 from controlplane.tenancy import logins
-from dataplane.core.secret import Secret
-
-
-class PasswordForm(AdminPasswordChangeForm):  # type: ignore[misc]
-    """Somebody's new password, or none."""
-
-    def __init__(self, by: Actor, user: User, *args: Any, **kwargs: Any) -> None:
-        self.by = by
-        super().__init__(user, *args, **kwargs)
-
-    def save(self, commit: bool = True) -> Any:
-        return logins.set_password(self.user, by=self.by, password=chosen_password(self.cleaned_data))
-
-
-def chosen_password(data: dict[str, Any]) -> Secret | None:
-    """None: log-in by password is switched off."""
-    return Secret(data["password1"]) if data["set_usable_password"] else None
 
 
 class LoginAdmin(UserAdmin, ConsoleAdmin):  # type: ignore[misc, type-arg]

@@ -1,0 +1,1 @@
+"""Commands that need every app: the first set-up, and new root keys."""

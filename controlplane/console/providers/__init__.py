@@ -1,1 +1,1 @@
-"""Pages of providers and price overrides."""
+"""Pages of providers, whose credential goes in and never comes out, and of price overrides."""

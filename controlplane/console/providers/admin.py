@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 
+from controlplane.changes.actor import Actor
 from controlplane.console.access import actor_of
-from controlplane.console.addresses import page_of
+from controlplane.console.addresses import link
 from controlplane.console.base import ConsoleAdmin
-from controlplane.console.cells import BAD, GOOD, NOTHING, PLAIN, ago, link, mono, on_off, pill
 from controlplane.console.decorators import button, display
 from controlplane.console.providers.form import PriceOverrideForm, ProviderAddForm, ProviderForm
-from controlplane.console.questions import ask
 from controlplane.console.site import site
+from controlplane.console.testable import TestableAdmin, TestResult
+from controlplane.pages.cells import BAD, NOTHING, PLAIN, ago, mono, on_off, pill
 from controlplane.providers import actions, price_actions
 from controlplane.providers.kinds import KINDS
 from controlplane.providers.models import PriceOverride, Provider
-from controlplane.tenancy.permissions import Verb, may
+from controlplane.tenancy.permissions import Verb
 from dataplane.core.secret import Secret
 from dataplane.core.snapshot import ProviderKind, Unpriced
 
@@ -29,8 +29,8 @@ OWN_FIELDS = tuple(
 )
 
 
-class ProviderAdmin(ConsoleAdmin):
-    shown_after_add = True
+class ProviderAdmin(TestableAdmin):
+    test_verb = Verb.PROVIDER_TEST
     view_verb = Verb.PROVIDER_VIEW
     add_verb = Verb.PROVIDER_CHANGE
     change_verb = Verb.PROVIDER_CHANGE
@@ -57,7 +57,6 @@ class ProviderAdmin(ConsoleAdmin):
     )
     fixed_fields = ("organization",)
     change_form_before_template = "console/provider_help.html"
-    actions_detail = ("test",)
 
     # ---- list ----
 
@@ -84,18 +83,6 @@ class ProviderAdmin(ConsoleAdmin):
     @display(description="Last error")
     def shown_error(self, row: Provider) -> str:
         return format_html("{} {}", row.last_error, ago(row.last_error_at)) if row.last_error_at else NOTHING
-
-    @display(description="Last test", ordering="last_test_at")
-    def shown_test(self, row: Provider) -> str:
-        if row.last_test_at is None:
-            return pill("Not tested", PLAIN)
-        passed = pill("Passed", GOOD) if row.last_test_ok else pill("Failed", BAD)
-        return format_html("{} {}", passed, ago(row.last_test_at))
-
-    @display(description="Result")
-    def shown_test_message(self, row: Provider) -> str:
-        took = f" ({row.last_test_ms} ms)" if row.last_test_ms is not None else ""
-        return f"{row.last_test_message}{took}" if row.last_test_message else NOTHING
 
     @display(description="Stored")
     def shown_credential(self, row: Provider) -> str:
@@ -132,36 +119,21 @@ class ProviderAdmin(ConsoleAdmin):
     def change(self, request: HttpRequest, row: Provider, data: dict[str, Any]) -> Provider:
         return actions.update_provider(row, by=actor_of(request), **_typed(data))
 
-    def response_add(self, request: HttpRequest, obj: Provider, post_url_continue: str | None = None) -> HttpResponse:
-        """To the new provider's own page, where the test button is."""
-        messages.success(request, f"Provider “{obj.name}” was added. Test it now.")
-        return HttpResponseRedirect(page_of(obj))
-
     # ---- test ----
-
-    def has_test_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        row = self.find(request, object_id)
-        return row is not None and may(actor_of(request), Verb.PROVIDER_TEST, row)
 
     @button(description="Test", icon="network_check", url_path="test", permissions=["test"])
     def test(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row: Provider = self.row_at(request, object_id)
-        back = page_of(row)
-        if request.method != "POST":
-            return ask(
-                request,
-                self.admin_site,
-                title="Test",
-                about=row,
-                question=f"Test “{row.name}”?",
-                lead=f"We ask {row.base_url} for its list of models, with the stored credential. That is not billed.",
-                submit="Test now",
-                back_url=back,
-            )
-        outcome = actions.test_provider(row, by=actor_of(request))
-        report = messages.success if outcome.ok else messages.error
-        report(request, f"{outcome.message} ({outcome.elapsed_ms} ms)")
-        return HttpResponseRedirect(back)
+        return self.answer_test(request, object_id)
+
+    def test_words(self, row: Provider) -> dict[str, Any]:
+        return {
+            "question": f"Test “{row.name}”?",
+            "lead": f"We ask {row.base_url} for its list of models, with the stored credential. That is not billed.",
+            "submit": "Test now",
+        }
+
+    def run_test(self, row: Provider, actor: Actor) -> TestResult:
+        return actions.test_provider(row, by=actor)
 
 
 def _typed(data: dict[str, Any]) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""What templates of the console ask for by name."""
+"""Filters that the console's templates ask for by name."""

@@ -15,6 +15,6 @@ register = template.Library()
 
 @register.filter
 def address(part: Mapping[str, Any]) -> str:
-    """Where a part of the header's way leads; the theme does not quote the id of a row in it."""
+    """The address of a part of the header's way; the theme does not quote the id of a row in it."""
     title = part["title"]
     return page_of(title) if isinstance(title, Model) else str(part.get("link") or "")

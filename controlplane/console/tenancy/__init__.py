@@ -1,1 +1,1 @@
-"""Pages of organizations, teams, projects and principals."""
+"""Pages of organizations, teams, projects, principals and memberships."""

@@ -8,10 +8,11 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
 from controlplane.console.access import actor_of
+from controlplane.console.addresses import link
 from controlplane.console.base import ConsoleAdmin
-from controlplane.console.cells import link, mono, on_off, pill
 from controlplane.console.decorators import display
 from controlplane.console.site import site
+from controlplane.pages.cells import mono, on_off, pill
 from controlplane.tenancy import actions
 from controlplane.tenancy.models import Membership, Organization, Principal, PrincipalKind, Project, Role, Team
 from controlplane.tenancy.permissions import Verb

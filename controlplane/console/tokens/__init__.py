@@ -1,1 +1,1 @@
-"""Pages of API tokens."""
+"""Pages of API tokens: minted, shown once, revoked."""

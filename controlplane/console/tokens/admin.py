@@ -4,39 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from django import forms
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from controlplane.console.access import actor_of
-from controlplane.console.addresses import page_of
-from controlplane.console.cells import ago, link, mono, pill
+from controlplane.console.addresses import link, page_of
 from controlplane.console.decorators import button, display
-from controlplane.console.minting import MintingAdmin
-from controlplane.console.once import show_once, take_over
+from controlplane.console.minting import MintingAdmin, show_once
 from controlplane.console.questions import ask, breadcrumbs
 from controlplane.console.site import site
+from controlplane.console.tokens.form import ApiTokenForm
+from controlplane.pages.cells import ago, mono, pill
+from controlplane.pages.once import take_over
 from controlplane.tenancy import actions
 from controlplane.tenancy.models import ApiToken, Role
-from controlplane.tenancy.permissions import OPERATORS_ONLY, Verb, may
+from controlplane.tenancy.permissions import Verb, may
 from dataplane.core.secret import Secret
-
-
-class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Verbs are chosen from the list of all there are."""
-
-    verbs = forms.MultipleChoiceField(
-        choices=[(verb.value, verb.value) for verb in Verb if verb not in OPERATORS_ONLY],
-        required=False,
-        widget=UnfoldAdminCheckboxSelectMultipleWidget,
-        help_text="None ticked: all of its role's verbs.",
-    )
-
-    class Meta:
-        model = ApiToken
-        fields = ("organization", "name", "role", "team", "verbs", "expires_at")
 
 
 class ApiTokenAdmin(MintingAdmin):

@@ -1,1 +1,1 @@
-"""Pages of usage records."""
+"""Pages of usage: the ledger filtered, searched, summed and exported, and one page per request."""

@@ -17,20 +17,21 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from controlplane.console.access import actor_of
-from controlplane.console.addresses import page_of
-from controlplane.console.asked import unknown_parameters
+from controlplane.console.addresses import page_of, requests_page
 from controlplane.console.base import ReadOnlyAdmin
-from controlplane.console.cells import ago, two_lines
+from controlplane.console.choices import Offer, ValueOffer, rows_of
 from controlplane.console.decorators import display
-from controlplane.console.filters import BudgetFilter, PeriodFilter, TagFilter, by_column, visible
-from controlplane.console.offers import Offer, Values, rows_of
+from controlplane.console.filters import by_column, visible
+from controlplane.console.list_address import unknown_parameters
 from controlplane.console.questions import breadcrumbs
 from controlplane.console.site import site
 from controlplane.console.usage.export import as_csv
-from controlplane.console.usage.pages import facts, names_for, outcome_pill
-from controlplane.console.usage.sought import nothing, sought
+from controlplane.console.usage.filters import BudgetFilter, PeriodFilter, TagFilter
+from controlplane.console.usage.search import emptiness, search_of
+from controlplane.console.usage.words import facts, names_for, outcome_pill
 from controlplane.keys.models import VirtualKey
-from controlplane.pages.figures import DIMENSIONS, ledger, shares
+from controlplane.pages.cells import ago, two_lines
+from controlplane.pages.figures import DIMENSIONS, shares
 from controlplane.pages.periods import lately
 from controlplane.pages.wording import CLIENTS, client_name, count, counted, dollars, milliseconds
 from controlplane.providers.models import Provider
@@ -70,7 +71,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
         TagFilter,
         BudgetFilter,
     )
-    search_fields = ("request_id",)  # what `get_search_results` really looks at: see `sought`
+    search_fields = ("request_id",)  # what `get_search_results` really looks at: see `LedgerSearch`
     search_help_text = "Exact id of a request, trace, session or provider's request, at any age; or a key"
     ordering = ("-started_at", "-id")
     sortable_by = ()
@@ -83,13 +84,13 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        return sought(request).among(queryset), False
+        return search_of(request).among(queryset), False
 
     def offers(self, request: HttpRequest, name: str, *, filtering: bool = False) -> Sequence[Offer]:
         if name in OWNERS:
             return [rows_of(request, self.admin_site, visible(request, OWNERS[name]))]
         if name in TEXTS:
-            return [Values(lately(self.get_queryset(request), TEXTS_OF_DAYS), name, TEXTS[name])]
+            return [ValueOffer(lately(self.get_queryset(request), TEXTS_OF_DAYS), name, TEXTS[name])]
         raise Http404("nothing is chosen by that name")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
@@ -99,7 +100,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
             return answer
         changelist = context["cl"]
         context["export_url"] = f"{reverse('admin:usage_usagerecord_export')}?{request.GET.urlencode()}"
-        context["nothing"] = "" if changelist.result_count else nothing(request)
+        context["nothing"] = "" if changelist.result_count else emptiness(request)
         sums = total(changelist.queryset)
         context["sums_line"] = (
             f"{counted(sums.attempts, 'request')}, {counted(sums.input_tokens + sums.output_tokens, 'token')}, "
@@ -110,7 +111,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
         context["boards"] = [
             {
                 "title": dimension.title,
-                "rows": shares(changelist.queryset, dimension, lambda narrower: ledger(**here | narrower)),
+                "rows": shares(changelist.queryset, dimension, lambda narrower: requests_page(**here | narrower)),
             }
             for dimension in DIMENSIONS
         ]
@@ -125,16 +126,16 @@ class UsageRecordAdmin(ReadOnlyAdmin):
         return (("export.csv", "usage_usagerecord_export", self.export),)
 
     def export(self, request: HttpRequest, **_: Any) -> HttpResponseBase:
-        """What the list shows with the same filters, as one file."""
+        """One file of what the list shows with the same filters."""
         if not self.has_view_permission(request):
             raise PermissionDenied("usage is not yours to see")
-        said_there = HttpResponseRedirect(ledger(**request.GET.dict()))
+        list_page = HttpResponseRedirect(requests_page(**request.GET.dict()))  # which says in words what is wrong
         if unknown_parameters(self, request):
-            return said_there
+            return list_page
         try:
             rows = self.get_changelist_instance(request).queryset
         except IncorrectLookupParameters:
-            return said_there
+            return list_page
         return as_csv(request, rows, f"usage-{timezone.now():%Y%m%d-%H%M%S}.csv")
 
     def changeform_view(

@@ -87,11 +87,11 @@ def _values(row: UsageRecord, names: Mapping[str, Mapping[str, str]]) -> list[st
 
 def _names(rows: Iterable[UsageRecord]) -> dict[str, Mapping[str, str]]:
     rows = list(rows)
-    found: dict[str, Mapping[str, str]] = {}
+    names: dict[str, Mapping[str, str]] = {}
     for title, (column, model, name) in NAMES.items():
         ids = {getattr(row, column) for row in rows} - {""}
-        found[title] = dict(model.objects.filter(pk__in=ids).values_list("pk", name)) if ids else {}
-    return found
+        names[title] = dict(model.objects.filter(pk__in=ids).values_list("pk", name)) if ids else {}
+    return names
 
 
 def _lines(rows: Iterable[Iterable[str]]) -> bytes:

@@ -18,7 +18,7 @@ from controlplane.pages.recipes import (
     opencode,
     qwen_code,
 )
-from controlplane.pages.recipes.recipe import PLACEHOLDER, Recipe, Setup, Snippet, Target
+from controlplane.pages.recipes.recipe import PLACEHOLDER, CliTarget, Recipe, Setup, Snippet
 
 RECIPES: tuple[Recipe, ...] = (
     claude_code.RECIPE,
@@ -33,4 +33,4 @@ RECIPES: tuple[Recipe, ...] = (
     curl.RECIPE,
 )
 
-__all__ = ["PLACEHOLDER", "RECIPES", "Recipe", "Setup", "Snippet", "Target"]
+__all__ = ["PLACEHOLDER", "RECIPES", "CliTarget", "Recipe", "Setup", "Snippet"]

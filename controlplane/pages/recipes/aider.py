@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from controlplane.pages.recipes.recipe import GPT, Recipe, Setup, Snippet, Target, exports, quoted
+from controlplane.pages.recipes.recipe import GPT, CliTarget, Recipe, Setup, Snippet, exports, quoted
 
 
-def setup(target: Target) -> Setup:
+def setup(target: CliTarget) -> Setup:
     model = target.model(GPT, "gpt-5.5")
     variables = exports(OPENAI_API_BASE=target.gateway_url + "/v1", OPENAI_API_KEY=target.token)
     name = quoted(f"openai/{model}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from controlplane.pages.recipes.recipe import Recipe, Setup, Snippet, Target, exports
+from controlplane.pages.recipes.recipe import CliTarget, Recipe, Setup, Snippet, exports
 
 
-def setup(target: Target) -> Setup:
+def setup(target: CliTarget) -> Setup:
     variables = {
         "ANTHROPIC_BASE_URL": target.gateway_url,
         "ANTHROPIC_AUTH_TOKEN": target.token,

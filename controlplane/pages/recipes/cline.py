@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from controlplane.pages.recipes.recipe import GPT, Recipe, Setup, Snippet, Target, quoted
+from controlplane.pages.recipes.recipe import GPT, CliTarget, Recipe, Setup, Snippet, quoted
 
 
-def setup(target: Target) -> Setup:
+def setup(target: CliTarget) -> Setup:
     model = target.model(GPT, "gpt-5.5")
     base_url = target.gateway_url + "/v1"
     command = (

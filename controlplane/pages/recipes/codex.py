@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from controlplane.pages.recipes.recipe import GPT, Recipe, Setup, Snippet, Target, exports, string
+from controlplane.pages.recipes.recipe import GPT, CliTarget, Recipe, Setup, Snippet, exports, string
 
 
-def setup(target: Target) -> Setup:
+def setup(target: CliTarget) -> Setup:
     config = f"""\
 model = {string(target.model(GPT, "gpt-5.5"))}
 model_provider = "aigateway"

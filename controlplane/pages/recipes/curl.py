@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from controlplane.pages.recipes.recipe import CLAUDE, GEMINI, GPT, Recipe, Setup, Snippet, Target, quoted
+from controlplane.pages.recipes.recipe import CLAUDE, GEMINI, GPT, CliTarget, Recipe, Setup, Snippet, quoted
 
 HELLO = "Say hello in five words."
 
@@ -16,7 +16,7 @@ def request(url: str, token: str, body: dict[str, object], *headers: str) -> str
     return " \\\n  ".join(lines)
 
 
-def setup(target: Target) -> Setup:
+def setup(target: CliTarget) -> Setup:
     message = [{"role": "user", "content": HELLO}]
     url, token = target.gateway_url, target.token
     gemini = target.model(GEMINI, "gemini-3-flash-preview")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from controlplane.pages.recipes.recipe import Recipe, Setup, Snippet, Target
+from controlplane.pages.recipes.recipe import CliTarget, Recipe, Setup, Snippet
 
 
-def setup(target: Target) -> Setup:
+def setup(target: CliTarget) -> Setup:
     return Setup(
         snippets=(
             Snippet("Settings → Models → API Keys → Override OpenAI Base URL", target.gateway_url + "/cursor/v1"),

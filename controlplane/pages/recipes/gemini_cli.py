@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from controlplane.pages.recipes.recipe import GEMINI, Recipe, Setup, Snippet, Target, exports, quoted
+from controlplane.pages.recipes.recipe import GEMINI, CliTarget, Recipe, Setup, Snippet, exports, quoted
 
 
-def setup(target: Target) -> Setup:
+def setup(target: CliTarget) -> Setup:
     variables = exports(GOOGLE_GEMINI_BASE_URL=target.gateway_url, GEMINI_API_KEY=target.token)
     model = quoted(target.model(GEMINI, "gemini-3-flash-preview"))
     return Setup(

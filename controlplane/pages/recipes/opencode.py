@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from controlplane.pages.recipes.recipe import CLAUDE, GPT, Recipe, Setup, Snippet, Target, exports, quoted
+from controlplane.pages.recipes.recipe import CLAUDE, GPT, CliTarget, Recipe, Setup, Snippet, exports, quoted
 
 
 def provider(package: str, name: str, base_url: str, model: str) -> dict[str, object]:
@@ -16,7 +16,7 @@ def provider(package: str, name: str, base_url: str, model: str) -> dict[str, ob
     }
 
 
-def setup(target: Target) -> Setup:
+def setup(target: CliTarget) -> Setup:
     gpt, claude = target.model(GPT, "gpt-5.5"), target.model(CLAUDE, "claude-sonnet-5-5")
     base_url = target.gateway_url + "/v1"
     config = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controlplane.pages.recipes.recipe import GPT, Recipe, Setup, Snippet, Target, exports
+from controlplane.pages.recipes.recipe import GPT, CliTarget, Recipe, Setup, Snippet, exports
 
 SETTINGS = """\
 {
@@ -11,7 +11,7 @@ SETTINGS = """\
 }"""
 
 
-def setup(target: Target) -> Setup:
+def setup(target: CliTarget) -> Setup:
     variables = exports(
         OPENAI_BASE_URL=target.gateway_url + "/v1",
         OPENAI_API_KEY=target.token,

@@ -1,4 +1,4 @@
-"""What a recipe is: how one coding CLI is pointed at the gateway, as text that an engineer pastes."""
+"""A recipe tells how one coding CLI is pointed at the gateway, as text that an engineer pastes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ GEMINI = "gemini*"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where the CLI shall go: the gateway's public address without a path, the key's text, the models that it may use.
+class CliTarget:
+    """Where a CLI goes: the gateway's public address without a path, the key's text, the models that it may use.
 
     `token` is `PLACEHOLDER` on every page but the one that answers the mint. `models` is empty when all are allowed.
     """
@@ -56,7 +56,7 @@ class Recipe:
     slug: str
     name: str
     tested: str
-    setup: Callable[[Target], Setup]
+    setup: Callable[[CliTarget], Setup]
 
 
 def exports(**variables: str) -> str:

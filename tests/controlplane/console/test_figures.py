@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from controlplane.pages.figures import ledger
+from controlplane.console.addresses import requests_page
 from controlplane.pages.wording import count, dollars
 from controlplane.usage.queries import people, total
 from tests.controlplane import factories as make
@@ -99,7 +99,7 @@ def test_what_a_key_spent_is_what_its_requests_cost(admin: Client, there: Tenant
     record(there, started_at=timezone.now() - timedelta(days=29, hours=23), cost_nano=DOLLAR)
     page: Any = admin.get(reverse("admin:keys_virtualkey_changelist"))
     row = next(row for row in page.context_data["cl"].result_list if row.pk == there.key.pk)
-    address = ledger(key_id=there.key.pk, days=30)
+    address = requests_page(key_id=there.key.pk, days=30)
     assert address.replace("&", "&amp;") in page.content.decode()
     assert sums(admin, address)[2] == dollars(row.spend_nano)
 
@@ -107,5 +107,5 @@ def test_what_a_key_spent_is_what_its_requests_cost(admin: Client, there: Tenant
 def test_the_people_of_a_period_are_counted_alike(admin: Client, there: Tenant):
     dashboard: Any = admin.get(reverse("admin:index"), {"days": "30"})
     active = next(figure for figure in dashboard.context_data["figures"] if figure.name == "Active people")
-    listed: Any = admin.get(ledger(days=30))
+    listed: Any = admin.get(requests_page(days=30))
     assert active.value == count(people(listed.context_data["cl"].queryset)) == "2"

@@ -18,7 +18,7 @@ from controlplane.alerts.models import ChannelKind, RuleKind
 from controlplane.alerts.raising import Occurrence, begin
 from controlplane.alerts.rule_actions import create_rule
 from controlplane.budgets.models import Budget
-from controlplane.console import base, offers
+from controlplane.console import base, choices
 from controlplane.keys import alias_actions
 from controlplane.providers import price_actions
 from controlplane.tenancy import actions as tenancy
@@ -111,7 +111,7 @@ def asked(client: Client, pages: list[str]) -> dict[str, int]:
 def test_no_list_and_no_form_asks_more_often_for_more_rows(
     operator: Client, there: Tenant, few: int, monkeypatch: pytest.MonkeyPatch
 ):
-    for module in (base, offers):
+    for module in (base, choices):
         monkeypatch.setattr(module, "FEW", few)
     owner = owner_of(there)
     grow(there, 4)
@@ -132,7 +132,7 @@ def test_no_list_and_no_form_asks_more_often_for_more_rows(
 @pytest.fixture
 def crowd(there: Tenant, monkeypatch: pytest.MonkeyPatch) -> Tenant:
     """More of everything than a page may hold."""
-    for module in (base, offers):
+    for module in (base, choices):
         monkeypatch.setattr(module, "FEW", 5)
     for number in range(25):
         make.key(make.project(there.team), name=f"key {number:02d}", principal=make.principal(there.organization))
@@ -201,7 +201,7 @@ def test_a_search_has_pages_and_an_end(operator: Client, crowd: Tenant):
     first = search(operator, "keys.modelalias.key", "key ")
     second = search(operator, "keys.modelalias.key", "key ", page="2")
     named = [*texts(first), *texts(second)]
-    assert (len(texts(first)), first.json()["pagination"]["more"]) == (offers.PAGE, True)
+    assert (len(texts(first)), first.json()["pagination"]["more"]) == (choices.PAGE, True)
     assert second.json()["pagination"]["more"] is False
     assert [name for name in named if name.startswith("key ")] == [f"key {number:02d}" for number in range(25)]
     for page in ("0", "x", "99999", "-1"):

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from controlplane.budgets import partitions
-from controlplane.console import pasted
+from controlplane.console import search_words
 from controlplane.keys import actions as keys
 from controlplane.keys.models import VirtualKey
 from controlplane.tenancy import actions as tenancy
@@ -150,14 +150,14 @@ def test_a_pasted_credential_is_in_no_page_message_or_log(admin: Client, caplog:
 
 
 def test_pages_cut_with_the_same_pattern_as_we_do():
-    script = (Path(pasted.__file__).parent / "static/console/console.js").read_text()
-    assert f"/{pasted.CREDENTIAL}/gi" in script
+    script = (Path(search_words.__file__).parent / "static/console/console.js").read_text()
+    assert f"/{search_words.CREDENTIAL}/gi" in script
 
 
 def test_only_credentials_are_cut():
     for text in ("lw_vk_live_9ZB539HRQW", "lw_vk_live_9ZB539HRQW…", "grace-laptop", "req_" + "0" * 30, "vk_01M8P6E381"):
-        assert pasted.shorn(text) == text
-    assert pasted.searchable("lw_at_9ZB539HRQW...") == "9ZB539HRQW"
+        assert search_words.without_secrets(text) == text
+    assert search_words.searchable("lw_at_9ZB539HRQW...") == "9ZB539HRQW"
 
 
 # ---- exact ids ----

@@ -172,14 +172,16 @@ def test_a_double_click_rotates_once(in_threads: Callable[..., list[Any]]):
 
 
 def test_a_failure_after_the_mint_leaves_neither_key_nor_spent_form(admin: Client, monkeypatch: pytest.MonkeyPatch):
-    def fails(**_: Any) -> Any:
-        make.key()
+    mint = actions.mint
+
+    def fails(**fields: Any) -> Any:
+        mint(**fields)
         raise RuntimeError("the machine went down")
 
     said = key_form() | form_token(admin, str(ADD_KEY))
     with monkeypatch.context() as broken:
         broken.setattr(actions, "mint", fails)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError, match="the machine went down"):
             admin.post(ADD_KEY, said)
     assert not VirtualKey.objects.exists()
     assert len(secrets_in(admin.post(ADD_KEY, said))) == 1

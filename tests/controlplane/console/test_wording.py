@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from controlplane.console.usage.export import safe
 from controlplane.pages import wording
 from controlplane.pages.charts import HEIGHT, WIDTH, bar_chart
-from controlplane.pages.recipes import RECIPES, Target
+from controlplane.pages.recipes import RECIPES, CliTarget
 from controlplane.pages.wording import age, count, dollars, exact_dollars, milliseconds, size
 from dataplane.telemetry.metrics import CLIENTS
 
@@ -49,7 +49,7 @@ def test_every_client_that_pods_tell_apart_has_a_name_and_no_other():
 
 def test_the_recipe_for_cursor_says_what_is_not_served_and_what_works():
     (cursor,) = [recipe for recipe in RECIPES if recipe.slug == "cursor"]
-    first, *_ = cursor.setup(Target("https://gateway.example.com")).notes
+    first, *_ = cursor.setup(CliTarget("https://gateway.example.com")).notes
     assert first.startswith("Ask mode and plain chat work. Agent mode is not served yet")
 
 
@@ -83,15 +83,17 @@ def test_no_exported_text_begins_like_a_formula(text: str):
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.slug)
 def test_every_recipe_names_the_gateway_and_the_key_and_only_the_key_that_it_was_given(recipe):
-    said = " ".join(snippet.text for snippet in recipe.setup(Target("https://gw.example", "lw_vk_live_KEY")).snippets)
+    said = " ".join(
+        snippet.text for snippet in recipe.setup(CliTarget("https://gw.example", "lw_vk_live_KEY")).snippets
+    )
     assert "https://gw.example" in said
     assert "lw_vk_live_KEY" in said
-    bare = " ".join(snippet.text for snippet in recipe.setup(Target("https://gw.example")).snippets)
+    bare = " ".join(snippet.text for snippet in recipe.setup(CliTarget("https://gw.example")).snippets)
     assert "lw_vk_live" not in bare
 
 
 def test_a_recipe_takes_a_model_that_the_key_may_use():
-    target = Target("https://gw.example", models=("claude-*", "claude-haiku-5-5", "gpt-5.6-luna"))
+    target = CliTarget("https://gw.example", models=("claude-*", "claude-haiku-5-5", "gpt-5.6-luna"))
     assert target.model("gpt*", "gpt-5.5") == "gpt-5.6-luna"
     assert target.model("claude*", "claude-sonnet-5-5") == "claude-haiku-5-5"
-    assert Target("https://gw.example", models=("gpt-*",)).model("gpt*", "gpt-5.5") == "gpt-5.5"
+    assert CliTarget("https://gw.example", models=("gpt-*",)).model("gpt*", "gpt-5.5") == "gpt-5.5"

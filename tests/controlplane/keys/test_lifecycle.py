@@ -16,7 +16,7 @@ from controlplane.changes.models import ConfigChange
 from controlplane.changes.queries import head
 from controlplane.environment import environment
 from controlplane.keys import actions, queries
-from controlplane.keys.lifecycle import TRANSITIONS, Step, WrongState, after, possible
+from controlplane.keys.lifecycle import TRANSITIONS, VERB_OF, Step, WrongState, after, possible
 from controlplane.keys.models import KeyState, VirtualKey
 from dataplane.core import keys as core
 from tests.controlplane import factories
@@ -160,3 +160,7 @@ def test_nothing_leads_out_of_revoked_and_buttons_follow_the_table():
     assert Step.DISABLE not in possible(KeyState.DISABLED)
     with pytest.raises(WrongState):
         after(KeyState.REVOKED, Step.ENABLE)
+
+
+def test_every_step_names_the_verb_that_it_takes():
+    assert set(VERB_OF) == set(Step)

@@ -1,0 +1,1 @@
+"""`bootstrap` and `rotate_root`."""

@@ -72,13 +72,13 @@ class Command(BaseCommand):
             create_login(by=by, username=admin["username"], email=admin["email"], password=password, operator=True)
 
     def _ensure_organization(self, name: str, by: Actor) -> Organization:
-        known = Organization.objects.filter(slug=slugify(name)).first()
-        return known or tenancy.create_organization(by=by, name=name, slug=slugify(name))
+        organization = Organization.objects.filter(slug=slugify(name)).first()
+        return organization or tenancy.create_organization(by=by, name=name, slug=slugify(name))
 
     def _ensure_provider(self, organization: Organization, wanted: dict[str, str], by: Actor) -> None:
         credential = Secret(wanted["credential"])
-        known = Provider.objects.filter(organization=organization, name=wanted["name"]).first()
-        if known is None:
+        provider = Provider.objects.filter(organization=organization, name=wanted["name"]).first()
+        if provider is None:
             providers.create_provider(
                 by=by,
                 organization=organization,
@@ -88,21 +88,21 @@ class Command(BaseCommand):
                 credential=credential,
             )
             return
-        if known.base_url != wanted["base_url"]:
-            providers.update_provider(known, by=by, base_url=wanted["base_url"], credential=credential)
-        elif not providers.has_credential(known, credential):
-            providers.set_credential(known, by=by, credential=credential)
+        if provider.base_url != wanted["base_url"]:
+            providers.update_provider(provider, by=by, base_url=wanted["base_url"], credential=credential)
+        elif not providers.has_credential(provider, credential):
+            providers.set_credential(provider, by=by, credential=credential)
 
     def _ensure_key(self, project: Project, principal: Principal, wanted: dict[str, str], by: Actor) -> dict[str, str]:
-        known = VirtualKey.objects.filter(pk=wanted["known"], state=KeyState.ACTIVE).first()
-        if known is not None:
-            return {"virtual_key_id": known.pk}
-        key, token = keys.mint(by=by, name=wanted["name"], project=project, principal=principal, tags=["cli"])
-        return {"virtual_key_id": key.pk, "virtual_key": token.reveal().decode()}
+        key = VirtualKey.objects.filter(pk=wanted["known"], state=KeyState.ACTIVE).first()
+        if key is not None:
+            return {"virtual_key_id": key.pk}
+        key, secret = keys.mint(by=by, name=wanted["name"], project=project, principal=principal, tags=["cli"])
+        return {"virtual_key_id": key.pk, "virtual_key": secret.reveal().decode()}
 
     def _ensure_token(self, organization: Organization, wanted: dict[str, str], by: Actor) -> dict[str, str]:
-        known = ApiToken.objects.filter(pk=wanted["known"], revoked_at=None).first()
-        if known is not None:
-            return {"api_token_id": known.pk}
+        token = ApiToken.objects.filter(pk=wanted["known"], revoked_at=None).first()
+        if token is not None:
+            return {"api_token_id": token.pk}
         token, secret = tenancy.mint_token(by=by, organization=organization, name=wanted["name"], role=Role.OWNER)
         return {"api_token_id": token.pk, "api_token": secret.reveal().decode()}

@@ -113,7 +113,7 @@ function explainKind(select) {
   show();
 }
 
-// The pattern of pasted.py. What a box of a search holds goes into an address, which browsers and proxies keep.
+// The pattern of search_words.py. What a box of a search holds goes into an address, which browsers and proxies keep.
 const CREDENTIAL = /(lw_vk_live_|lw_vk_test_|lw_at_)([0-9A-HJKMNP-TV-Z]{10})[0-9A-Z]+/gi;
 
 function cutCredential(field) {

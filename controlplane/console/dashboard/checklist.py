@@ -18,7 +18,7 @@ from controlplane.usage.models import UsageRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ChecklistStep:
     """One line: what, why, whether it is done, and where to do it (empty: nowhere, or not for this person)."""
 
     title: str
@@ -30,7 +30,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Checklist:
-    steps: tuple[Step, ...]
+    steps: tuple[ChecklistStep, ...]
 
     @property
     def done(self) -> int:
@@ -45,12 +45,12 @@ class Checklist:
         return self.done == len(self.steps)
 
     @property
-    def next(self) -> Step | None:
+    def next(self) -> ChecklistStep | None:
         return next((step for step in self.steps if not step.done), None)
 
 
 def checklist(request: HttpRequest) -> Checklist:
-    """Of the oldest organization that the person sees."""
+    """The checklist of the oldest organization that the person sees."""
     actor = actor_of(request)
     organization = organizations_of(actor).order_by("created_at", "pk").first()
     here = {"organization_id": organization.pk} if organization is not None else {"organization_id": ""}
@@ -84,7 +84,7 @@ def checklist(request: HttpRequest) -> Checklist:
                 "Mint a virtual key", "The credential that a CLI carries. It is shown once.", key, Verb.KEY_MINT,
                 "keys_virtualkey", {"project": project, "principal": principal},
             ),
-            Step(
+            ChecklistStep(
                 "See the first request",
                 "The ledger has its first record." if used else "Paste the setup into your CLI and ask something.",
                 used,
@@ -106,16 +106,18 @@ class _Links:
         row: Organization | Team | Project | Principal | Provider | VirtualKey | None,
         verb: Verb,
         page: str,
-        given: dict[str, Organization | Team | Project | Principal | None],
-    ) -> Step:
-        missing = any(value is None for value in given.values())
+        parts: dict[str, Organization | Team | Project | Principal | None],
+    ) -> ChecklistStep:
+        missing = any(value is None for value in parts.values())
         allowed = may_somewhere(self.request, verb)
-        query = urlencode({"first": "1", **{name: value.pk for name, value in given.items() if value is not None}})
+        query = urlencode({"first": "1", **{name: value.pk for name, value in parts.items() if value is not None}})
         url = f"{reverse(f'admin:{page}_add')}?{query}" if row is None and allowed and not missing else ""
-        return Step(title, str(row) if row is not None else detail, row is not None, url, "Start")
+        return ChecklistStep(title, str(row) if row is not None else detail, row is not None, url, "Start")
 
 
-def _provider_step(form: _Links, organization: Organization | None, provider: Provider | None, used: bool) -> Step:
+def _provider_step(
+    form: _Links, organization: Organization | None, provider: Provider | None, used: bool
+) -> ChecklistStep:
     """Done when a test passed, or a request did: that tests more."""
     step = form.step(
         "Add a provider and test it", "An upstream account with the organization's own credential.", provider,
@@ -124,9 +126,11 @@ def _provider_step(form: _Links, organization: Organization | None, provider: Pr
     if provider is None or ((provider.last_test_ok or used) and provider.refused_since is None):
         return step
     if provider.refused_since is not None:
-        said = f"it refuses the credential: {provider.last_error}"
+        problem = f"it refuses the credential: {provider.last_error}"
     else:
-        said = "its last test failed." if provider.last_test_ok is False else "test that its credential works."
-    detail = f"{provider.name} is there; {said}"
+        problem = "its last test failed." if provider.last_test_ok is False else "test that its credential works."
+    detail = f"{provider.name} is there; {problem}"
     url = page_of(provider, "test")
-    return Step(step.title, detail, False, url if may_somewhere(form.request, Verb.PROVIDER_TEST) else "", "Test it")
+    return ChecklistStep(
+        step.title, detail, False, url if may_somewhere(form.request, Verb.PROVIDER_TEST) else "", "Test it"
+    )

@@ -1,19 +1,16 @@
-"""Log-in with a brake: after a few wrong passwords an account or an address has to wait. And one's own password."""
+"""Forms of logins: the log-in with a brake, which lets an account or an address wait, and somebody's new password."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth import update_session_auth_hash
-from django.contrib.auth.views import PasswordChangeView
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
-from django.http import HttpResponse, HttpResponseRedirect
-from django.urls import reverse_lazy
-from unfold.forms import AdminOwnPasswordChangeForm, AuthenticationForm
+from unfold.forms import AdminPasswordChangeForm, AuthenticationForm
 
-from controlplane.console.access import actor_of
+from controlplane.changes.actor import Actor
+from controlplane.tenancy import logins
 from controlplane.tenancy.brake import WINDOW, Brake
-from controlplane.tenancy.logins import set_password
 from dataplane.core.secret import Secret
 
 
@@ -48,14 +45,17 @@ class ThrottledLogin(AuthenticationForm):  # type: ignore[misc]
             raise ValidationError(self.error_messages["inactive"], code="inactive")
 
 
-class OwnPassword(PasswordChangeView):
-    """One's own password. Sessions that were opened with the old one end, but for this one."""
+class PasswordForm(AdminPasswordChangeForm):  # type: ignore[misc]
+    """Somebody's new password, or none."""
 
-    form_class = AdminOwnPasswordChangeForm
-    template_name = "registration/password_change_form.html"
-    success_url = reverse_lazy("admin:password_change_done")
+    def __init__(self, by: Actor, user: User, *args: Any, **kwargs: Any) -> None:
+        self.by = by
+        super().__init__(user, *args, **kwargs)
 
-    def form_valid(self, form: Any) -> HttpResponse:
-        set_password(form.user, by=actor_of(self.request), password=Secret(form.cleaned_data["new_password1"]))
-        update_session_auth_hash(self.request, form.user)
-        return HttpResponseRedirect(self.get_success_url())
+    def save(self, commit: bool = True) -> Any:
+        return logins.set_password(self.user, by=self.by, password=chosen_password(self.cleaned_data))
+
+
+def chosen_password(data: dict[str, Any]) -> Secret | None:
+    """None: log-in by password is switched off."""
+    return Secret(data["password1"]) if data["set_usable_password"] else None

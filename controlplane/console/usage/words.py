@@ -8,8 +8,9 @@ from typing import Any
 from django.utils.safestring import SafeString
 
 from controlplane.budgets.models import Budget
-from controlplane.console.cells import BAD, GOOD, INFO, NOTHING, WARN, ago, link, mono, pill
+from controlplane.console.addresses import link
 from controlplane.keys.models import VirtualKey
+from controlplane.pages.cells import BAD, GOOD, INFO, NOTHING, WARN, ago, mono, pill
 from controlplane.pages.wording import client_name, exact_dollars, milliseconds, size
 from controlplane.providers.models import Provider
 from controlplane.tenancy.models import Organization, Principal, Project, Team

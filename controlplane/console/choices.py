@@ -1,7 +1,7 @@
-"""What boxes of choices are filled with: all of it where there is little, else what is chosen and a search.
+"""Boxes of choices hold all there is where that is little, else what is chosen and a search.
 
 An offer is one kind of choice, already narrowed to what exists for the person. Pages ask `opening`, the theme's search
-boxes ask `search`: both read a bounded number of rows, however many there are.
+boxes ask `search_choices`: both read a bounded number of rows, however many there are.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class Offer(Protocol):
     def title(self) -> str: ...
 
     def some(self, term: str, start: int, stop: int) -> list[Choice]:
-        """Those that a search finds, in order."""
+        """The choices that a search finds, in order."""
 
     def named(self, values: Iterable[str]) -> list[Choice]:
-        """Those of the values that are on offer."""
+        """The choices for those of the values that are on offer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RowOffer:
     """Rows by name, found as their own list finds them."""
 
     rows: QuerySet[Any]
@@ -63,7 +63,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
+class ValueOffer:
     """The different texts of a column of some rows."""
 
     rows: QuerySet[Any]
@@ -73,17 +73,17 @@ class Values:
 
     def some(self, term: str, start: int, stop: int) -> list[Choice]:
         rows = self.rows.filter(**{f"{self.column}__icontains": term}) if term else self.rows
-        found = rows.order_by(self.column).exclude(**{self.column: ""}).values_list(self.column, flat=True).distinct()
-        return self.named(found[start:stop])
+        values = rows.order_by(self.column).exclude(**{self.column: ""}).values_list(self.column, flat=True).distinct()
+        return self.named(values[start:stop])
 
     def named(self, values: Iterable[str]) -> list[Choice]:
         return [(value, self.texts.get(value, value)) for value in values]
 
 
-def rows_of(request: HttpRequest, site: AdminSite, rows: QuerySet[Any], **more: Any) -> Rows:
+def rows_of(request: HttpRequest, site: AdminSite, rows: QuerySet[Any], **more: Any) -> RowOffer:
     """The offer of some rows of a model that has a list in the console."""
     admin = site.get_model_admin(rows.model)
-    return Rows(rows, lambda queryset, term: admin.get_search_results(request, queryset, term), **more)
+    return RowOffer(rows, lambda queryset, term: admin.get_search_results(request, queryset, term), **more)
 
 
 def name_of(model: type[Model]) -> str:
@@ -94,7 +94,7 @@ def name_of(model: type[Model]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What stands in a page. `groups`: (title, choices); `searched`: that is not all, the rest is searched for."""
+    """The choices in a page. `groups`: (title, choices); `searched`: that is not all, the rest is searched for."""
 
     groups: Sequence[tuple[str, list[Choice]]]
     searched: bool
@@ -118,24 +118,24 @@ def opening(offers: Iterable[Offer], chosen: Iterable[str] = ()) -> Opening:
     return Opening(groups, searched=False)
 
 
-def search(offers: Iterable[Offer], term: str, page: int) -> dict[str, Any]:
+def search_choices(offers: Iterable[Offer], term: str, page: int) -> dict[str, Any]:
     """An answer for the theme's search box."""
     start = (page - 1) * PAGE
     results: list[dict[str, Any]] = []
     more = False
     for offer in offers:
-        found = offer.some(term, start, start + PAGE + 1)
-        more = more or len(found) > PAGE
-        told = [{"id": value, "text": text} for value, text in found[:PAGE]]
-        if told and offer.title:
-            results.append({"text": offer.title, "children": told})
+        matches = offer.some(term, start, start + PAGE + 1)
+        more = more or len(matches) > PAGE
+        items = [{"id": value, "text": text} for value, text in matches[:PAGE]]
+        if items and offer.title:
+            results.append({"text": offer.title, "children": items})
         else:
-            results += told
+            results += items
     return {"results": results, "pagination": {"more": more and page < LAST_PAGE}}
 
 
-def asked(request: HttpRequest) -> tuple[str, int]:
-    """Term and page that a search box asks for."""
+def term_and_page(request: HttpRequest) -> tuple[str, int]:
+    """The term and the page that a search box asks for."""
     page = request.GET.get("page", "1")
     if not (page.isascii() and page.isdigit() and 0 < len(page) < 4 and 0 < int(page) <= LAST_PAGE):
         raise Http404("no such page")
@@ -143,8 +143,8 @@ def asked(request: HttpRequest) -> tuple[str, int]:
 
 
 def search_attributes(model: type[Model], name: str, **narrower: str) -> dict[str, str]:
-    """What makes a select a search box for the choices of `name` on the pages of `model`. `narrower`: what else the
-    page's `offers` are to know.
+    """Attributes that make a select a search box for the choices of `name` on the pages of `model`. `narrower`: what
+    else the page's `offers` are to know.
     """
     return {
         "class": "admin-autocomplete",

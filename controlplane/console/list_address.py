@@ -1,4 +1,4 @@
-"""What an address asks of a list: only what the list understands, said in words otherwise, never an error page."""
+"""The address of a list: what the list does not understand of it is left out and named in words, never an error."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ _EXACT: tuple[list[str], ...] = ([], ["exact"], ["isnull"])
 _COMPARED = (CharField, TextField, IntegerField, BooleanField, ForeignKey)
 
 
-def without_the_unknown(admin: ModelAdmin[Any], request: HttpRequest) -> HttpResponseRedirect | None:
-    """The way to the same list without the parameters that it does not know, and a message that names them."""
+def known_address(admin: ModelAdmin[Any], request: HttpRequest) -> HttpResponseRedirect | None:
+    """A redirection to the same list without the parameters that it does not know, and a message that names them; None
+    where it knows all of them.
+    """
     unknown = unknown_parameters(admin, request)
     if not unknown:
         return None
-    known = request.GET.copy()
+    query = request.GET.copy()
     for name in unknown:
-        del known[name]
+        del query[name]
     named, there_is = ", ".join(f"“{name[:80]}”" for name in unknown[:5]), ", ".join(sorted(parameters(admin, request)))
     messages.warning(request, f"This list cannot be filtered by {named}: that was left out. It can by: {there_is}.")
-    return HttpResponseRedirect(f"{request.path}?{known.urlencode()}")
+    return HttpResponseRedirect(f"{request.path}?{query.urlencode()}")
 
 
-def understood(request: HttpRequest, answer: Any) -> Any:
-    """The answer of a list; where it could not look for what the address asks, the whole list and words."""
+def whole_list_instead(request: HttpRequest, answer: Any) -> Any:
+    """The answer of a list; where it could not look for what the address asks, the way to all of it."""
     if not isinstance(answer, HttpResponseRedirect) or answer.url != f"{request.path}?{ERROR_FLAG}=1":
         return answer
     messages.warning(
@@ -46,7 +48,7 @@ def unknown_parameters(admin: ModelAdmin[Any], request: HttpRequest) -> list[str
 
 
 def parameters(admin: ModelAdmin[Any], request: HttpRequest) -> Iterator[str]:
-    """What the list's own filters are called in an address."""
+    """The names of the list's own filters in an address."""
     for item in admin.get_list_filter(request):
         chosen: Any = item[0] if isinstance(item, tuple) else item
         if isinstance(chosen, str):

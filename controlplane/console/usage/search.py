@@ -1,4 +1,4 @@
-"""What the ledger's search box is asked for: an exact id of any age, or a key by what pages show of it."""
+"""The search in the ledger: an exact id of any age, or a key by what pages show of it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from controlplane.budgets.months import MINTED, month_of
-from controlplane.console.pasted import searchable
+from controlplane.console.search_words import searchable
 from controlplane.keys.queries import ids_shown_as
 from controlplane.usage.models import UsageRecord
 
-_SOUGHT: Final = "_console_sought"
+_SEARCH: Final = "_console_ledger_search"
 
 
 @dataclass(frozen=True, slots=True)
-class Sought:
+class LedgerSearch:
     """`key_ids`: of the keys that the term shows, whose requests are meant."""
 
     term: str
@@ -39,28 +39,28 @@ class Sought:
         return rows.filter(request | Q(trace_id=self.term) | Q(session=self.term) | Q(provider_request_id=self.term))
 
 
-def sought(request: HttpRequest) -> Sought:
-    """Read once a request: the period and the search go by it."""
-    known = getattr(request, _SOUGHT, None)
-    if known is None:
+def search_of(request: HttpRequest) -> LedgerSearch:
+    """The search that a request asks for, read once: the period goes by it too."""
+    search = getattr(request, _SEARCH, None)
+    if search is None:
         term = searchable(request.GET.get("q", ""))
-        known = Sought(term, tuple(ids_shown_as(term)) if term else ())
-        setattr(request, _SOUGHT, known)
-    return cast(Sought, known)
+        search = LedgerSearch(term, tuple(ids_shown_as(term)) if term else ())
+        setattr(request, _SEARCH, search)
+    return cast(LedgerSearch, search)
 
 
-def nothing(request: HttpRequest) -> str:
+def emptiness(request: HttpRequest) -> str:
     """Why the list is empty, in words; empty for a list that nothing was searched in."""
-    asked = sought(request)
-    if not asked.term:
+    search = search_of(request)
+    if not search.term:
         return ""
     others = [name for name, value in request.GET.items() if value and name not in ("q", "days", "p")]
     also = " with the filters above" if others else ""
-    if asked.key_ids:
-        return f"The key {asked.term} has no request in this period{also}."
-    if asked.term != request.GET.get("q", "").strip():
-        return f"No key is shown as {asked.term}: not as its own, nor as an old secret."
+    if search.key_ids:
+        return f"The key {search.term} has no request in this period{also}."
+    if search.term != request.GET.get("q", "").strip():
+        return f"No key is shown as {search.term}: not as its own, nor as an old secret."
     return (
-        f"No request{also} has the id “{asked.term}”, nor has a trace, a session or a provider's request: not at any "
+        f"No request{also} has the id “{search.term}”, nor has a trace, a session or a provider's request: not at any "
         "age, as far as you may see. It has to be the whole id."
     )

@@ -1,4 +1,4 @@
-"""What people paste into search boxes: a whole credential is cut down to the part that may be shown.
+"""Search words: a whole credential that somebody pasted is cut down to the part that may be shown.
 
 An address is kept by browsers, proxies and access logs, so a credential must never stay in one. `console.js` cuts with
 the same pattern before anything is sent; what comes here whole all the same is answered by the way to the cut address.
@@ -17,14 +17,14 @@ _CREDENTIAL = re.compile(CREDENTIAL, re.IGNORECASE | re.ASCII)
 _SHOWN = re.compile(r"(?:lw_vk_live_|lw_vk_test_|lw_at_)([0-9A-Z]*)(?:…|\.\.\.)?", re.IGNORECASE | re.ASCII)
 
 
-def shorn(text: str) -> str:
+def without_secrets(text: str) -> str:
     """The text with every whole credential cut down to its mark and public id."""
     return _CREDENTIAL.sub(r"\1\2", text)
 
 
 def searchable(term: str) -> str:
     """A search term without what only pages add: `lw_vk_live_9ZB539HRQW…` → `9ZB539HRQW`."""
-    return _SHOWN.sub(r"\1", shorn(term)).strip()
+    return _SHOWN.sub(r"\1", without_secrets(term)).strip()
 
 
 def cut_address(request: HttpRequest) -> HttpResponseRedirect | None:
@@ -41,4 +41,4 @@ def cut_address(request: HttpRequest) -> HttpResponseRedirect | None:
 
 
 def _clean(text: str) -> str:
-    return shorn(text).replace("\0", "")
+    return without_secrets(text).replace("\0", "")

@@ -12,11 +12,12 @@ from django.utils import timezone
 
 from controlplane.changes import queries
 from controlplane.console.access import actor_of, may_somewhere
+from controlplane.console.addresses import requests_page
+from controlplane.console.dashboard.checklist import checklist
 from controlplane.console.fleet.words import state_of, with_successors
-from controlplane.console.onboarding import checklist
 from controlplane.fleet.models import Pod, PodState
 from controlplane.pages.charts import Chart, bar_chart
-from controlplane.pages.figures import DIMENSIONS, Dimension, Moment, ledger, series, shares
+from controlplane.pages.figures import DIMENSIONS, Dimension, Moment, series, shares
 from controlplane.pages.periods import PERIODS, beginning, lately
 from controlplane.pages.wording import age, count, dollars
 from controlplane.tenancy.permissions import Verb
@@ -35,13 +36,13 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class PodLine:
+class PodStatus:
     name: str
     state: str
     tone: str
     revision: str
     streams: str
-    heard: str
+    heartbeat: str
 
 
 def dashboard(request: HttpRequest) -> dict[str, Any]:
@@ -85,8 +86,8 @@ def charts(line: list[Moment], per: str) -> list[Chart]:
 def board(rows: Any, dimension: Dimension, days: int) -> dict[str, Any]:
     return {
         "title": dimension.title,
-        "rows": shares(rows, dimension, lambda narrower: ledger(days=days, **narrower), most=5),
-        "url": ledger(days=days),
+        "rows": shares(rows, dimension, lambda narrower: requests_page(days=days, **narrower), most=5),
+        "url": requests_page(days=days),
         "link": "All requests",
         "empty": "No requests in this period.",
     }
@@ -102,7 +103,7 @@ def pods(now: Any) -> dict[str, Any]:
         behind = head - row.applied_revision
         revision = f"{row.applied_revision}" + (f" ({behind} behind)" if behind > 0 else "")
         lines.append(
-            PodLine(str(row), word, tone, revision, count(row.open_exchanges), age(row.last_heartbeat_at, now))
+            PodStatus(str(row), word, tone, revision, count(row.open_exchanges), age(row.last_heartbeat_at, now))
         )
     ready = sum(line.state == "Ready" for line in lines)
     return {
