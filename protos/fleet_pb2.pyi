@@ -1228,7 +1228,7 @@ Global___ModelAlias: _TypeAlias = ModelAlias  # noqa: Y015
 
 @_typing.final
 class PriceList(_message.Message):
-    """Integer rates in pico-dollars per token (per call for calls). See dataplane/core/pricing.py for how they combine."""
+    """Integer rates in pico-dollars per token (per call for calls). See dataplane/core/money/prices.py for how they combine."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1384,7 +1384,7 @@ Global___RateTier: _TypeAlias = RateTier  # noqa: Y015
 
 @_typing.final
 class Budget(_message.Message):
-    """A limit in money. Which accounts it has and what a request draws on: dataplane/core/budgets.py."""
+    """A limit in money. Which accounts it has and what a request draws on: dataplane/core/money/accounts.py."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2162,7 +2162,6 @@ class UsageRecord(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     END_USER_ID_FIELD_NUMBER: _builtins.int
     ESTIMATED_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
-    FINGERPRINT_FIELD_NUMBER: _builtins.int
     ACCOUNTS_FIELD_NUMBER: _builtins.int
     RESERVED_NANO_FIELD_NUMBER: _builtins.int
     HOLD_SESSION_FIELD_NUMBER: _builtins.int
@@ -2226,8 +2225,6 @@ class UsageRecord(_message.Message):
     end_user_id: _builtins.str
     estimated_input_tokens: _builtins.int
     """known at admission: what an ESTIMATED record is priced with"""
-    fingerprint: _builtins.str
-    """of the request body, for finding twins; no content"""
     reserved_nano: _builtins.int
     """ADMITTED: held on each of them, what it is charged if its end is never seen"""
     hold_session: _builtins.str
@@ -2296,7 +2293,6 @@ class UsageRecord(_message.Message):
         metadata: _builtins.str = ...,
         end_user_id: _builtins.str = ...,
         estimated_input_tokens: _builtins.int = ...,
-        fingerprint: _builtins.str = ...,
         accounts: _abc.Iterable[Global___AccountRef] | None = ...,
         reserved_nano: _builtins.int = ...,
         hold_session: _builtins.str = ...,
@@ -2305,7 +2301,7 @@ class UsageRecord(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "attempt", b"attempt", "client", b"client", "client_version", b"client_version", "cost_nano", b"cost_nano", "dialect", b"dialect", "duration_ms", b"duration_ms", "end_user_id", b"end_user_id", "ended_at_ms", b"ended_at_ms", "estimated_input_tokens", b"estimated_input_tokens", "events", b"events", "fingerprint", b"fingerprint", "first_byte_ms", b"first_byte_ms", "geo", b"geo", "hold_session", b"hold_session", "http_status", b"http_status", "key_id", b"key_id", "metadata", b"metadata", "model", b"model", "model_reported", b"model_reported", "model_requested", b"model_requested", "operation", b"operation", "organization_id", b"organization_id", "outcome", b"outcome", "parent_span_id", b"parent_span_id", "price_version", b"price_version", "priced", b"priced", "principal_id", b"principal_id", "project_id", b"project_id", "provider_error", b"provider_error", "provider_id", b"provider_id", "provider_kind", b"provider_kind", "provider_request_id", b"provider_request_id", "raw_usage", b"raw_usage", "refusal_budget_id", b"refusal_budget_id", "refusal_code", b"refusal_code", "request_bytes", b"request_bytes", "request_id", b"request_id", "reserved_nano", b"reserved_nano", "response_bytes", b"response_bytes", "revision", b"revision", "service_tier", b"service_tier", "session", b"session", "source", b"source", "span_id", b"span_id", "speed", b"speed", "started_at_ms", b"started_at_ms", "status", b"status", "streaming", b"streaming", "tags", b"tags", "team_id", b"team_id", "trace_id", b"trace_id", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "attempt", b"attempt", "client", b"client", "client_version", b"client_version", "cost_nano", b"cost_nano", "dialect", b"dialect", "duration_ms", b"duration_ms", "end_user_id", b"end_user_id", "ended_at_ms", b"ended_at_ms", "estimated_input_tokens", b"estimated_input_tokens", "events", b"events", "first_byte_ms", b"first_byte_ms", "geo", b"geo", "hold_session", b"hold_session", "http_status", b"http_status", "key_id", b"key_id", "metadata", b"metadata", "model", b"model", "model_reported", b"model_reported", "model_requested", b"model_requested", "operation", b"operation", "organization_id", b"organization_id", "outcome", b"outcome", "parent_span_id", b"parent_span_id", "price_version", b"price_version", "priced", b"priced", "principal_id", b"principal_id", "project_id", b"project_id", "provider_error", b"provider_error", "provider_id", b"provider_id", "provider_kind", b"provider_kind", "provider_request_id", b"provider_request_id", "raw_usage", b"raw_usage", "refusal_budget_id", b"refusal_budget_id", "refusal_code", b"refusal_code", "request_bytes", b"request_bytes", "request_id", b"request_id", "reserved_nano", b"reserved_nano", "response_bytes", b"response_bytes", "revision", b"revision", "service_tier", b"service_tier", "session", b"session", "source", b"source", "span_id", b"span_id", "speed", b"speed", "started_at_ms", b"started_at_ms", "status", b"status", "streaming", b"streaming", "tags", b"tags", "team_id", b"team_id", "trace_id", b"trace_id", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

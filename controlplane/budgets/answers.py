@@ -8,18 +8,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from django.db import DataError, IntegrityError, transaction
 
-from controlplane.budgets import messages
 from controlplane.budgets.alarms import raise_alarm
 from controlplane.budgets.models import AskReply, LeaseSession
 from controlplane.budgets.unit_of_work import UnitOfWork
 from dataplane.core.money.lease_rows import SessionState
 from dataplane.core.money.lessor import Recalls
 from dataplane.core.money.messages import AccountRef, AccountState, Ask, Deny, DenyReason, Grant, Hello, Report, Return
+from dataplane.wire.holds import from_control_plane, to_pod
+from protos import fleet_pb2 as wire
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def _answered(batch: Sequence[PodMessage], repeated: bool) -> list[Answer]:
     unit.lessor.replies.update(before)
     answers = [_one(unit, message) for message in batch]
     fresh = {key: reply for key, reply in unit.lessor.replies.items() if key not in before}
-    raw = {id(reply): messages.reply(reply).SerializeToString() for reply in unit.lessor.replies.values()}
+    raw = {id(reply): to_pod(reply).SerializeToString() for reply in unit.lessor.replies.values()}
     exhausted = {
         reply.account for reply in fresh.values() if isinstance(reply, Deny) and reply.reason is DenyReason.EXHAUSTED
     }
@@ -109,13 +110,14 @@ def _one(unit: UnitOfWork, message: PodMessage) -> Answer | Grant | Deny:
             return lessor.ask(message.session_id, content, unit.now_ms, message.recalls)
         case Report():
             ack = lessor.report(message.session_id, content, unit.now_ms)
-            return Ended() if ack is None else messages.report_ack(ack).SerializeToString()
+            return Ended() if ack is None else to_pod(ack).SerializeToString()
         case Return():
             lessor.returned(message.session_id, content)
             return None
         case Hello():
             unit.open_session(message.session_id, message.pod_id, message.identity)
-            return messages.welcome(lessor.hello(content, unit.now_ms), unit.now_ms).SerializeToString()
+            welcome = replace(lessor.hello(content, unit.now_ms), server_time_ms=unit.now_ms)
+            return to_pod(welcome).SerializeToString()
     raise TypeError(f"not a message: {type(content).__name__}")
 
 
@@ -123,7 +125,7 @@ def _refused(message: PodMessage) -> Answer:
     if isinstance(message.content, Ask):
         first = message.content.items[0].account
         deny = Deny(message.content.ask_id, DenyReason.UNKNOWN, first, AccountState(), 0)
-        return messages.reply(deny).SerializeToString()
+        return to_pod(deny).SerializeToString()
     return None
 
 
@@ -136,8 +138,15 @@ def _replies(asks: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Grant | D
         rows = AskReply.objects.filter(session_id__in=sessions, ask_id__in=ids[start : start + IDS_AT_A_TIME])
         for session, ask_id, reply in rows.values_list("session_id", "ask_id", "reply"):
             if (session, ask_id) in wanted:
-                replies[session, ask_id] = messages.reply_from(bytes(reply))
+                replies[session, ask_id] = reply_from(bytes(reply))
     return replies
+
+
+def reply_from(stored: bytes) -> Grant | Deny:
+    (reply,) = from_control_plane(wire.HoldDown.FromString(stored))
+    if not isinstance(reply, Grant | Deny):
+        raise TypeError(f"not an answer to an ask: {type(reply).__name__}")
+    return reply
 
 
 _counted: tuple[float, int] = (float("-inf"), 1)

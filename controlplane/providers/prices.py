@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from django.utils import timezone
 
@@ -20,39 +18,10 @@ from controlplane.changes.change_set import change_set
 from controlplane.providers import model_facts, model_match, price_compiler
 from controlplane.providers.models import PriceList, PriceOverride, Provider, price_list_id
 from controlplane.providers.price_compiler import FAMILIES, OwnPrice, compile_prices
+from controlplane.providers.price_entries import entries_of
 from dataplane.core import catalogue
-from dataplane.core.money.prices import PRICES_OF_KIND, ModelPrice
+from dataplane.core.money.prices import PRICES_OF_KIND
 from dataplane.core.usage import UsageClass
-
-
-def entries_of(prices: Iterable[ModelPrice]) -> list[dict[str, Any]]:
-    """As JSON, with the names of ModelPrice in protos/fleet.proto."""
-    return [
-        {
-            "provider": price.provider,
-            "model": price.model,
-            "match": list(price.match),
-            "cards": [
-                {
-                    "service_tier": card.service_tier,
-                    "speed": card.speed,
-                    "valid_from_ms": card.valid_from_ms,
-                    "valid_until_ms": card.valid_until_ms,
-                    "tiers": [
-                        {
-                            "above_input_tokens": tier.above_input_tokens,
-                            "rates_pico": {unit.value: rate for unit, rate in tier.rates_pico.items()},
-                        }
-                        for tier in card.tiers
-                    ],
-                }
-                for card in price.cards
-            ],
-            "released_ms": price.released_ms,
-            "unlisted": price.unlisted,
-        }
-        for price in prices
-    ]
 
 
 def own_price(row: PriceOverride) -> OwnPrice:

@@ -10,15 +10,13 @@ from typing import Any
 
 from controlplane.providers import models
 from controlplane.providers.models import Provider
+from controlplane.providers.price_entries import prices_of
 from controlplane.providers.queries import price_list_id_of
 from controlplane.usage.models import RecordState, UsageRecord
 from controlplane.usage.records import set_units
 from dataplane.core.money.prices import (
-    ModelPrice,
     Priced,
     PriceList,
-    RateCard,
-    RateTier,
     cost,
     cost_with,
     dearest_in_family,
@@ -94,16 +92,4 @@ def _price_list_of(organization_id: str) -> PriceList | None:
     row = models.PriceList.objects.filter(pk=price_list_id_of(organization_id)).first()
     if row is None:
         return None
-    return PriceList(row.pk, row.version, tuple(_model_price(price) for price in row.prices))
-
-
-def _model_price(price: Mapping[str, Any]) -> ModelPrice:
-    return ModelPrice(price["provider"], price["model"], tuple(price["match"]), tuple(map(_card, price["cards"])))
-
-
-def _card(card: Mapping[str, Any]) -> RateCard:
-    tiers = (
-        RateTier(tier["above_input_tokens"], {UsageClass(unit): rate for unit, rate in tier["rates_pico"].items()})
-        for tier in card["tiers"]
-    )
-    return RateCard(card["service_tier"], card["speed"], card["valid_from_ms"], card["valid_until_ms"], tuple(tiers))
+    return PriceList(row.pk, row.version, prices_of(row.prices))

@@ -88,7 +88,6 @@ class UsageRecord(models.Model):
     metadata = models.TextField(blank=True, help_text="X-Langwatch-Metadata, JSON.")
     end_user_id = models.CharField(max_length=256, blank=True)
     estimated_input_tokens = models.BigIntegerField(default=0)
-    fingerprint = models.CharField(max_length=64, blank=True)
     accounts = models.JSONField(
         default=list, help_text="Accounts of budgets that it draws on: [budget, member, window], each."
     )

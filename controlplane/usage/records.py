@@ -9,10 +9,13 @@ from typing import Any
 
 from django.db import models
 
-from controlplane.budgets.messages import account_ref
 from controlplane.changes.ids import new_id
 from controlplane.usage.models import RecordState, UsageRecord
-from dataplane.core.usage import INPUT_CLASSES, UsageSource
+from dataplane.core.money.messages import AccountRef
+from dataplane.core.usage import INPUT_CLASSES, RecordStatus, UsageClass
+from dataplane.core.usage import UsageRecord as Record
+from dataplane.wire.holds import sane
+from dataplane.wire.records import STATUSES, record_from
 from protos import fleet_pb2 as wire
 
 MOST_UNITS = 64
@@ -21,14 +24,7 @@ LARGEST = 2**63 - 1
 LONGEST_TEXT = 64 * 1024
 EARLIEST_MS, LATEST_MS = 1_577_836_800_000, 4_102_444_800_000  # 2020, 2100: outside, a clock is broken
 
-_SOURCES = {
-    wire.USAGE_SOURCE_UNSPECIFIED: UsageSource.NONE,
-    wire.USAGE_SOURCE_PROVIDER: UsageSource.PROVIDER,
-    wire.USAGE_SOURCE_METERED: UsageSource.METERED,
-    wire.USAGE_SOURCE_ESTIMATED: UsageSource.ESTIMATED,
-    wire.USAGE_SOURCE_NONE: UsageSource.NONE,
-}
-_STATES = {wire.RECORD_STATUS_ADMITTED: RecordState.ADMITTED, wire.RECORD_STATUS_FINAL: RecordState.FINAL}
+_STATES = {RecordStatus.ADMITTED: RecordState.ADMITTED, RecordStatus.FINAL: RecordState.FINAL}
 _ON_WIRE = {field.name for field in wire.UsageRecord.DESCRIPTOR.fields}
 # What joins rows must be whole; what only describes is cut to what its column takes.
 _IDS = {
@@ -52,16 +48,18 @@ _NUMBERS = tuple(
     for field in UsageRecord._meta.get_fields()
     if isinstance(field, models.BigIntegerField) and field.name in _ON_WIRE
 )
+_OF_USAGE = ("service_tier", "speed", "geo")
 
 
 class Unfit(ValueError):
     """The record cannot be booked; the message says why, without content."""
 
 
-def row_from(record: wire.UsageRecord, session_id: str, now: datetime) -> UsageRecord:
+def row_from(message: wire.UsageRecord, session_id: str, now: datetime) -> UsageRecord:
     """Raises Unfit."""
-    if record.status not in _STATES:
+    if message.status not in STATUSES:
         raise Unfit("its status is unknown")
+    record = record_from(message)
     if not record.request_id:
         raise Unfit("it names no request")
     if not 0 <= record.attempt <= 1000:
@@ -78,8 +76,8 @@ def row_from(record: wire.UsageRecord, session_id: str, now: datetime) -> UsageR
         streaming=record.streaming,
         http_status=record.http_status,
         priced=record.priced,
-        source=_SOURCES.get(record.source, UsageSource.NONE).value,
-        raw_usage=_json(record.raw_usage),
+        source=record.usage.source.value,
+        raw_usage=_json(record.usage.raw),
         metadata=_json(record.metadata),
         tags=[_clean(tag)[:128] for tag in record.tags[:32]],
         accounts=_accounts(record.accounts),
@@ -87,14 +85,19 @@ def row_from(record: wire.UsageRecord, session_id: str, now: datetime) -> UsageR
     for name in _IDS:
         setattr(row, name, _id(name, getattr(record, name)))
     for name, limit in _TEXTS.items():
-        setattr(row, name, _clean(getattr(record, name))[:limit])
+        setattr(row, name, _clean(_text(record, name))[:limit])
     for name in _NUMBERS:
         setattr(row, name, _number(name, getattr(record, name)))
     if state is RecordState.ADMITTED:
         row.outcome = ""
     row.provider_error = _clean(record.provider_error)
-    set_units(row, _units(record.units))
+    set_units(row, _units(record.usage.units))
     return row
+
+
+def _text(record: Record, name: str) -> str:
+    text: str = getattr(record.usage if name in _OF_USAGE else record, name)
+    return text
 
 
 def set_units(row: UsageRecord, units: Mapping[str, int]) -> None:
@@ -105,20 +108,20 @@ def set_units(row: UsageRecord, units: Mapping[str, int]) -> None:
     row.output_tokens = sum(count for unit, count in units.items() if unit.startswith("output"))
 
 
-def _accounts(refs: Iterable[wire.AccountRef]) -> list[list[str]]:
+def _accounts(refs: Iterable[AccountRef]) -> list[list[str]]:
     try:
-        return [list(ref) for ref in sorted({account_ref(ref) for ref in refs})]
+        return [list(ref) for ref in sorted(set(map(sane, refs)))]
     except ValueError as problem:
         raise Unfit(str(problem)) from problem
 
 
-def _units(units: Mapping[str, int]) -> dict[str, int]:
+def _units(units: Mapping[UsageClass, int]) -> dict[str, int]:
     if len(units) > MOST_UNITS:
         raise Unfit("it counts too many classes")
     for unit, count in units.items():
         if not 0 <= count <= LARGEST_COUNT or not 0 < len(unit) <= 64 or not unit.isprintable():
             raise Unfit("a count is out of range")
-    return {unit: units[unit] for unit in sorted(units) if units[unit]}
+    return {str(unit): units[unit] for unit in sorted(units) if units[unit]}
 
 
 def _id(name: str, value: str) -> str:

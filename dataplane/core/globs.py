@@ -32,10 +32,10 @@ class Glob:
         if at > last or not text.startswith(self._start) or not text.endswith(self._end):
             return False
         for piece in self._between:
-            found = text.find(piece, at, last)
-            if found < 0:
+            start = text.find(piece, at, last)
+            if start < 0:
                 return False
-            at = found + len(piece)
+            at = start + len(piece)
         return True
 
     def __repr__(self) -> str:

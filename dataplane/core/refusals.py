@@ -29,11 +29,11 @@ def unroutable(
     dialect: str,
     model: str,
     usable: Sequence[Provider],
-    found: bool,
+    served: bool,
     elsewhere: Provider | None,
     names: Sequence[str],
 ) -> Refusal:
-    """Why nobody can answer. `found`: somebody serves the model; `elsewhere` would be allowed to, but speaks another
+    """Why nobody can answer. `served`: somebody serves the model; `elsewhere` would be allowed to, but speaks another
     dialect; `names` would have worked, the newest first. `dialect` is empty where any would have done.
     """
     if not usable:
@@ -50,7 +50,7 @@ def unroutable(
             f"{_api(dialect)}; {instead}{who} can add a provider that does",
             meta=facts | {"provider": elsewhere.name},
         )
-    if found:
+    if served:
         return Refusal(
             Code.MODEL_NOT_ALLOWED,
             f"model '{_clean(model)}' is not allowed for this key; {instead}{who} can change the key's allowed models",

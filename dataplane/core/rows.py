@@ -1,18 +1,33 @@
 """The rows of a snapshot, as the wire brings them: immutable, normalised, referring to each other by id.
 
-Each has the `id` of the control plane and the `revision` of the last change that touched it.
+Each has the `id` of the control plane and the `revision` of the last change that touched it. Which kinds there are,
+what they refer to and where they are seen is registered in `pushed.py`; price lists are in `money/prices.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import Field, dataclass
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
-from dataplane.core.money.prices import PriceList
 from dataplane.core.money.windows import WindowKind, WindowRule
 from dataplane.core.secret import Secret
+
+
+class Row(Protocol):
+    """What all rows have in common: they are dataclasses with these two."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def revision(self) -> int: ...
+
+
+Ref: TypeAlias = tuple[type[Row], str]
 
 
 class KeyState(StrEnum):
@@ -208,42 +223,6 @@ class NotUnderstood:
     everybody: bool
     problem: str  # in words
     revision: int
-
-
-Understood: TypeAlias = Organization | Project | Principal | VirtualKey | Provider | ModelAlias | PriceList | Budget
-Row: TypeAlias = Understood | NotUnderstood
-Ref: TypeAlias = tuple[type[Row], str]
-
-# Kind → the kinds whose rows refer to it: what has to be looked through when one of it goes away.
-REFERRERS: Final[Mapping[type[Row], tuple[type[Row], ...]]] = {
-    Organization: (Project, Principal, VirtualKey, Provider, ModelAlias, Budget),
-    Project: (VirtualKey, ModelAlias),
-    Principal: (VirtualKey,),
-    VirtualKey: (ModelAlias,),
-    Provider: (ModelAlias,),
-    ModelAlias: (),
-    PriceList: (Organization,),
-    Budget: (),
-    NotUnderstood: (),
-}
-
-
-def references(row: Row) -> Iterator[Ref]:
-    """Of keys and aliases, to rows of their own organization."""
-    if isinstance(row, VirtualKey):
-        targets: tuple[Ref, ...] = ((Project, row.project_id), (Principal, row.principal_id))
-    elif isinstance(row, ModelAlias):
-        targets = ((Project, row.project_id), (VirtualKey, row.key_id), (Provider, row.provider_id))
-    else:
-        return
-    for kind, id in targets:
-        if id:
-            yield kind, id
-
-
-def organization_of(row: Row) -> str:
-    """Whose it is; "" for what belongs to no organization or is one."""
-    return "" if isinstance(row, Organization | PriceList) else row.organization_id
 
 
 def public_ids(key: VirtualKey) -> Collection[str]:

@@ -62,10 +62,10 @@ class ShardedMap(Mapping[str, V]):
             shards[index][key] = value
         if not own:
             return self
-        made: ShardedMap[V] = ShardedMap.__new__(ShardedMap)
-        made._shards = shards
-        made._size = size
-        return made
+        after: ShardedMap[V] = ShardedMap.__new__(ShardedMap)
+        after._shards = shards
+        after._size = size
+        return after
 
     def shards(self) -> list[Mapping[str, V]]:
         return list(self._shards)

@@ -10,10 +10,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from dataplane.core.errors import Code, Refusal
-from dataplane.core.rows import NotUnderstood, Principal, ScopeKind, VirtualKey
+from dataplane.core.rows import NotUnderstood, Organization, Principal, Row, ScopeKind, VirtualKey
 
 RETRY_AFTER_S: Final = 5  # for another pod to be met
 _NAME: Final = 80  # characters of a name that a terminal has room for
+
+# What `Covered` is made of, and what else decides how many keys `over` refuses: a change of other rows changes neither.
+COVERED_IS_READ_FROM: Final[frozenset[type[Row]]] = frozenset({NotUnderstood, Organization})
+REFUSED_IS_READ_FROM: Final[frozenset[type[Row]]] = COVERED_IS_READ_FROM | {Principal, VirtualKey}
 
 Principals = Mapping[str, Principal]
 
@@ -42,16 +46,16 @@ class Covered:
     def __init__(self, rows: Iterable[NotUnderstood], organizations: Collection[str]) -> None:
         """An organization that is not among `organizations` says nothing about whose the row is: everybody's."""
         self._everybody: NotUnderstood | None = None
-        found: dict[str, dict[ScopeKind, dict[str, NotUnderstood]]] = {}
+        scopes: dict[str, dict[ScopeKind, dict[str, NotUnderstood]]] = {}
         for row in sorted(rows, key=lambda row: row.id, reverse=True):
             if row.everybody or (row.organization_id and row.organization_id not in organizations):
                 self._everybody = row
             for kind, id in row.covers:
                 if id:
-                    found.setdefault(row.organization_id, {}).setdefault(kind, {})[id] = row
+                    scopes.setdefault(row.organization_id, {}).setdefault(kind, {})[id] = row
         self._scopes = {
             organization_id: [(_SCOPES_OF[kind], kinds[kind]) for kind in _SCOPES_OF if kind in kinds]
-            for organization_id, kinds in found.items()
+            for organization_id, kinds in scopes.items()
         }
 
     def over(self, key: VirtualKey, principals: Principals) -> NotUnderstood | None:

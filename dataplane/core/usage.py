@@ -159,7 +159,6 @@ class UsageRecord:
     metadata: str = ""
     end_user_id: str = ""
     estimated_input_tokens: int = 0
-    fingerprint: str = ""
     accounts: tuple[AccountRef, ...] = ()
     reserved_nano: int = 0  # ADMITTED: held on each of the accounts
     hold_session: str = ""

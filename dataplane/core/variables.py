@@ -33,20 +33,20 @@ TRUSTED_ORIGINS HTTPS DEBUG LOG_LEVEL
 """)
 
 
-def unknown(given: Iterable[str], own: Collection[str], others: Collection[str]) -> list[str]:
+def unknown(names: Iterable[str], own: Collection[str], others: Collection[str]) -> list[str]:
     """A sentence for each name that begins like ours and is nobody's. `others`: the other plane's. Never a value."""
     strange = sorted(
         name
-        for name in given
+        for name in names
         if name.startswith(PREFIX)
         and not name.startswith(TESTS)
         and not {name, name.removesuffix(FILE)} & {*own, *others, *PEOPLES}
     )
-    return [_said(name, own) for name in strange]
+    return [_sentence(name, own) for name in strange]
 
 
-def _said(name: str, own: Collection[str]) -> str:
-    words = {known.removeprefix(PREFIX): known for known in own}
+def _sentence(name: str, own: Collection[str]) -> str:
+    words = {variable.removeprefix(PREFIX): variable for variable in own}
     close = get_close_matches(name.removeprefix(PREFIX).removesuffix(FILE), words, 1, cutoff=0.75)
-    meant = f"did you mean {words[close[0]]}?" if close else "deploy/reference/settings.md lists all there are."
-    return f"{name} is not a variable of the gateway and changes nothing; {meant}"
+    hint = f"did you mean {words[close[0]]}?" if close else "deploy/reference/settings.md lists all there are."
+    return f"{name} is not a variable of the gateway and changes nothing; {hint}"

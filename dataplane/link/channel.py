@@ -11,7 +11,7 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
-from dataplane.wire.digest import Incoming
+from dataplane.wire.updates import Incoming
 from protos import fleet_pb2 as pb
 
 MESSAGE_BYTES: Final = 4 * 1024 * 1024  # gRPC's own default, said aloud: flat messages, large updates come in parts

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from dataplane.core.money.messages import Hello, Welcome
 from dataplane.telemetry.metrics import Metrics
 from dataplane.telemetry.tasks import spawn
-from dataplane.wire.holds import Down, Up, message_up, said_down
+from dataplane.wire.holds import Down, Up, from_control_plane, to_control_plane
 from protos import fleet_pb2 as pb
 
 MOST_AT_ONCE: Final = 500  # in one message
@@ -22,7 +22,7 @@ MOST_AT_ONCE: Final = 500  # in one message
 class Listener(Protocol):
     """Whose call it is."""
 
-    def welcomed(self, call: HoldCall, welcome: Welcome, server_time_ms: int) -> None:
+    def welcomed(self, call: HoldCall, welcome: Welcome) -> None:
         """The first message has come: the call may be used."""
         ...
 
@@ -88,10 +88,10 @@ class HoldCall:
     async def _write(self) -> None:
         """What has gathered while the last message went out goes in one."""
         while True:
-            message = message_up(self._pod_id, await self._outgoing.get())
+            message = to_control_plane(self._pod_id, await self._outgoing.get())
             more = min(self._outgoing.qsize(), MOST_AT_ONCE)
             for _ in range(more):
-                message.MergeFrom(message_up(self._pod_id, self._outgoing.get_nowait()))
+                message.MergeFrom(to_control_plane(self._pod_id, self._outgoing.get_nowait()))
             self._metrics.count("budget_messages_total")
             await self._stream.write(message)
             for _ in range(1 + more):
@@ -102,10 +102,10 @@ class HoldCall:
         try:
             async for message in self._stream:
                 if reporting is None:
-                    listener.welcomed(self, _welcome(message), message.welcome.server_time_ms)
+                    listener.welcomed(self, _welcome(message))
                     reporting = spawn(listener.keep_reporting(), "holds-report")
                     continue
-                for value in said_down(message):
+                for value in from_control_plane(message):
                     listener.received(value)
         finally:
             if reporting is not None:
@@ -114,7 +114,7 @@ class HoldCall:
 
 def _welcome(message: pb.HoldDown) -> Welcome:
     """Raises InvalidStateError."""
-    welcome = next(said_down(message), None)
+    welcome = next(from_control_plane(message), None)
     if not isinstance(welcome, Welcome):
         raise asyncio.InvalidStateError("the first message was not Welcome")
     return welcome

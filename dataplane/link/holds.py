@@ -283,10 +283,10 @@ class LeaseClient:
             self.book.lost_contact(self._clock())
             await call.end()
 
-    def welcomed(self, call: HoldCall, welcome: Welcome, server_time_ms: int) -> None:
+    def welcomed(self, call: HoldCall, welcome: Welcome) -> None:
         """The call may be used, unless the lease session was ended meanwhile."""
-        if server_time_ms:
-            self._ahead_ms = server_time_ms - time.time_ns() // 1_000_000
+        if welcome.server_time_ms:
+            self._ahead_ms = welcome.server_time_ms - time.time_ns() // 1_000_000
         self._report_ms = max(SHORTEST_REPORT_MS, min(welcome.report_ms or REPORT_MS, REPORT_MS))
         if not self.book.welcomed(welcome, self._clock()):
             call.leave()

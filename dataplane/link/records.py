@@ -1,23 +1,16 @@
-"""Usage records ⇄ the wire. `begun` and `ended` are on the request path: they never fail and bound what they give.
-
-An attempt's beginning and its end are written as two records, and the second says again what the first one said. As
-protobuf strings messages together (of a scalar, the last value counts), that is encoded once: 8 µs for both, where the
-generated message takes 25.
-"""
+"""Usage records as they go into the spool. `begun` and `ended` are on the request path: they never fail and bound what
+they give."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, replace
 from enum import StrEnum
-from functools import lru_cache
-from operator import attrgetter, getitem
 from typing import Any, Final
 
-from dataplane.core.money.messages import AccountRef
-from dataplane.core.usage import NO_USAGE, Outcome, RecordStatus, Usage, UsageClass, UsageRecord, UsageSource
-from dataplane.telemetry.protobuf import Heads, Moments, Numbers, message, varint
+from dataplane.core.usage import RecordStatus, Usage, UsageRecord
 from dataplane.telemetry.redaction import OURS, shorten
+from dataplane.wire.records import beginning, beginning_message, end, message_from
 from protos import fleet_pb2 as pb
 
 # An ordinary record has 400 to 800 bytes. How large one can get is in the hands of clients (model names, metadata) and
@@ -29,101 +22,23 @@ LARGE_TAGS: Final = 8
 INT64: Final = 2**63 - 1
 INT32: Final = 2**31 - 1
 
-_STATUS: Final = {
-    RecordStatus.ADMITTED: pb.RECORD_STATUS_ADMITTED,
-    RecordStatus.FINAL: pb.RECORD_STATUS_FINAL,
-}
-_SOURCE: Final = {
-    UsageSource.PROVIDER: pb.USAGE_SOURCE_PROVIDER,
-    UsageSource.METERED: pb.USAGE_SOURCE_METERED,
-    UsageSource.ESTIMATED: pb.USAGE_SOURCE_ESTIMATED,
-    UsageSource.NONE: pb.USAGE_SOURCE_NONE,
-}
-_STATUS_BACK: Final = {number: status for status, number in _STATUS.items()}
-_SOURCE_BACK: Final = {number: source for source, number in _SOURCE.items()}
-_OUTCOMES: Final = {str(outcome): outcome for outcome in Outcome}
-_CLASSES: Final = {str(unit): unit for unit in UsageClass}
-_CONVERTED: Final = ("status", "usage", "tags", "accounts")
-_ALIKE: Final = tuple(field.name for field in fields(UsageRecord) if field.name not in _CONVERTED)
-_alike: Final = attrgetter(*_ALIKE)
-
-
-# An attempt's beginning: what is known before its provider is asked, and does not change until it ends.
-_OFTEN: Final = (  # comes again and again, in a few combinations
-    *("attempt", "organization_id", "team_id", "project_id", "principal_id", "key_id", "provider_id", "provider_kind"),
-    *("dialect", "operation", "model_requested", "model", "client", "client_version", "streaming", "revision", "tags"),
-)
-_IDS: Final = ("request_id", "trace_id", "session", "fingerprint", "span_id", "parent_span_id")  # short, ASCII
-_SELDOM: Final = ("metadata", "end_user_id")
-_NUMBERS: Final = ("started_at_ms", "request_bytes", "estimated_input_tokens")
-_HELD: Final = ("accounts", "hold_session", "reserved_nano")  # of budgets; nothing where none covers the key
-BEGINNING: Final = frozenset((*_OFTEN, *_IDS, *_SELDOM, *_NUMBERS, *_HELD, "status"))
-# Its end.
-_OFTEN_IN_THE_END: Final = (
-    *("http_status", "outcome", "refusal_code", "model_reported", "priced", "price_version"),
-    *("usage.source", "usage.service_tier", "usage.speed", "usage.geo"),
-)
-_NUMBERS_IN_THE_END: Final = ("cost_nano", "first_byte_ms", "duration_ms", "response_bytes", "events")
-
-REMEMBERED: Final = 1024
-REMEMBERED_LENGTH: Final = 256
-
-_FIELDS: Final = pb.UsageRecord.DESCRIPTOR.fields_by_name
-_often: Final = attrgetter(*_OFTEN)
-_ids: Final = attrgetter(*_IDS)
-_often_in_the_end: Final = attrgetter(*_OFTEN_IN_THE_END)
-_numbers_in_the_end: Final = attrgetter(*_NUMBERS_IN_THE_END)
-
-
-def _heads(name: str) -> Heads:
-    return Heads(_FIELDS[name].number)
-
-
-def _field(name: str) -> Numbers:
-    return Numbers.of(_FIELDS[name].number)
-
-
-# All ids in one text of Latin-1, in which a length below 128 is one byte: a fifth of what one by one takes.
-_ID_FIELDS: Final = "".join(f"{_heads(name).tag.decode('latin-1')}%c%s" for name in _IDS)
-_ID_LENGTH: Final = 127
-_METADATA, _END_USER, _PROVIDER_REQUEST, _RAW_USAGE = map(_heads, (*_SELDOM, "provider_request_id", "raw_usage"))
-_PROVIDER_ERROR: Final = _heads("provider_error")
-_REFUSAL_BUDGET: Final = _heads("refusal_budget_id")
-_REQUEST_BYTES, _ESTIMATED_INPUT = _field("request_bytes"), _field("estimated_input_tokens")
-_RESERVED: Final = _field("reserved_nano")
-_FIELDS_IN_THE_END: Final = tuple(map(_field, _NUMBERS_IN_THE_END))
-_STARTED: Final = _field("status")[pb.RECORD_STATUS_ADMITTED] + varint(_FIELDS["started_at_ms"].number << 3)
-_ENDED: Final = _field("status")[pb.RECORD_STATUS_FINAL] + varint(_FIELDS["ended_at_ms"].number << 3)
-_started, _ended = Moments(), Moments()
-
-
-def _unit(unit: UsageClass) -> Numbers:
-    """An entry of the map `units`: key = 1, value = 2, in a message of which only the value's size varies."""
-    key = message(1, unit.encode()) + b"\x10"
-    return Numbers([_heads("units")[len(key) + size] + key for size in range(11)])
-
-
-_UNITS: Final = {unit: _unit(unit) for unit in UsageClass}
-
 
 def begun(record: UsageRecord) -> bytes:
     """An ADMITTED record on the wire: what its BEGINNING says, which is enough to account for it if nobody sees its
     end. At most RECORD_BYTES, without any key that a client wrote where its words go."""
     try:
-        encoded = _beginning(record)
+        encoded = beginning(record)
         if len(encoded) <= RECORD_BYTES and OURS not in encoded:
             return encoded
     except (ValueError, TypeError):
         pass  # a lone surrogate, or a count beyond 64 bits
-    wire = pb.UsageRecord.FromString(_with_care(record))
-    known = {field.name: value for field, value in wire.ListFields() if field.name in BEGINNING}
-    return pb.UsageRecord(**known | {"status": pb.RECORD_STATUS_ADMITTED}).SerializeToString()
+    return beginning_message(pb.UsageRecord.FromString(_with_care(record))).SerializeToString()
 
 
-def ended(record: UsageRecord, beginning: bytes) -> bytes:
-    """A FINAL record on the wire, all of it. `beginning`: what `begun` gave for it."""
+def ended(record: UsageRecord, start: bytes) -> bytes:
+    """A FINAL record on the wire, all of it. `start`: what `begun` gave for it."""
     try:
-        encoded = beginning + _end(record)
+        encoded = start + end(record)
         if len(encoded) <= RECORD_BYTES and OURS not in encoded:
             return encoded
     except (ValueError, TypeError):
@@ -136,74 +51,6 @@ def encode(record: UsageRecord) -> bytes:
     return begun(record) if record.status is RecordStatus.ADMITTED else ended(record, begun(record))
 
 
-def _beginning(record: UsageRecord) -> bytes:
-    """Raises ValueError for what the short way does not take."""
-    ids = request, trace, session, fingerprint, span, parent = _ids(record)
-    if max(map(len, ids)) > _ID_LENGTH or not "".join(ids).isascii():
-        raise ValueError("ids that are none of ours")
-    lengths_and_ids = (
-        *(len(request), request, len(trace), trace, len(session), session),
-        *(len(fingerprint), fingerprint, len(span), span, len(parent), parent),
-    )
-    remembers = len(record.model_requested) < REMEMBERED_LENGTH
-    encoded = b"".join(
-        (
-            (_alike_begun if remembers else _alike_begun.__wrapped__)(*_often(record)),
-            (_ID_FIELDS % lengths_and_ids).encode("latin-1"),
-            _REQUEST_BYTES[record.request_bytes],
-            _ESTIMATED_INPUT[record.estimated_input_tokens],
-            _STARTED,
-            _started.encode(record.started_at_ms),
-        )
-    )
-    if record.metadata or record.end_user_id:
-        encoded += _text(_METADATA, record.metadata) + _text(_END_USER, record.end_user_id)
-    if record.accounts or record.hold_session or record.reserved_nano:
-        encoded += _alike_held(record.accounts, record.hold_session) + _RESERVED[record.reserved_nano]
-    return encoded
-
-
-def _end(record: UsageRecord) -> bytes:
-    usage = record.usage
-    parts = [_alike_ended(*_often_in_the_end(record)), _ENDED, _ended.encode(record.ended_at_ms)]
-    parts += map(getitem, _FIELDS_IN_THE_END, _numbers_in_the_end(record))
-    for unit, count in usage.units.items():
-        parts.append(_UNITS[unit][count])
-    if usage.raw:
-        parts.append(_text(_RAW_USAGE, usage.raw))
-    if record.provider_request_id:
-        parts.append(_text(_PROVIDER_REQUEST, record.provider_request_id))
-    if record.provider_error:
-        parts.append(_text(_PROVIDER_ERROR, record.provider_error))
-    if record.refusal_budget_id:
-        parts.append(_text(_REFUSAL_BUDGET, record.refusal_budget_id))
-    return b"".join(parts)
-
-
-def _text(heads: Heads, text: str) -> bytes:
-    data = text.encode()
-    return heads[len(data)] + data
-
-
-@lru_cache(maxsize=REMEMBERED)
-def _alike_begun(*values: Any) -> bytes:
-    return pb.UsageRecord(**dict(zip(_OFTEN, values, strict=True))).SerializeToString()
-
-
-@lru_cache(maxsize=REMEMBERED)
-def _alike_held(accounts: tuple[AccountRef, ...], hold_session: str) -> bytes:
-    """The same accounts come again until a window ends."""
-    held = pb.UsageRecord(hold_session=hold_session)
-    held.accounts.extend(_account(ref) for ref in accounts)
-    return held.SerializeToString()
-
-
-@lru_cache(maxsize=REMEMBERED)
-def _alike_ended(*values: Any) -> bytes:
-    named = {name.removeprefix("usage."): value for name, value in zip(_OFTEN_IN_THE_END, values, strict=True)}
-    return pb.UsageRecord(**named | {"source": _SOURCE[named["source"]]}).SerializeToString()
-
-
 def _with_care(record: UsageRecord) -> bytes:
     """The long way, for what the short one does not take."""
     shortened = _changed(record, shorten)
@@ -214,50 +61,6 @@ def _with_care(record: UsageRecord) -> bytes:
     except (ValueError, TypeError):
         pass
     return message_from(_tamed(shortened)).SerializeToString()
-
-
-def message_from(record: UsageRecord) -> pb.UsageRecord:
-    """Only what says something is set: half the time of a constructor with every field (7 against 14 µs)."""
-    message, usage = pb.UsageRecord(), record.usage
-    message.status = _STATUS[record.status]
-    message.source = _SOURCE[usage.source]
-    for name, value in zip(_ALIKE, _alike(record), strict=True):
-        if value:
-            setattr(message, name, value)
-    if usage is not NO_USAGE:
-        units = message.units
-        for unit, count in usage.units.items():
-            units[unit] = count
-        message.raw_usage = usage.raw
-        message.service_tier, message.speed, message.geo = usage.service_tier, usage.speed, usage.geo
-    if record.tags:
-        message.tags.extend(record.tags)
-    message.accounts.extend(_account(ref) for ref in record.accounts)
-    return message
-
-
-def _account(ref: AccountRef) -> pb.AccountRef:
-    return pb.AccountRef(budget_id=ref.budget_id, member_id=ref.member_id, window_key=ref.window_key)
-
-
-def record_from(wire: pb.UsageRecord) -> UsageRecord:
-    """The way back. Words that this version does not know become the ones that hide least: FINAL, failed, none."""
-    usage = Usage(
-        units={_CLASSES[unit]: count for unit, count in wire.units.items() if unit in _CLASSES},
-        source=_SOURCE_BACK.get(wire.source, UsageSource.NONE),
-        service_tier=wire.service_tier,
-        speed=wire.speed,
-        geo=wire.geo,
-        raw=wire.raw_usage,
-    )
-    alike = {name: getattr(wire, name) for name in _ALIKE}
-    return UsageRecord(
-        **alike | {"outcome": _OUTCOMES.get(wire.outcome, Outcome.FAILED)},
-        status=_STATUS_BACK.get(wire.status, RecordStatus.FINAL),
-        usage=usage,
-        tags=tuple(wire.tags),
-        accounts=tuple(AccountRef(ref.budget_id, ref.member_id, ref.window_key) for ref in wire.accounts),
-    )
 
 
 def _tamed(record: UsageRecord) -> UsageRecord:

@@ -16,8 +16,9 @@ from typing import Final
 
 from dataplane.core.snapshot import KeyState, NotUnderstood, Ref, Row, Snapshot, VirtualKey
 from dataplane.link.understanding import doubt
-from dataplane.wire.digest import Identity, Incoming, fingerprint, identity
+from dataplane.wire.digest import digest_bytes, fingerprint
 from dataplane.wire.rows import KIND_NUMBERS, ref_from, row_from
+from dataplane.wire.updates import Identity, Incoming, identity
 from protos import fleet_pb2 as pb
 
 # An installation of 100,000 keys sends about 150,000 resources; beyond this bound a pod could not hold them either.
@@ -100,8 +101,8 @@ class Replica:
         if update.epoch != self.epoch or not update.revocations:
             return ()  # revisions of another epoch cannot be compared with ours
         for revocation in update.revocations:
-            known = self._tombstones.get(revocation.key_id)
-            if known is None or known.revision < revocation.revision or (revocation.cut and not known.cut):
+            stone = self._tombstones.get(revocation.key_id)
+            if stone is None or stone.revision < revocation.revision or (revocation.cut and not stone.cut):
                 self._tombstones[revocation.key_id] = revocation
         stopped, self.snapshot = self._buried(self.snapshot, update.revocations)
         return stopped
@@ -186,23 +187,23 @@ class Replica:
             for kind, id in removed:
                 digest ^= self._held.get(kind, {}).get(id, 0)
             for kind, some in parts.held.items():
-                known = self._held.get(kind, {})
+                before = self._held.get(kind, {})
                 for id in some:
-                    digest ^= known.get(id, 0)
+                    digest ^= before.get(id, 0)
         for some in parts.held.values():
             digest = reduce(xor, some.values(), digest)
-        if digest.to_bytes(16, "big") != update.digest:
+        if digest_bytes(digest) != update.digest:
             return Rejected(update.revision, "the digest differs", resync=True)
-        before = self.snapshot
-        rows, refs = [*parts.rows, *parts.doubts.values()], [*parts.refs, *_understood_now(before, parts)]
-        snapshot = before.apply(update.revision, rows, refs, update.full, epoch=update.epoch)
+        served = self.snapshot
+        rows, refs = [*parts.rows, *parts.doubts.values()], [*parts.refs, *_understood_now(served, parts)]
+        snapshot = served.apply(update.revision, rows, refs, update.full, epoch=update.epoch)
         if problems := snapshot.problems():
             named = "; ".join(problems[:PROBLEMS_NAMED])
             more = f" and {len(problems) - PROBLEMS_NAMED} more" if len(problems) > PROBLEMS_NAMED else ""
             return Rejected(update.revision, named + more, resync=False)
         keys = [row for row in parts.rows if isinstance(row, VirtualKey)]
         if update.full:
-            lost = before.keys.keys() - snapshot.keys.keys()
+            lost = served.keys.keys() - snapshot.keys.keys()
         else:
             lost = {id for kind, id in parts.refs if kind is VirtualKey and id not in snapshot.keys}
         return Staged(
@@ -211,7 +212,7 @@ class Replica:
             removed=frozenset(removed),
             full=update.full,
             digest=digest,
-            stopped=_stopped(before, keys, lost),
+            stopped=_stopped(served, keys, lost),
         )
 
     def commit(self, staged: Staged) -> tuple[Stopped, ...]:

@@ -23,8 +23,8 @@ from dataplane.link.segments import SegmentStore, leftovers
 from dataplane.link.spool import Spool
 from dataplane.telemetry import logs
 from dataplane.telemetry.metrics import Metrics
-from dataplane.telemetry.protobuf import Heads
 from dataplane.telemetry.tasks import spawn
+from dataplane.wire.protobuf import Heads
 from protos import fleet_pb2 as pb
 
 BATCH_RECORDS: Final = 500

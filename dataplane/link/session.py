@@ -17,8 +17,9 @@ from typing import Final
 from dataplane.core.keys import MINIMUM_PEPPER
 from dataplane.core.secret import Secret
 from dataplane.link.replica import Ignored, Rejected, Replica, Staged, Stopped
-from dataplane.link.understanding import told
-from dataplane.wire.digest import Incoming
+from dataplane.link.understanding import summary
+from dataplane.wire.digest import digest_bytes
+from dataplane.wire.updates import Incoming
 from protos import fleet_pb2 as pb
 
 FRESHNESS_BOUND_MS: Final = 45_000
@@ -143,7 +144,7 @@ class Session:
             started_at_ms=facts.started_at_ms,
             epoch=self.replica.epoch,
             revision=self.replica.revision,
-            digest=self.replica.digest.to_bytes(16, "big"),
+            digest=digest_bytes(self.replica.digest),
             watch=self._watches,
         )
         return [Send(pb.PodMessage(hello=hello))]
@@ -218,7 +219,7 @@ class Session:
                 spool_records=status.spool_records,
                 requests_total=status.requests_total,
                 refusals_total=status.refusals_total,
-                not_understood=told(self.replica.snapshot, with_keys=True),
+                not_understood=summary(self.replica.snapshot, with_keys=True),
             ),
         )
         return Send(pb.PodMessage(heartbeat=heartbeat))
@@ -259,6 +260,6 @@ class Session:
                 ack = pb.Ack(
                     revision=self.replica.revision,
                     apply_ms=apply_ms,
-                    not_understood=told(self.replica.snapshot),
+                    not_understood=summary(self.replica.snapshot),
                 )
                 return [*map(Stop, stopped), Send(pb.PodMessage(ack=ack))]

@@ -12,6 +12,7 @@ from typing import Final
 
 from dataplane.core.money.prices import PriceList
 from dataplane.core.money.windows import ANCHORS, WindowKind, known_zone
+from dataplane.core.pushed import PUSHED
 from dataplane.core.rows import (
     Budget,
     NotUnderstood,
@@ -19,16 +20,15 @@ from dataplane.core.rows import (
     OutageRule,
     Provider,
     ProviderKind,
+    Row,
     Scope,
     ScopeKind,
-    Understood,
     Unpriced,
     VirtualKey,
-    organization_of,
 )
 from dataplane.core.snapshot import Snapshot
-from dataplane.wire.digest import unknown_identity
 from dataplane.wire.rows import KIND_NUMBERS, STATES, printable, unread_price
+from dataplane.wire.updates import unknown_identity
 from protos import fleet_pb2 as pb
 
 # What `Resource.needs` may name and this version obeys.
@@ -41,7 +41,7 @@ _SCOPES: Final = {str(scope): scope for scope in ScopeKind}
 _ANCHORS: Final = {str(kind): (lowest, highest) for kind, (lowest, highest, _) in ANCHORS.items()}
 
 
-def doubt(resource: pb.Resource, row: Understood | None, sent: bytes) -> NotUnderstood | None:
+def doubt(resource: pb.Resource, row: Row | None, sent: bytes) -> NotUnderstood | None:
     """None for what is understood. `row`: what could be read of it; `sent`: its bytes."""
     unknown_words = _UNKNOWN_WORDS.get(type(row))
     problems = list(unknown_words(resource)) if unknown_words is not None else []
@@ -56,8 +56,8 @@ def doubt(resource: pb.Resource, row: Understood | None, sent: bytes) -> NotUnde
         covers: tuple[Scope, ...] = ((ScopeKind.ORGANIZATION, organization_id),) if organization_id else ()
     else:
         kind, id = KIND_NUMBERS[type(row)], row.id
-        organization_id = row.id if kind == pb.RESOURCE_KIND_ORGANIZATION else organization_of(row)
-        covers, everybody = _covered_by_itself(kind, id, organization_id, bool(needs))
+        organization_id = PUSHED.organization_of(row)
+        covers, everybody = _covered_by_itself(row, organization_id, bool(needs))
     if resource.HasField("cover"):
         covers, owner = _covers(resource.cover), resource.cover.organization_id
         organization_id = owner if row is None else organization_id or owner
@@ -75,7 +75,7 @@ def doubt(resource: pb.Resource, row: Understood | None, sent: bytes) -> NotUnde
     )
 
 
-def told(snapshot: Snapshot, *, with_keys: bool = False) -> pb.NotUnderstood:
+def summary(snapshot: Snapshot, *, with_keys: bool = False) -> pb.NotUnderstood:
     """What the control plane hears of all this. `with_keys`: how many are refused, which has to be counted."""
     rows = snapshot.not_understood
     items = [
@@ -94,30 +94,19 @@ def _covers(cover: pb.Cover) -> tuple[Scope, ...]:
     return tuple((_SCOPES[scope.kind], scope.id) for scope in cover.scopes)
 
 
-_OWN_SCOPE: Final[Mapping[int, ScopeKind]] = {
-    pb.RESOURCE_KIND_ORGANIZATION: ScopeKind.ORGANIZATION,
-    pb.RESOURCE_KIND_PROJECT: ScopeKind.PROJECT,
-    pb.RESOURCE_KIND_PRINCIPAL: ScopeKind.PRINCIPAL,
-    pb.RESOURCE_KIND_VIRTUAL_KEY: ScopeKind.VIRTUAL_KEY,
-}
-
-
-def _covered_by_itself(kind: int, id: str, organization_id: str, needs: bool) -> tuple[tuple[Scope, ...], bool]:
+def _covered_by_itself(row: Row, organization_id: str, needs: bool) -> tuple[tuple[Scope, ...], bool]:
     """Whom a known kind without a Cover covers, and whether that is everybody."""
-    match kind:
-        case pb.RESOURCE_KIND_PROVIDER | pb.RESOURCE_KIND_MODEL_ALIAS:
-            return (), False  # only what would go to it
-        case pb.RESOURCE_KIND_PRICE_LIST:
-            return (), needs  # only what has one of the prices in doubt
-        case pb.RESOURCE_KIND_BUDGET:
-            return ((ScopeKind.ORGANIZATION, organization_id),), False
-        case _:
-            return ((_OWN_SCOPE[kind], id),), False
+    kind = PUSHED[type(row)]
+    if kind.only_requests:
+        return (), needs and not kind.owner  # of a list of prices only the ones in doubt, unless all of it is
+    if kind.own_scope is not None:
+        return ((kind.own_scope, row.id),), False
+    return ((ScopeKind.ORGANIZATION, organization_id),), False
 
 
-def _unknown(name: str, said: str, known: Iterable[str]) -> Iterator[str]:
-    if said not in known:
-        yield f"{name} '{printable(said)}' is unknown"
+def _unknown(name: str, word: str, words: Iterable[str]) -> Iterator[str]:
+    if word not in words:
+        yield f"{name} '{printable(word)}' is unknown"
 
 
 def _kind_itself(resource: pb.Resource) -> Iterable[str]:

@@ -24,11 +24,11 @@ from dataplane.link.channel import Backoff, Connector, Fleet
 from dataplane.link.lookup import Lookup, NoContact
 from dataplane.link.replica import Ignored, Rejected, Staged
 from dataplane.link.session import Action, Leave, LeaveReason, Send, Session, Stage, Stop
-from dataplane.link.understanding import told
+from dataplane.link.understanding import summary
 from dataplane.telemetry import logs
 from dataplane.telemetry.metrics import Metrics
 from dataplane.telemetry.tasks import spawn
-from dataplane.wire.digest import Incoming
+from dataplane.wire.updates import Incoming
 from protos import fleet_pb2 as pb
 
 # An update of so many resources costs about 10 ms; a larger one is worked on in a thread, beside the requests.
@@ -205,7 +205,7 @@ class Watch:
         if not rows:
             logs.info("configuration_understood", revision=self.snapshot.revision)
             return
-        items = [f"{item.id}: {item.problem}" for item in told(self.snapshot).items]
+        items = [f"{item.id}: {item.problem}" for item in summary(self.snapshot).items]
         logs.error("configuration_not_understood", revision=self.snapshot.revision, count=len(rows), resources=items)
 
     def welcomed(self, target: str) -> None:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from dataplane.telemetry.protobuf import Numbers, message, varint
+from dataplane.wire.protobuf import Numbers, message, varint
 
 Value = str | int | float | bool | Sequence[str]
 

@@ -18,7 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 from dataplane.core.money.messages import AccountRef
 from dataplane.core.usage import Outcome, UsageClass, UsageRecord
 from dataplane.telemetry.otlp import Text, Value, attributes, double_head, number
-from dataplane.telemetry.protobuf import Heads, varint
+from dataplane.wire.protobuf import Heads, varint
 
 # Field numbers: ExportTraceServiceRequest.resource_spans, ResourceSpans.scope_spans, ScopeSpans.spans.
 _RESOURCE_SPANS: Final = Heads(1)

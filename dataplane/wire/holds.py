@@ -1,4 +1,8 @@
-"""The messages of the Hold call ⇄ the nouns of `dataplane.core.money.messages`."""
+"""The messages of the Hold call ⇄ the nouns of `dataplane.core.money.messages`.
+
+A pod takes what its control plane says as it is, and leaves out what it does not know. The control plane takes nothing
+that a pod cannot mean.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,14 @@ from dataplane.core.money.messages import (
     AccountReport,
     AccountState,
     Ask,
+    AskItem,
     AskKind,
     Deny,
     DenyReason,
     Grant,
     Granted,
     Hello,
+    LiveHold,
     Recall,
     Report,
     ReportAck,
@@ -24,94 +30,252 @@ from dataplane.core.money.messages import (
 )
 from protos import fleet_pb2 as pb
 
+LARGEST: Final = 1 << 60  # nano-dollars: sums of some thousand such do not overflow
+LONGEST_ID: Final = 64
+LONGEST_WINDOW: Final = 120
+MOST_ACCOUNTS: Final = 10_000  # in a report
+MOST_ITEMS: Final = 64  # in an ask
+MOST_GROWN: Final = 10_000
+
 _KINDS: Final = {AskKind.ADMIT: pb.ASK_KIND_ADMIT, AskKind.EXTEND: pb.ASK_KIND_EXTEND}
+_KINDS_BACK: Final[dict[int, AskKind]] = {number: kind for kind, number in _KINDS.items()}
 _REASONS: Final = {
-    pb.DENY_REASON_EXHAUSTED: DenyReason.EXHAUSTED,
-    pb.DENY_REASON_CLOSED: DenyReason.CLOSED,
+    DenyReason.EXHAUSTED: pb.DENY_REASON_EXHAUSTED,
+    DenyReason.UNKNOWN: pb.DENY_REASON_UNKNOWN,
+    DenyReason.CLOSED: pb.DENY_REASON_CLOSED,
 }
+_REASONS_BACK: Final[dict[int, DenyReason]] = {number: reason for reason, number in _REASONS.items()}
 
 Up = Hello | Ask | Return | Report
 Down = Welcome | Grant | Deny | Recall | ReportAck
 
 
-def message_up(pod_id: str, said: Up) -> pb.HoldUp:
-    match said:
+# Up: written by pods, read by the control plane.
+
+
+def to_control_plane(pod_id: str, message: Up) -> pb.HoldUp:
+    match message:
         case Hello():
             hello = pb.HoldHello(
-                pod_id=pod_id, session_id=said.session_id, accounts=[_report(each) for each in said.accounts]
+                pod_id=pod_id,
+                session_id=message.session_id,
+                accounts=[_report_message(report) for report in message.accounts],
             )
             return pb.HoldUp(hello=hello)
         case Ask():
             items = [
                 pb.AskItem(
-                    account=_ref(item.account),
+                    account=ref_message(item.account),
                     need_nano=item.need_nano,
                     minimum_nano=item.minimum_nano,
                     want_nano=item.want_nano,
                 )
-                for item in said.items
+                for item in message.items
             ]
             ask = pb.Ask(
-                ask_id=said.ask_id,
-                kind=_KINDS[said.kind],
-                request_id=said.request_id,
-                attempt=said.attempt,
+                ask_id=message.ask_id,
+                kind=_KINDS[message.kind],
+                request_id=message.request_id,
+                attempt=message.attempt,
                 items=items,
             )
             return pb.HoldUp(asks=[ask])
         case Return():
-            back = pb.Return(account=_ref(said.account), returned_cum=said.returned_cum)
+            back = pb.Return(account=ref_message(message.account), returned_cum=message.returned_cum)
             return pb.HoldUp(returned=[back])
         case Report():
             grown = [
-                pb.LiveHold(request_id=each.request_id, attempt=each.attempt, reserved_nano=each.reserved_nano)
-                for each in said.grown
+                pb.LiveHold(request_id=hold.request_id, attempt=hold.attempt, reserved_nano=hold.reserved_nano)
+                for hold in message.grown
             ]
-            report = pb.HoldReport(seq=said.seq, accounts=[_report(each) for each in said.accounts], grown=grown)
-            return pb.HoldUp(reports=[report])
+            accounts = [_report_message(report) for report in message.accounts]
+            return pb.HoldUp(reports=[pb.HoldReport(seq=message.seq, accounts=accounts, grown=grown)])
 
 
-def said_down(message: pb.HoldDown) -> Iterator[Down]:
+def from_pod(message: pb.HoldUp) -> list[Up]:
+    """What gives back comes before what asks. Raises ValueError for what a pod cannot mean."""
+    return [
+        *([hello_from(message.hello)] if message.HasField("hello") else []),
+        *map(_return, message.returned),
+        *map(_report, message.reports),
+        *map(_ask, message.asks),
+    ]
+
+
+def hello_from(message: pb.HoldHello) -> Hello:
+    """Raises ValueError."""
+    return Hello(message.session_id, _account_reports(message.accounts))
+
+
+def sane(ref: AccountRef) -> AccountRef:
+    """The account, if it can be one. Raises ValueError."""
+    for text, longest in zip(ref, (LONGEST_ID, LONGEST_ID, LONGEST_WINDOW), strict=True):
+        if len(text) > longest or not text.isprintable():
+            raise ValueError("an account's name is too long or not printable")
+    if not ref.budget_id or not ref.window_key:
+        raise ValueError("an account without a budget or a window")
+    return ref
+
+
+def _ask(message: pb.Ask) -> Ask:
+    if message.kind not in _KINDS_BACK:
+        raise ValueError("an ask of no known kind")
+    if not 0 < message.ask_id < 1 << 62 or not 0 < len(message.items) <= MOST_ITEMS:
+        raise ValueError("an ask has a positive id and 1 to 64 items")
+    if not 0 < len(message.request_id) <= LONGEST_ID or not 0 <= message.attempt <= 1000:
+        raise ValueError("an ask names its request")
+    items = tuple(
+        AskItem(
+            sane(ref_from(item.account)),
+            _money(item.need_nano),
+            _money(item.minimum_nano, -LARGEST),
+            _money(item.want_nano),
+        )
+        for item in message.items
+    )
+    if len({item.account for item in items}) != len(items):
+        raise ValueError("an ask names an account twice")
+    return Ask(message.ask_id, _KINDS_BACK[message.kind], message.request_id, message.attempt, items)
+
+
+def _return(message: pb.Return) -> Return:
+    return Return(sane(ref_from(message.account)), _money(message.returned_cum))
+
+
+def _report(message: pb.HoldReport) -> Report:
+    if not 0 <= message.seq < 1 << 62 or len(message.grown) > MOST_GROWN:
+        raise ValueError("a report is out of range")
+    grown = tuple(
+        LiveHold(hold.request_id[:LONGEST_ID], max(0, hold.attempt), _money(hold.reserved_nano))
+        for hold in message.grown
+        if hold.request_id.isprintable()
+    )
+    return Report(message.seq, _account_reports(message.accounts), grown)
+
+
+def _account_reports(messages: Iterable[pb.AccountReport]) -> tuple[AccountReport, ...]:
+    reports = tuple(
+        AccountReport(
+            sane(ref_from(message.account)),
+            _money(message.free_nano, -LARGEST),
+            _money(message.live_nano),
+            _money(message.granted_cum),
+            _money(message.consumed_cum, -LARGEST),
+            _money(message.returned_cum),
+            _money(message.want_nano),
+        )
+        for message in messages
+    )
+    if len(reports) > MOST_ACCOUNTS:
+        raise ValueError("a report is about at most 10,000 accounts")
+    return reports
+
+
+def _money(value: int, least: int = 0) -> int:
+    if not least <= value <= LARGEST:
+        raise ValueError("an amount is out of range")
+    return value
+
+
+def _report_message(report: AccountReport) -> pb.AccountReport:
+    return pb.AccountReport(
+        account=ref_message(report.account),
+        free_nano=report.free_nano,
+        live_nano=report.live_nano,
+        granted_cum=report.granted_cum,
+        consumed_cum=report.consumed_cum,
+        returned_cum=report.returned_cum,
+        want_nano=report.want_nano,
+    )
+
+
+# Down: written by the control plane, read by pods.
+
+
+def to_pod(message: Down) -> pb.HoldDown:
+    match message:
+        case Welcome():
+            welcome = pb.HoldWelcome(
+                ttl_ms=message.ttl_ms,
+                report_ms=message.report_ms,
+                closed=message.closed,
+                accounts=[_granted_message(item) for item in message.accounts],
+                pods=message.pods,
+                server_time_ms=message.server_time_ms,
+            )
+            return pb.HoldDown(welcome=welcome)
+        case Grant():
+            grant = pb.Grant(ask_id=message.ask_id, items=[_granted_message(item) for item in message.items])
+            return pb.HoldDown(grants=[grant])
+        case Deny():
+            deny = pb.Deny(
+                ask_id=message.ask_id,
+                reason=_REASONS[message.reason],
+                account=ref_message(message.account),
+                state=_state_message(message.state),
+                resets_at_ms=message.resets_at_ms,
+            )
+            return pb.HoldDown(denies=[deny])
+        case Recall():
+            return pb.HoldDown(recalls=[pb.Recall(accounts=[ref_message(ref) for ref in message.accounts])])
+        case ReportAck():
+            accounts = [_granted_message(item) for item in message.accounts]
+            ack = pb.HoldReportAck(seq=message.seq, accounts=accounts, pods=message.pods)
+            return pb.HoldDown(report_acks=[ack])
+
+
+def from_control_plane(message: pb.HoldDown) -> Iterator[Down]:
     """Nothing for what this version does not know. What it does not know of a denial is UNKNOWN."""
     if message.HasField("welcome"):
         welcome = message.welcome
-        yield Welcome(welcome.ttl_ms, welcome.report_ms, welcome.closed, _granted(welcome.accounts), welcome.pods)
+        accounts = _granted(welcome.accounts)
+        yield Welcome(welcome.ttl_ms, welcome.report_ms, welcome.closed, accounts, welcome.pods, welcome.server_time_ms)
     for grant in message.grants:
         yield Grant(grant.ask_id, _granted(grant.items))
     for deny in message.denies:
-        reason = _REASONS.get(deny.reason, DenyReason.UNKNOWN)
-        yield Deny(deny.ask_id, reason, _ref_from(deny.account), _state(deny.state), deny.resets_at_ms)
+        reason = _REASONS_BACK.get(deny.reason, DenyReason.UNKNOWN)
+        yield Deny(deny.ask_id, reason, ref_from(deny.account), _state(deny.state), deny.resets_at_ms)
     for recall in message.recalls:
-        yield Recall(tuple(_ref_from(account) for account in recall.accounts))
+        yield Recall(tuple(ref_from(account) for account in recall.accounts))
     for ack in message.report_acks:
         yield ReportAck(ack.seq, _granted(ack.accounts), ack.pods)
 
 
-def _ref(account: AccountRef) -> pb.AccountRef:
-    return pb.AccountRef(budget_id=account.budget_id, member_id=account.member_id, window_key=account.window_key)
-
-
-def _ref_from(wire: pb.AccountRef) -> AccountRef:
-    return AccountRef(wire.budget_id, wire.member_id, wire.window_key)
-
-
-def _report(said: AccountReport) -> pb.AccountReport:
-    return pb.AccountReport(
-        account=_ref(said.account),
-        free_nano=said.free_nano,
-        live_nano=said.live_nano,
-        granted_cum=said.granted_cum,
-        consumed_cum=said.consumed_cum,
-        returned_cum=said.returned_cum,
-        want_nano=said.want_nano,
-    )
-
-
-def _granted(items: Iterable[pb.Granted]) -> tuple[Granted, ...]:
+def _granted(messages: Iterable[pb.Granted]) -> tuple[Granted, ...]:
     return tuple(
-        Granted(_ref_from(item.account), item.granted_cum, item.amount_nano, _state(item.state)) for item in items
+        Granted(ref_from(message.account), message.granted_cum, message.amount_nano, _state(message.state))
+        for message in messages
     )
 
 
-def _state(wire: pb.AccountState) -> AccountState:
-    return AccountState(wire.limit_nano, wire.settled_nano, wire.held_nano, wire.idle_nano)
+def _granted_message(item: Granted) -> pb.Granted:
+    return pb.Granted(
+        account=ref_message(item.account),
+        granted_cum=item.granted_cum,
+        amount_nano=item.amount_nano,
+        state=_state_message(item.state),
+    )
+
+
+def _state(message: pb.AccountState) -> AccountState:
+    return AccountState(message.limit_nano, message.settled_nano, message.held_nano, message.idle_nano)
+
+
+def _state_message(state: AccountState) -> pb.AccountState:
+    return pb.AccountState(
+        limit_nano=state.limit_nano,
+        settled_nano=state.settled_nano,
+        held_nano=state.held_nano,
+        idle_nano=state.idle_nano,
+    )
+
+
+# In both.
+
+
+def ref_message(ref: AccountRef) -> pb.AccountRef:
+    return pb.AccountRef(budget_id=ref.budget_id, member_id=ref.member_id, window_key=ref.window_key)
+
+
+def ref_from(message: pb.AccountRef) -> AccountRef:
+    return AccountRef(message.budget_id, message.member_id, message.window_key)

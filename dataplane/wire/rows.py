@@ -1,8 +1,9 @@
 """Rows of the snapshot ⇄ resources of the wire. Total in both directions.
 
-What this version does not understand of a newer control plane is read in the way that admits least: an unknown key
-state is disabled, an unknown kind of provider is switched off, an unknown resource is no row. `understanding.py` notes
-that it was not understood, and whom it covers is refused.
+A kind is sent as the field of Resource that it is registered with (`dataplane.core.pushed`); its message has the names
+of its row's attributes. What this version does not understand of a newer control plane is read in the way that admits
+least: an unknown key state is disabled, an unknown kind of provider is switched off, an unknown resource is no row.
+`link.understanding` notes that it was not understood, and whom it covers is refused.
 """
 
 from __future__ import annotations
@@ -13,14 +14,12 @@ from typing import Any, Final
 
 from dataplane.core.money.prices import ModelPrice, PriceList, RateCard, RateTier
 from dataplane.core.money.windows import WindowKind
-from dataplane.core.secret import Secret
-from dataplane.core.snapshot import (
+from dataplane.core.pushed import PUSHED
+from dataplane.core.rows import (
     Budget,
     KeySecret,
     KeyState,
-    ModelAlias,
     OnBreach,
-    Organization,
     OutageRule,
     Override,
     Principal,
@@ -28,11 +27,12 @@ from dataplane.core.snapshot import (
     Provider,
     ProviderKind,
     Ref,
+    Row,
     ScopeKind,
-    Understood,
     Unpriced,
     VirtualKey,
 )
+from dataplane.core.secret import Secret
 from dataplane.core.usage import UsageClass
 from protos import fleet_pb2 as pb
 
@@ -51,25 +51,25 @@ _SCOPES: Final = {str(scope): scope for scope in ScopeKind}
 _WINDOWS: Final = {str(window): window for window in WindowKind}
 _OUTAGE: Final = {str(rule): rule for rule in OutageRule}
 
-KINDS: Final[Mapping[int, type[Understood]]] = {
-    pb.RESOURCE_KIND_ORGANIZATION: Organization,
-    pb.RESOURCE_KIND_PROJECT: Project,
-    pb.RESOURCE_KIND_PRINCIPAL: Principal,
-    pb.RESOURCE_KIND_VIRTUAL_KEY: VirtualKey,
-    pb.RESOURCE_KIND_PROVIDER: Provider,
-    pb.RESOURCE_KIND_MODEL_ALIAS: ModelAlias,
-    pb.RESOURCE_KIND_PRICE_LIST: PriceList,
-    pb.RESOURCE_KIND_BUDGET: Budget,
+_NAMES: Final[Mapping[type[Row], str]] = {row: kind.wire for row, kind in PUSHED.items() if kind.wire}
+_MESSAGES: Final[Mapping[str, Any]] = {name: type(getattr(pb.Resource(), name)) for name in _NAMES.values()}
+KIND_NUMBERS: Final[Mapping[type[Row], int]] = {
+    row: pb.ResourceKind.Value(f"RESOURCE_KIND_{name.upper()}") for row, name in _NAMES.items()
 }
+KINDS: Final[Mapping[int, type[Row]]] = {number: row for row, number in KIND_NUMBERS.items()}
 
 
-KIND_NUMBERS: Final[Mapping[type[Understood], int]] = {kind: number for number, kind in KINDS.items()}
-
-
-def row_from(resource: pb.Resource) -> Understood | None:
+def row_from(resource: pb.Resource) -> Row | None:
     """None for a resource of a kind that this version does not know."""
     kind = resource.WhichOneof("resource")
     return None if kind is None else _READERS[kind](getattr(resource, kind), resource.revision)
+
+
+def resource_from(row: Row) -> pb.Resource:
+    """What the control plane sends of a row. Raises TypeError and ValueError for what its message cannot say."""
+    name = _NAMES[type(row)]
+    changed = _WRITTEN[type(row)](row) if type(row) in _WRITTEN else {}
+    return pb.Resource(revision=row.revision, **{name: _message(_MESSAGES[name], row, **changed)})
 
 
 def ref_from(ref: pb.ResourceRef) -> Ref | None:
@@ -77,16 +77,7 @@ def ref_from(ref: pb.ResourceRef) -> Ref | None:
     return None if kind is None else (kind, ref.id)
 
 
-def _organization(wire: pb.Organization, revision: int) -> Organization:
-    return Organization(
-        id=wire.id,
-        active=wire.active,
-        freshness_bound_ms=wire.freshness_bound_ms,
-        cut_on_stale=wire.cut_on_stale,
-        contact=wire.contact,
-        price_list_id=wire.price_list_id,
-        revision=revision,
-    )
+# From the wire.
 
 
 def _project(wire: pb.Project, revision: int) -> Project:
@@ -150,19 +141,6 @@ def _provider(wire: pb.Provider, revision: int) -> Provider:
     )
 
 
-def _model_alias(wire: pb.ModelAlias, revision: int) -> ModelAlias:
-    return ModelAlias(
-        wire.id,
-        wire.organization_id,
-        wire.project_id,
-        wire.key_id,
-        wire.alias,
-        wire.provider_id,
-        wire.model,
-        revision,
-    )
-
-
 def _price_list(wire: pb.PriceList, revision: int) -> PriceList:
     prices = tuple(
         ModelPrice(
@@ -220,7 +198,7 @@ def unread_price(price: pb.ModelPrice) -> str:
 
 
 def printable(word: str) -> str:
-    """As much of an unknown word as people need, whoever reads it."""
+    """As much of an unknown word as people need, and safe to show."""
     return "".join(letter if letter.isprintable() else "?" for letter in word[:LONGEST_WORD])
 
 
@@ -235,58 +213,74 @@ def _card(wire: pb.RateCard) -> RateCard:
     return RateCard(wire.service_tier, wire.speed, wire.valid_from_ms, wire.valid_until_ms, tiers)
 
 
-_READERS: Final[Mapping[str, Callable[[Any, int], Understood]]] = {
-    "organization": _organization,
-    "project": _project,
-    "principal": _principal,
-    "virtual_key": _virtual_key,
-    "provider": _provider,
-    "model_alias": _model_alias,
-    "price_list": _price_list,
-    "budget": _budget,
+def _by_name(row: type[Row], name: str) -> Callable[[Any, int], Row]:
+    """For a row whose attributes are the message's fields, lists as tuples."""
+    make: Callable[..., Row] = row
+    fields = [(field.name, field.is_repeated) for field in _MESSAGES[name].DESCRIPTOR.fields]
+
+    def read(wire: Any, revision: int) -> Row:
+        values = {
+            field: tuple(getattr(wire, field)) if repeated else getattr(wire, field) for field, repeated in fields
+        }
+        return make(revision=revision, **values)
+
+    return read
+
+
+# Those that are read otherwise, or by the hundred thousand.
+_READ: Final[Mapping[type[Row], Callable[[Any, int], Row]]] = {
+    Project: _project,
+    Principal: _principal,
+    VirtualKey: _virtual_key,
+    Provider: _provider,
+    PriceList: _price_list,
+    Budget: _budget,
+}
+_READERS: Final[Mapping[str, Callable[[Any, int], Row]]] = {
+    name: _READ[row] if row in _READ else _by_name(row, name) for row, name in _NAMES.items()
 }
 
 
-def resource_from(row: Understood) -> pb.Resource:
-    """The way back: what a control plane would have sent."""
-    match row:
-        case Organization():
-            return pb.Resource(revision=row.revision, organization=_fields(pb.Organization, row))
-        case Project():
-            return pb.Resource(revision=row.revision, project=_fields(pb.Project, row))
-        case Principal():
-            return pb.Resource(revision=row.revision, principal=_fields(pb.Principal, row))
-        case VirtualKey():
-            secrets = [_fields(pb.KeySecret, secret) for secret in row.secrets]
-            key = _fields(pb.VirtualKey, row, state=_STATES_OUT[row.state], secrets=secrets)
-            return pb.Resource(revision=row.revision, virtual_key=key)
-        case Provider():
-            provider = _fields(pb.Provider, row, credential=row.credential.reveal(), deployments=dict(row.deployments))
-            return pb.Resource(revision=row.revision, provider=provider)
-        case ModelAlias():
-            return pb.Resource(revision=row.revision, model_alias=_fields(pb.ModelAlias, row))
-        case PriceList():
-            prices = [
-                _fields(pb.ModelPrice, price, cards=[_card_out(card) for card in price.cards]) for price in row.prices
-            ]
-            return pb.Resource(revision=row.revision, price_list=_fields(pb.PriceList, row, prices=prices))
-        case Budget():
-            overrides = [_fields(pb.BudgetOverride, override) for override in row.overrides]
-            return pb.Resource(revision=row.revision, budget=_fields(pb.Budget, row, overrides=overrides))
+# To the wire.
 
 
-def _card_out(card: RateCard) -> Any:
-    tiers = [
-        pb.RateTier(
-            above_input_tokens=tier.above_input_tokens,
-            rates_pico={str(unit): rate for unit, rate in tier.rates_pico.items()},
-        )
-        for tier in card.tiers
-    ]
-    return _fields(pb.RateCard, card, tiers=tiers)
+def _message(kind: Any, row: object, **changed: Any) -> Any:
+    """A message of this kind with the attributes of `row` that bear its fields' names; of those, `changed` instead."""
+    names = kind.DESCRIPTOR.fields_by_name
+    return kind(**{name: changed[name] if name in changed else getattr(row, name) for name in names})
 
 
-def _fields(message: Any, row: object, **instead: Any) -> Any:
-    """`message` with the attributes of `row` that bear its fields' names."""
-    names = message.DESCRIPTOR.fields_by_name
-    return message(**{name: instead[name] if name in instead else getattr(row, name) for name in names})
+def _key_words(key: VirtualKey) -> dict[str, Any]:
+    return {"state": _STATES_OUT[key.state], "secrets": [_message(pb.KeySecret, secret) for secret in key.secrets]}
+
+
+def _provider_words(provider: Provider) -> dict[str, Any]:
+    return {"credential": provider.credential.reveal(), "deployments": dict(provider.deployments)}
+
+
+def _prices(listed: PriceList) -> dict[str, Any]:
+    return {
+        "prices": [
+            _message(pb.ModelPrice, price, cards=[_card_message(card) for card in price.cards])
+            for price in listed.prices
+        ]
+    }
+
+
+def _card_message(card: RateCard) -> pb.RateCard:
+    tiers = [_message(pb.RateTier, tier, rates_pico=dict(tier.rates_pico)) for tier in card.tiers]
+    message: pb.RateCard = _message(pb.RateCard, card, tiers=tiers)
+    return message
+
+
+def _overrides(budget: Budget) -> dict[str, Any]:
+    return {"overrides": [_message(pb.BudgetOverride, override) for override in budget.overrides]}
+
+
+# What a message says otherwise than its row does.
+_WRITTEN: Final[Mapping[type[Row], Callable[[Any], dict[str, Any]]]] = {
+    VirtualKey: _key_words,
+    Provider: _provider_words,
+    PriceList: _prices,
+    Budget: _overrides,
+}

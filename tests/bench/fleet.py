@@ -25,7 +25,7 @@ import grpc
 import grpc.aio
 
 from dataplane.link.replica import Replica, Staged
-from dataplane.wire.digest import Incoming
+from dataplane.wire.updates import Incoming
 from protos import fleet_pb2 as pb
 from tests.bench import fleet_crowd, report
 from tests.bench.accounting import Tree

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from dataplane.core.snapshot import KeySecret, KeyState, Organization, Project, Understood, VirtualKey
+from dataplane.core.snapshot import KeySecret, KeyState, Organization, Project, Row, VirtualKey
 from dataplane.link.replica import Held
-from dataplane.wire.digest import Incoming, fingerprint, identity
+from dataplane.wire.digest import fingerprint
 from dataplane.wire.rows import resource_from
+from dataplane.wire.updates import Incoming, identity
 from protos import fleet_pb2 as pb
 
 PEPPER = b"p" * 32
@@ -45,7 +46,7 @@ class FromTheFuture:
     organization_id: str = "org_1"
     cover: pb.Cover | None = None
     needs: tuple[str, ...] = ()
-    known: Understood | None = None
+    known: Row | None = None
     words: tuple[tuple[str, object], ...] = ()  # other values for fields of the known one
     revision: int = 0
 
@@ -65,7 +66,7 @@ class FromTheFuture:
         return made
 
 
-Sent = Understood | FromTheFuture
+Sent = Row | FromTheFuture
 
 
 def cover(*scopes: tuple[str, str], organization_id: str = "org_1") -> pb.Cover:

@@ -12,13 +12,13 @@ import grpc
 import grpc.aio
 
 from dataplane.link.channel import Backoff, Certificates, Connector
-from dataplane.link.records import record_from
 from dataplane.link.replica import Replica
 from dataplane.link.report import Reporter
 from dataplane.link.session import Introduction, Session, Status
 from dataplane.link.spool import MemoryStore, Spool
 from dataplane.link.watch import Watch
 from dataplane.telemetry.metrics import Metrics
+from dataplane.wire.records import record_from
 from protos import fleet_pb2 as pb
 from protos import fleet_pb2_grpc
 from tests.link import fleet_model as fleet

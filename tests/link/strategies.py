@@ -1,8 +1,28 @@
 """What hypothesis makes of the wire's nouns."""
 
+from typing import Any
+
 from hypothesis import strategies as st
 
-from dataplane.core.money.messages import AccountRef
+from dataplane.core.money.messages import (
+    AccountRef,
+    AccountReport,
+    AccountState,
+    Ask,
+    AskItem,
+    AskKind,
+    Deny,
+    DenyReason,
+    Grant,
+    Granted,
+    Hello,
+    LiveHold,
+    Recall,
+    Report,
+    ReportAck,
+    Return,
+    Welcome,
+)
 from dataplane.core.money.prices import ModelPrice, PriceList, RateCard, RateTier
 from dataplane.core.money.windows import WindowKind
 from dataplane.core.secret import Secret
@@ -19,6 +39,7 @@ from dataplane.core.snapshot import (
     Project,
     Provider,
     ProviderKind,
+    Row,
     ScopeKind,
     Unpriced,
     VirtualKey,
@@ -39,13 +60,13 @@ model_prices = st.builds(
     ModelPrice, texts, texts, tuples_of_text, st.lists(cards, max_size=2).map(tuple), int64, st.booleans()
 )
 
-rows = st.one_of(
-    st.builds(Organization, texts, st.booleans(), int64, st.booleans(), texts, texts, int64),
-    st.builds(Project, texts, texts, texts, st.booleans(), int64),
-    st.builds(Principal, texts, texts, st.booleans(), int64, tuples_of_text),
-    st.builds(ModelAlias, *[texts] * 7, int64),
-    st.builds(PriceList, texts, texts, st.lists(model_prices, max_size=2).map(tuple), int64),
-    st.builds(
+by_kind: dict[type[Row], st.SearchStrategy[Any]] = {
+    Organization: st.builds(Organization, texts, st.booleans(), int64, st.booleans(), texts, texts, int64),
+    Project: st.builds(Project, texts, texts, texts, st.booleans(), int64),
+    Principal: st.builds(Principal, texts, texts, st.booleans(), int64, tuples_of_text),
+    ModelAlias: st.builds(ModelAlias, *[texts] * 7, int64),
+    PriceList: st.builds(PriceList, texts, texts, st.lists(model_prices, max_size=2).map(tuple), int64),
+    VirtualKey: st.builds(
         VirtualKey,
         id=texts,
         public_id=texts,
@@ -62,7 +83,7 @@ rows = st.one_of(
         cut=st.booleans(),
         revision=int64,
     ),
-    st.builds(
+    Provider: st.builds(
         Provider,
         id=texts,
         organization_id=texts,
@@ -80,7 +101,7 @@ rows = st.one_of(
         price_provider=texts,
         revision=int64,
     ),
-    st.builds(
+    Budget: st.builds(
         Budget,
         id=texts,
         organization_id=texts,
@@ -104,7 +125,8 @@ rows = st.one_of(
         enabled=st.booleans(),
         revision=int64,
     ),
-)
+}
+rows = st.one_of(*by_kind.values())
 
 _SPECIAL = {
     "attempt": int32,
@@ -121,4 +143,35 @@ records = st.builds(
         name: _SPECIAL[name] if name in _SPECIAL else {"str": texts, "int": int64, "bool": st.booleans()}[str(kind)]
         for name, kind in UsageRecord.__annotations__.items()
     },
+)
+
+
+# ---- the Hold call --------------------------------------------------------------------------------------------
+
+ids = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=12)
+amounts = st.integers(0, 1 << 60)
+signed = st.integers(-(1 << 60), 1 << 60)
+accounts = st.builds(AccountRef, ids, st.sampled_from(["", "prin_1"]), ids)
+states = st.builds(AccountState, int64, int64, int64, int64)
+granted = st.lists(st.builds(Granted, accounts, int64, int64, states), max_size=2).map(tuple)
+reports = st.lists(
+    st.builds(AccountReport, accounts, signed, amounts, amounts, signed, amounts, amounts), max_size=2
+).map(tuple)
+items = st.lists(
+    st.builds(AskItem, accounts, amounts, signed, amounts), min_size=1, max_size=3, unique_by=lambda item: item.account
+).map(tuple)
+live = st.lists(st.builds(LiveHold, ids, st.integers(0, 9), amounts), max_size=2).map(tuple)
+
+ups = st.one_of(
+    st.builds(Hello, ids, reports),
+    st.builds(Ask, st.integers(1, (1 << 62) - 1), st.sampled_from(AskKind), ids, st.integers(0, 1000), items),
+    st.builds(Return, accounts, amounts),
+    st.builds(Report, st.integers(0, (1 << 62) - 1), reports, live),
+)
+downs = st.one_of(
+    st.builds(Welcome, int64, int64, st.booleans(), granted, int32, int64),
+    st.builds(Grant, int64, granted),
+    st.builds(Deny, int64, st.sampled_from(DenyReason), accounts, states, int64),
+    st.builds(Recall, st.lists(accounts, max_size=3).map(tuple)),
+    st.builds(ReportAck, int64, granted, int32),
 )

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from dataplane.core.errors import Code, Refusal
 from dataplane.core.usage import Outcome, RecordStatus, Usage, UsageRecord, UsageSource
 from dataplane.link import segments
-from dataplane.link.records import RECORD_BYTES, record_from
+from dataplane.link.records import RECORD_BYTES
 from dataplane.link.segments import SegmentStore, leftovers
 from dataplane.link.spool import MemoryStore, Spool
 from dataplane.telemetry.metrics import Metrics
+from dataplane.wire.records import record_from
 from protos import fleet_pb2 as pb
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dataplane.core.money.prices import ModelPrice, PriceList, RateCard, RateTier
 from dataplane.core.money.windows import WindowKind
-from dataplane.core.snapshot import KeyState, NotUnderstood, ProviderKind, ScopeKind, Understood, VirtualKey
+from dataplane.core.snapshot import KeyState, NotUnderstood, ProviderKind, Row, ScopeKind, VirtualKey
 from dataplane.core.usage import UsageClass
 from dataplane.link.understanding import doubt
 from dataplane.wire.rows import resource_from, row_from
@@ -29,7 +29,7 @@ def doubted(resource: pb.Resource) -> NotUnderstood | None:
     return doubt(parsed, row_from(parsed), sent)
 
 
-def said(row: Understood, **words: Any) -> NotUnderstood | None:
+def said(row: Row, **words: Any) -> NotUnderstood | None:
     """What is made of a row with other words in it."""
     return doubted(FromTheFuture(row.id, known=row, words=tuple(words.items())).resource())
 

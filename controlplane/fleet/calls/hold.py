@@ -12,7 +12,6 @@ from typing import TypeVar
 import grpc
 from django.db import Error as DatabaseProblem
 
-from controlplane.budgets import messages
 from controlplane.budgets.answers import Ended, Message, NotYours, PodMessage
 from controlplane.fleet.calls.booking import NoteGrown
 from controlplane.fleet.calls.hold_writer import HoldWriter
@@ -22,7 +21,8 @@ from controlplane.fleet.database import in_database
 from controlplane.fleet.state.recalls import send
 from dataplane.core.money.lease_rows import LessorRules
 from dataplane.core.money.lessor import Recalls
-from dataplane.core.money.messages import AccountRef, LiveHold, Report
+from dataplane.core.money.messages import AccountRef, LiveHold, Recall, Report
+from dataplane.wire.holds import from_pod, hello_from, to_pod
 from protos import fleet_pb2 as wire
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class HoldCalls:
     async def serve(self, context: Context, peer: Peer, closing: asyncio.Event) -> None:
         hello = await _hello(context)
         call = HoldCall(self, context, hello, peer)
-        welcome = await self.answer(call.message(_checked(messages.hello, hello)))
+        welcome = await self.answer(call.message(_checked(hello_from, hello)))
         old = self._calls.get(call.session_id)
         if old is not None:
             old.replaced.set()
@@ -99,7 +99,7 @@ class HoldCalls:
         """Ask this pod to give back what idles, if it is connected here."""
         call = self._calls.get(session_id)
         if call is not None:
-            call.say(messages.recall(accounts).SerializeToString())
+            call.say(to_pod(Recall(tuple(accounts))).SerializeToString())
 
     async def _recall(self, recalls: Recalls) -> None:
         """The pods connected here, and through their own servers the others."""
@@ -205,11 +205,7 @@ def _contents(up: wire.HoldUp) -> list[Message]:
         raise ValueError("a Hello comes once, and first")
     if not (up.asks or up.returned or up.reports):
         raise ValueError("nothing is said")
-    return [
-        *map(messages.returned, up.returned),
-        *map(messages.report, up.reports),
-        *map(messages.ask, up.asks),
-    ]
+    return from_pod(up)
 
 
 def _checked(parse: Callable[[Raw], Value], message: Raw) -> Value:

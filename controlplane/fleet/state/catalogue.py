@@ -6,13 +6,14 @@ that was touched since the pod's revision, so it can span any number of revision
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple, cast
 
+from dataplane.wire.digest import digest_bytes, fingerprint
+from dataplane.wire.updates import REMOVED, REVOCATION, UPSERT, framed
 from protos import fleet_pb2 as wire
 
 PART_BYTES = 1 << 20  # a quarter of the message limit: a part never starves heartbeats for long
@@ -21,11 +22,6 @@ RING_TOUCHES = 500_000
 DELTAS_KEPT = 16  # pods mostly stand at the same one or two revisions
 
 _VIRTUAL_KEY = wire.RESOURCE_KIND_VIRTUAL_KEY
-# Tags of length-delimited fields on the wire.
-_REVOCATION = bytes([wire.Update.REVOCATIONS_FIELD_NUMBER << 3 | 2])
-_UPSERT = bytes([wire.Update.UPSERTS_FIELD_NUMBER << 3 | 2])
-_REMOVED = bytes([wire.Update.REMOVED_FIELD_NUMBER << 3 | 2])
-_UPDATE = bytes([wire.FleetMessage.UPDATE_FIELD_NUMBER << 3 | 2])
 _ITEM_OVERHEAD = 6  # tag and length
 
 
@@ -71,7 +67,7 @@ class Catalogue:
 
     @property
     def digest(self) -> bytes:
-        return self._digest.to_bytes(16, "big")
+        return digest_bytes(self._digest)
 
     def key_id(self, public_id: str) -> str | None:
         return self._keys.get(public_id)
@@ -111,8 +107,8 @@ class Catalogue:
         """Serialised `FleetMessage`s that replace whatever a pod holds, made one at a time from what is held now."""
         stopped, resources = list(self._stopped.values()), list(self._resources.values())
         items = chain(
-            ((_REVOCATION, revocation.SerializeToString()) for revocation in stopped),
-            ((_UPSERT, resource) for resource in resources),
+            ((REVOCATION, revocation.SerializeToString()) for revocation in stopped),
+            ((UPSERT, resource) for resource in resources),
         )
         return _parts(self._header(full=True), items, self.digest)
 
@@ -123,14 +119,14 @@ class Catalogue:
                 break
             refs.update(touched)
         stopped = [self._stopped[ref.id] for ref in refs if ref.kind == _VIRTUAL_KEY and ref.id in self._stopped]
-        changes = [(_REVOCATION, revocation.SerializeToString()) for revocation in stopped]
+        changes = [(REVOCATION, revocation.SerializeToString()) for revocation in stopped]
         for ref in sorted(refs):
             resource = self._resources.get(ref)
             if resource is None:
                 gone = wire.ResourceRef(kind=cast("wire.ResourceKind.ValueType", ref.kind), id=ref.id)
-                changes.append((_REMOVED, gone.SerializeToString()))
+                changes.append((REMOVED, gone.SerializeToString()))
             else:
-                changes.append((_UPSERT, resource))
+                changes.append((UPSERT, resource))
         return changes
 
     def _header(self, *, from_revision: int = 0, full: bool = False) -> wire.Update:
@@ -165,14 +161,14 @@ class Catalogue:
             self._index_key(ref.id, resource, revision)
 
     def _index_key(self, key_id: str, resource: bytes | None, revision: int) -> None:
-        known = self._key_ids.pop(key_id, ())
-        for public_id in known:
+        before = self._key_ids.pop(key_id, ())
+        for public_id in before:
             if self._keys.get(public_id) == key_id:
                 del self._keys[public_id]
         self._stopped.pop(key_id, None)
         if resource is None:
-            if known:
-                gone = wire.Revocation(key_id=key_id, public_id=known[0], revision=revision, cut=True)
+            if before:
+                gone = wire.Revocation(key_id=key_id, public_id=before[0], revision=revision, cut=True)
                 self._stopped[key_id] = gone
                 self.stopped_revision = revision
             return
@@ -204,36 +200,17 @@ class Catalogue:
             del self._stopped[key_id]
 
 
-def fingerprint(resource: bytes) -> int:
-    """What one resource adds (by XOR) to the digest of everything held."""
-    return int.from_bytes(hashlib.sha256(resource).digest()[:16], "big")
-
-
 def _parts(header: wire.Update, items: Iterable[tuple[bytes, bytes]], digest: bytes) -> Iterator[bytes]:
     """Cut one update into messages of at most PART_BYTES and one item; `items` are (field tag, content), in order."""
-    pieces: list[bytes] = []
+    part: list[tuple[bytes, bytes]] = []
     size = 0
-    for tag, content in items:
-        if pieces and size + len(content) > PART_BYTES:
-            yield _framed(header, pieces)
+    for item in items:
+        length = len(item[1])
+        if part and size + length > PART_BYTES:
+            yield framed(header, part)
             header.part += 1
-            pieces, size = [], 0
-        pieces += (tag, _varint(len(content)), content)
-        size += len(content) + _ITEM_OVERHEAD
+            part, size = [], 0
+        part.append(item)
+        size += length + _ITEM_OVERHEAD
     header.last, header.digest = True, digest
-    yield _framed(header, pieces)
-
-
-def _framed(header: wire.Update, pieces: list[bytes]) -> bytes:
-    """`FleetMessage(update=…)` on the wire, its resources as they are held: what is sent is what the digest is of."""
-    body = b"".join((header.SerializeToString(), *pieces))
-    return b"".join((_UPDATE, _varint(len(body)), body))
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+    yield framed(header, part)

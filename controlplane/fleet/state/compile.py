@@ -1,17 +1,18 @@
-"""Rows → serialised `Resource`s, for every kind that pods hold.
+"""Rows of the database → rows of the core → serialised `Resource`s, for every kind that pods hold.
 
 Total: a row that cannot be understood, or refers to what is another organization's, is compiled to its most restrictive
 form and logged, so that one bad row takes nothing but itself out of service: a pod rejects an update with a reference
-that leads nowhere as a whole. Credentials are opened here and nowhere else on their way to the pods.
+that leads nowhere as a whole. A word of a closed list that this version does not know goes to the pods as it is: they
+refuse by it. Credentials are opened here and nowhere else on their way to the pods.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import F, Model, Prefetch, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
@@ -20,11 +21,17 @@ from controlplane.changes.models import ResourceKind
 from controlplane.environment import environment
 from controlplane.fleet.state.catalogue import Ref
 from controlplane.fleet.state.compile_budget import bare_budget, budget, budget_cover, budgets
-from controlplane.keys.models import KeySecret, KeyState, ModelAlias, VirtualKey
+from controlplane.keys.models import KeySecret, ModelAlias, VirtualKey
 from controlplane.providers.credentials import credential_of
 from controlplane.providers.models import PriceList, Provider
+from controlplane.providers.price_entries import prices_of
 from controlplane.providers.vault import CannotUnseal
 from controlplane.tenancy.models import GroupMember, Organization, Principal, Project
+from dataplane.core import rows as core
+from dataplane.core.money import prices
+from dataplane.core.pushed import PUSHED
+from dataplane.core.secret import Secret
+from dataplane.wire.rows import KIND_NUMBERS, resource_from
 from protos import fleet_pb2 as wire
 
 log = logging.getLogger(__name__)
@@ -33,11 +40,6 @@ ROWS_AT_A_TIME = 1000
 IDS_AT_A_TIME = 500  # SQLite's limit on parameters is 999 in old builds
 
 _ALIAS_NAMES = ("project", "key", "provider")
-_KEY_STATES = {
-    KeyState.ACTIVE: wire.KEY_STATE_ACTIVE,
-    KeyState.DISABLED: wire.KEY_STATE_DISABLED,
-    KeyState.REVOKED: wire.KEY_STATE_REVOKED,
-}
 
 
 def compile_all(revisions: Mapping[Ref, int]) -> dict[Ref, bytes]:
@@ -52,7 +54,7 @@ def compile_some(revisions: Mapping[Ref, int]) -> dict[Ref, bytes]:
     """The resources that `revisions` names; a deleted one is absent from the result."""
     compiled: dict[Ref, bytes] = {}
     for source in SOURCES.values():
-        ids = [ref.id for ref in revisions if ref.kind == source.kind]
+        ids = [ref.id for ref in revisions if ref.kind == source.number]
         for start in range(0, len(ids), IDS_AT_A_TIME):
             rows = source.rows().filter(pk__in=ids[start : start + IDS_AT_A_TIME])
             compiled.update(source.compiled(rows, revisions))
@@ -63,16 +65,21 @@ def compile_some(revisions: Mapping[Ref, int]) -> dict[Ref, bytes]:
 class Source:
     """One kind: its rows, what a row becomes, and what it becomes when that fails; of a rule, whom it binds."""
 
-    kind: int
+    kind: type[core.Row]
     rows: Callable[[], QuerySet[Any]]
-    compile: Callable[[Any], wire.Resource]
-    restricted: Callable[[Any], wire.Resource | None]  # None: as if it were not there
+    compile: Callable[[Any], core.Row]
+    restricted: Callable[[Any], core.Row | None]  # None: as if it were not there
     cover: Callable[[Any], wire.Cover] | None = None  # None: it is no rule
+
+    @property
+    def number(self) -> int:
+        """`ResourceKind`, as refs have it."""
+        return KIND_NUMBERS[self.kind]
 
     def compiled(self, rows: QuerySet[Any], revisions: Mapping[Ref, int]) -> Iterator[tuple[Ref, bytes]]:
         for row in rows.iterator(ROWS_AT_A_TIME):
-            ref = Ref(self.kind, row.pk)
-            resource = self._understood(row)
+            ref = Ref(self.number, row.pk)
+            resource = self._resource(row)
             if resource is None:
                 continue
             resource.revision = revisions.get(ref, 0)
@@ -81,12 +88,13 @@ class Source:
             # Deterministic, so that every replica and every pod gets the same digest.
             yield ref, resource.SerializeToString(deterministic=True)
 
-    def _understood(self, row: Model) -> wire.Resource | None:
+    def _resource(self, row: Model) -> wire.Resource | None:
         try:
-            return self.compile(row)
+            return resource_from(self.compile(row))
         except (TypeError, ValueError, KeyError, AttributeError, CannotUnseal) as problem:
-            log.error("fleet_row_restricted kind=%s id=%s problem=%s", self.kind, row.pk, type(problem).__name__)
-            return self.restricted(row)
+            log.error("fleet_row_restricted kind=%s id=%s problem=%s", self.number, row.pk, type(problem).__name__)
+            restricted = self.restricted(row)
+            return None if restricted is None else resource_from(restricted)
 
 
 def _organizations() -> QuerySet[Organization]:
@@ -94,29 +102,35 @@ def _organizations() -> QuerySet[Organization]:
     return Organization.objects.annotate(price_list_id=Coalesce("price_list__pk", Subquery(installation), Value("")))
 
 
-def _organization(row: Any) -> wire.Resource:
-    resource = _bare_organization(row)
-    organization = resource.organization
-    organization.active = row.active
-    organization.freshness_bound_ms = row.freshness_bound_s * 1000
-    organization.cut_on_stale = row.cut_on_stale
-    organization.contact = row.contact
-    organization.price_list_id = row.price_list_id
-    return resource
+def _organization(row: Any) -> core.Organization:
+    return replace(
+        _bare_organization(row),
+        active=row.active,
+        freshness_bound_ms=row.freshness_bound_s * 1000,
+        cut_on_stale=row.cut_on_stale,
+        contact=row.contact,
+        price_list_id=row.price_list_id,
+    )
 
 
-def _bare_organization(row: Organization) -> wire.Resource:
-    return wire.Resource(organization=wire.Organization(id=row.pk))
+def _bare_organization(row: Organization) -> core.Organization:
+    return core.Organization(
+        id=row.pk,
+        active=False,
+        freshness_bound_ms=0,
+        cut_on_stale=False,
+        contact="",
+        price_list_id="",
+        revision=0,
+    )
 
 
-def _project(row: Project) -> wire.Resource:
-    resource = _bare_project(row)
-    resource.project.active = row.active
-    return resource
+def _project(row: Project) -> core.Project:
+    return replace(_bare_project(row), active=row.active)
 
 
-def _bare_project(row: Project) -> wire.Resource:
-    return wire.Resource(project=wire.Project(id=row.pk, organization_id=row.organization_id, team_id=row.team_id))
+def _bare_project(row: Project) -> core.Project:
+    return core.Project(row.pk, row.organization_id, row.team_id, active=False, revision=0)
 
 
 def _principals() -> QuerySet[Principal]:
@@ -124,17 +138,13 @@ def _principals() -> QuerySet[Principal]:
     return Principal.objects.prefetch_related(Prefetch("group_places", places, to_attr="all_places"))
 
 
-def _principal(row: Any) -> wire.Resource:
-    resource = _bare_principal(row)
-    resource.principal.active = row.active
-    resource.principal.group_ids.extend(
-        place.group_id for place in row.all_places if place.organization_id == row.organization_id
-    )
-    return resource
+def _principal(row: Any) -> core.Principal:
+    places = [place.group_id for place in row.all_places if place.organization_id == row.organization_id]
+    return replace(_bare_principal(row), active=row.active, group_ids=tuple(places))
 
 
-def _bare_principal(row: Principal) -> wire.Resource:
-    return wire.Resource(principal=wire.Principal(id=row.pk, organization_id=row.organization_id))
+def _bare_principal(row: Principal) -> core.Principal:
+    return core.Principal(row.pk, row.organization_id, active=False, revision=0)
 
 
 def _virtual_keys() -> QuerySet[VirtualKey]:
@@ -165,25 +175,23 @@ def _demand_owned(row: Any, *references: str) -> None:
             raise ValueError(f"its {name} is another organization's")
 
 
-def _virtual_key(row: Any) -> wire.Resource:
+def _virtual_key(row: Any) -> core.VirtualKey:
     _demand_owned(row, "project", "principal")
-    resource = _bare_virtual_key(row)
-    key = resource.virtual_key
-    key.state = _KEY_STATES[KeyState(row.state)]
-    key.cut = row.cut
-    key.expires_at_ms = _ms(row.expires_at)
-    key.models_allowed.extend(_texts(row.models_allowed))
-    key.providers_allowed.extend(_texts(row.providers_allowed))
-    key.tags.extend(_texts(row.tags))
     # The one in use has no end of its own, so it comes first; then those in grace, the latest end first.
-    for secret in sorted(row.all_secrets, key=lambda secret: (-_ms(secret.not_after) or -(2**63), secret.public_id)):
-        key.secrets.add(
-            public_id=secret.public_id,
-            pepper_version=secret.pepper_version,
-            digest=bytes(secret.digest),
-            not_after_ms=_end_ms(secret, row),
-        )
-    return resource
+    secrets = sorted(row.all_secrets, key=lambda secret: (-_ms(secret.not_after) or -(2**63), secret.public_id))
+    return replace(
+        _bare_virtual_key(row),
+        state=core.KeyState(row.state),
+        cut=row.cut,
+        expires_at_ms=_ms(row.expires_at),
+        models_allowed=_texts(row.models_allowed),
+        providers_allowed=_texts(row.providers_allowed),
+        tags=_texts(row.tags),
+        secrets=tuple(
+            core.KeySecret(secret.public_id, secret.pepper_version, bytes(secret.digest), _end_ms(secret, row))
+            for secret in secrets
+        ),
+    )
 
 
 def _end_ms(secret: KeySecret, key: VirtualKey) -> int:
@@ -193,45 +201,54 @@ def _end_ms(secret: KeySecret, key: VirtualKey) -> int:
     return _ms(secret.not_after)
 
 
-def _bare_virtual_key(row: Any) -> wire.Resource:
-    return wire.Resource(
-        virtual_key=wire.VirtualKey(
-            id=row.pk,
-            public_id=row.public_id,
-            state=wire.KEY_STATE_DISABLED,
-            organization_id=row.organization_id,
-            team_id=row.team_id or "",
-            project_id=row.project_id if _owned(row, "project") else "",
-            principal_id=row.principal_id or "" if _owned(row, "principal") else "",
-        )
+def _bare_virtual_key(row: Any) -> core.VirtualKey:
+    return core.VirtualKey(
+        id=row.pk,
+        public_id=row.public_id,
+        state=core.KeyState.DISABLED,
+        secrets=(),
+        expires_at_ms=0,
+        organization_id=row.organization_id,
+        team_id=row.team_id or "",
+        project_id=row.project_id if _owned(row, "project") else "",
+        principal_id=row.principal_id or "" if _owned(row, "principal") else "",
+        models_allowed=(),
+        providers_allowed=(),
+        tags=(),
+        cut=False,
+        revision=0,
     )
 
 
-def _provider(row: Provider) -> wire.Resource:
-    resource = _bare_provider(row)
-    provider = resource.provider
-    provider.credential = credential_of(row).reveal()
-    provider.enabled = row.enabled
-    provider.priority = row.priority
-    provider.models.extend(_texts(row.models))
-    for model, deployment in row.deployments.items():
-        provider.deployments[model] = deployment
-    provider.private_network = environment().allow_private_providers
-    return resource
+def _provider(row: Provider) -> core.Provider:
+    return replace(
+        _bare_provider(row),
+        credential=credential_of(row),
+        enabled=row.enabled,
+        priority=row.priority,
+        models=_texts(row.models),
+        deployments=tuple(row.deployments.items()),
+        private_network=environment().allow_private_providers,
+    )
 
 
-def _bare_provider(row: Provider) -> wire.Resource:
-    return wire.Resource(
-        provider=wire.Provider(
-            id=row.pk,
-            organization_id=row.organization_id,
-            name=row.name,
-            kind=row.kind,
-            base_url=row.base_url,
-            api_version=row.api_version,
-            unpriced=row.unpriced,
-            price_provider=row.price_provider,
-        )
+def _bare_provider(row: Provider) -> core.Provider:
+    return core.Provider(
+        id=row.pk,
+        organization_id=row.organization_id,
+        name=row.name,
+        kind=cast(core.ProviderKind, row.kind),
+        base_url=row.base_url,
+        credential=Secret(b""),
+        enabled=False,
+        priority=0,
+        models=(),
+        api_version=row.api_version,
+        deployments=(),
+        unpriced=cast(core.Unpriced, row.unpriced),
+        private_network=False,
+        price_provider=row.price_provider,
+        revision=0,
     )
 
 
@@ -239,18 +256,17 @@ def _model_aliases() -> QuerySet[ModelAlias]:
     return ModelAlias.objects.annotate(**_owners(*_ALIAS_NAMES))
 
 
-def _model_alias(row: Any) -> wire.Resource:
+def _model_alias(row: Any) -> core.ModelAlias:
     _demand_owned(row, *_ALIAS_NAMES)
-    return wire.Resource(
-        model_alias=wire.ModelAlias(
-            id=row.pk,
-            organization_id=row.organization_id,
-            project_id=row.project_id or "",
-            key_id=row.key_id or "",
-            alias=row.alias,
-            provider_id=row.provider_id or "",
-            model=row.model,
-        )
+    return core.ModelAlias(
+        id=row.pk,
+        organization_id=row.organization_id,
+        project_id=row.project_id or "",
+        key_id=row.key_id or "",
+        alias=row.alias,
+        provider_id=row.provider_id or "",
+        model=row.model,
+        revision=0,
     )
 
 
@@ -258,49 +274,36 @@ def _no_alias(row: Any) -> None:
     """Without one of its limits an alias would say more than it was meant to."""
 
 
-def _price_list(row: PriceList) -> wire.Resource:
-    resource = _bare_price_list(row)
-    for price in row.prices:
-        resource.price_list.prices.append(wire.ModelPrice(**price))
-    return resource
+def _price_list(row: PriceList) -> prices.PriceList:
+    return replace(_bare_price_list(row), prices=prices_of(row.prices))
 
 
-def _bare_price_list(row: PriceList) -> wire.Resource:
-    return wire.Resource(price_list=wire.PriceList(id=row.pk, version=row.version))
+def _bare_price_list(row: PriceList) -> prices.PriceList:
+    return prices.PriceList(row.pk, row.version, ())
 
 
-def _texts(value: object) -> list[str]:
+def _texts(value: object) -> tuple[str, ...]:
     """A list of texts. Raises TypeError: an empty list means "all", so nothing else may be taken for one."""
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
         raise TypeError("not a list of texts")
-    return value
+    return tuple(value)
 
 
 def _ms(at: datetime | None) -> int:
     return 0 if at is None else int(at.timestamp() * 1000)
 
 
-KIND_OF = {
-    ResourceKind.ORGANIZATION: wire.RESOURCE_KIND_ORGANIZATION,
-    ResourceKind.PROJECT: wire.RESOURCE_KIND_PROJECT,
-    ResourceKind.PRINCIPAL: wire.RESOURCE_KIND_PRINCIPAL,
-    ResourceKind.VIRTUAL_KEY: wire.RESOURCE_KIND_VIRTUAL_KEY,
-    ResourceKind.PROVIDER: wire.RESOURCE_KIND_PROVIDER,
-    ResourceKind.MODEL_ALIAS: wire.RESOURCE_KIND_MODEL_ALIAS,
-    ResourceKind.PRICE_LIST: wire.RESOURCE_KIND_PRICE_LIST,
-    ResourceKind.BUDGET: wire.RESOURCE_KIND_BUDGET,
-}
 SOURCES = {
-    ResourceKind.ORGANIZATION: Source(
-        wire.RESOURCE_KIND_ORGANIZATION, _organizations, _organization, _bare_organization
-    ),
-    ResourceKind.PROJECT: Source(wire.RESOURCE_KIND_PROJECT, Project.objects.all, _project, _bare_project),
-    ResourceKind.PRINCIPAL: Source(wire.RESOURCE_KIND_PRINCIPAL, _principals, _principal, _bare_principal),
-    ResourceKind.VIRTUAL_KEY: Source(wire.RESOURCE_KIND_VIRTUAL_KEY, _virtual_keys, _virtual_key, _bare_virtual_key),
-    ResourceKind.PROVIDER: Source(wire.RESOURCE_KIND_PROVIDER, Provider.objects.all, _provider, _bare_provider),
-    ResourceKind.MODEL_ALIAS: Source(wire.RESOURCE_KIND_MODEL_ALIAS, _model_aliases, _model_alias, _no_alias),
-    ResourceKind.PRICE_LIST: Source(
-        wire.RESOURCE_KIND_PRICE_LIST, PriceList.objects.all, _price_list, _bare_price_list
-    ),
-    ResourceKind.BUDGET: Source(wire.RESOURCE_KIND_BUDGET, budgets, budget, bare_budget, budget_cover),
+    ResourceKind(PUSHED[source.kind].wire): source
+    for source in (
+        Source(core.Organization, _organizations, _organization, _bare_organization),
+        Source(core.Project, Project.objects.all, _project, _bare_project),
+        Source(core.Principal, _principals, _principal, _bare_principal),
+        Source(core.VirtualKey, _virtual_keys, _virtual_key, _bare_virtual_key),
+        Source(core.Provider, Provider.objects.all, _provider, _bare_provider),
+        Source(core.ModelAlias, _model_aliases, _model_alias, _no_alias),
+        Source(prices.PriceList, PriceList.objects.all, _price_list, _bare_price_list),
+        Source(core.Budget, budgets, budget, bare_budget, budget_cover),
+    )
 }
+KIND_OF = {kind: source.number for kind, source in SOURCES.items()}

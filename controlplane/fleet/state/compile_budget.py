@@ -1,13 +1,15 @@
-"""A budget's row → its `Resource`."""
+"""A budget's row → the row that pods hold."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import F, QuerySet
 
 from controlplane.budgets.models import Budget
 from controlplane.budgets.values import core_budget
+from dataplane.core import rows as core
+from dataplane.core.money.windows import WindowKind
 from protos import fleet_pb2 as wire
 
 
@@ -16,25 +18,11 @@ def budgets() -> QuerySet[Budget]:
     return rows.prefetch_related("overrides")
 
 
-def budget(row: Any) -> wire.Resource:
+def budget(row: Any) -> core.Budget:
     """Raises ValueError."""
     if row.provider_owner not in (None, row.organization_id):
         raise ValueError("its provider is another organization's")
-    core = core_budget(row, row.overrides.all())
-    resource = bare_budget(row)
-    compiled = resource.budget
-    compiled.provider_id = core.provider_id
-    compiled.model_pattern = core.model_pattern
-    compiled.window = core.window.value
-    compiled.overrides.extend(
-        wire.BudgetOverride(extra_nano=each.extra_nano, until_ms=each.until_ms) for each in core.overrides
-    )
-    compiled.on_breach = core.on_breach.value
-    compiled.outage = core.outage.value
-    compiled.overdraft_nano = core.overdraft_nano
-    compiled.thresholds.extend(core.thresholds)
-    compiled.enabled = core.enabled
-    return resource
+    return core_budget(row, row.overrides.all())
 
 
 def budget_cover(row: Budget) -> wire.Cover:
@@ -43,24 +31,28 @@ def budget_cover(row: Budget) -> wire.Cover:
     return wire.Cover(organization_id=row.organization_id, scopes=[scope])
 
 
-def bare_budget(row: Budget) -> wire.Resource:
+def bare_budget(row: Budget) -> core.Budget:
     """Narrowed to nothing, never more than its limit: what cannot be understood refuses too much, not too little."""
-    return wire.Resource(
-        budget=wire.Budget(
-            id=row.pk,
-            organization_id=row.organization_id,
-            name=row.name,
-            scope_kind=row.scope_kind,
-            scope_id=row.scope_id,
-            scope_name=row.scope_name,
-            window="total",
-            timezone=row.timezone,
-            anchor=row.anchor,
-            resets=row.resets,
-            limit_nano=row.limit_nano,
-            on_breach="block",
-            outage="strict",
-            contact=row.contact,
-            enabled=row.enabled,
-        )
+    return core.Budget(
+        id=row.pk,
+        organization_id=row.organization_id,
+        name=row.name,
+        scope_kind=cast(core.ScopeKind, row.scope_kind),
+        scope_id=row.scope_id,
+        scope_name=row.scope_name,
+        provider_id="",
+        model_pattern="",
+        window=WindowKind.TOTAL,
+        timezone=row.timezone,
+        anchor=row.anchor,
+        resets=row.resets,
+        limit_nano=row.limit_nano,
+        overrides=(),
+        on_breach=core.OnBreach.BLOCK,
+        outage=core.OutageRule.STRICT,
+        overdraft_nano=0,
+        thresholds=(),
+        contact=row.contact,
+        enabled=row.enabled,
+        revision=0,
     )

@@ -80,8 +80,8 @@ def _since(held: Catalogue, head: Revision) -> Loaded | None:
     if head.value <= held.revision:
         raise Rewritten(head.epoch, head.value, held.revision)
     # The row of the revision held comes along: it tells whether history is still the one that was read.
-    known = ConfigChange.objects.filter(revision=held.revision).values_list("committed_at", flat=True).first()
-    if known is not None and _ms(known) != held.committed_at_ms:
+    committed_at = ConfigChange.objects.filter(revision=held.revision).values_list("committed_at", flat=True).first()
+    if committed_at is not None and _ms(committed_at) != held.committed_at_ms:
         raise Rewritten(head.epoch, head.value, held.revision)
     touched = _outbox(held.revision, head.value)
     if touched is None:

@@ -102,14 +102,12 @@ class Replica:
     async def _read(self) -> None:
         began = self._clock()
         before = (self.catalogue.epoch, self.catalogue.revision)
-        found = await in_database(refreshed, self.catalogue)
-        if isinstance(found, Catalogue):
-            self.catalogue = found
-            log.info(
-                "fleet_catalogue_loaded epoch=%s revision=%s resources=%s", found.epoch, found.revision, len(found)
-            )
-        elif found.revision != self.catalogue.revision:
-            self.catalogue.apply(found)
+        news = await in_database(refreshed, self.catalogue)
+        if isinstance(news, Catalogue):
+            self.catalogue = news
+            log.info("fleet_catalogue_loaded epoch=%s revision=%s resources=%s", news.epoch, news.revision, len(news))
+        elif news.revision != self.catalogue.revision:
+            self.catalogue.apply(news)
         self._read_at = began
         self.loaded.set()
         if (self.catalogue.epoch, self.catalogue.revision) != before:

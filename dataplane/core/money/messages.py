@@ -157,3 +157,4 @@ class Welcome:
     closed: bool
     accounts: tuple[Granted, ...]
     pods: int
+    server_time_ms: int = 0  # 0: not said

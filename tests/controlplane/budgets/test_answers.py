@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from controlplane.budgets import actions, alarms, answers, cache, lease_sessions, messages
+from controlplane.budgets import actions, alarms, answers, cache, lease_sessions
 from controlplane.budgets.answers import Ended, NotYours, PodMessage
 from controlplane.budgets.models import Account, AskReply, Budget, Crossing, Lease, LeaseSession
 from controlplane.budgets.tasks import check
@@ -54,7 +54,7 @@ def ask(
 ) -> Grant | Deny | Recalls:
     kind = AskKind.EXTEND if extend else AskKind.ADMIT
     answer = say(Ask(id, kind, f"r{id}", 0, tuple(AskItem(ref, need, need, want) for ref in refs)), session)
-    return answer if isinstance(answer, Recalls) else messages.reply_from(answer)
+    return answer if isinstance(answer, Recalls) else answers.reply_from(answer)
 
 
 def test_a_grant_is_held_on_every_account_or_on_none() -> None:
@@ -197,7 +197,7 @@ def test_one_letter_that_breaks_the_books_spoils_only_itself(caplog: pytest.LogC
     returned, granted = answers.answer(letters)
     assert returned is None
     assert isinstance(granted, bytes)
-    assert isinstance(messages.reply_from(granted), Grant)
+    assert isinstance(answers.reply_from(granted), Grant)
     assert "budget_message_refused_by_database" in caplog.text
 
 

@@ -30,7 +30,7 @@ from dataplane.core.money.lease_book import Cut, Denied, Hold, LeaseBook
 from dataplane.core.money.lease_rows import SessionState
 from dataplane.core.money.lessor import Recalls
 from dataplane.core.money.messages import Ask, Deny, Grant, ReportAck, Welcome
-from dataplane.wire.holds import said_down
+from dataplane.wire.holds import from_control_plane
 from protos import fleet_pb2 as wire
 from tests.controlplane import factories
 from tests.controlplane.factories import SYSTEM
@@ -102,7 +102,7 @@ class Lives(RuleBasedStateMachine):
 
     def say(self, pod: Pod, message: Any, recalls: int = 0) -> Any:
         (answer,) = answers.answer([PodMessage(pod.book.session, pod.name, "", message, recalls)])
-        return next(said_down(wire.HoldDown.FromString(answer))) if isinstance(answer, bytes) else answer
+        return next(from_control_plane(wire.HoldDown.FromString(answer))) if isinstance(answer, bytes) else answer
 
     def ask(self, pod: Pod, ask: Ask, repeated: bool) -> Hold | Denied | Cut | None:
         answer = self.answer(pod, ask)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.fleet.state import catalogue as module
-from controlplane.fleet.state.catalogue import Catalogue, Loaded, Ref, fingerprint
+from controlplane.fleet.state.catalogue import Catalogue, Loaded, Ref
+from dataplane.wire.digest import fingerprint
 from protos import fleet_pb2 as wire
 
 KEY, ORGANIZATION = wire.RESOURCE_KIND_VIRTUAL_KEY, wire.RESOURCE_KIND_ORGANIZATION

@@ -21,8 +21,10 @@ from controlplane.keys.models import OwnerScope
 from controlplane.providers.models import PriceList
 from controlplane.tenancy import actions as tenancy
 from dataplane.core.keys import digest
+from dataplane.core.pushed import PUSHED
 from dataplane.core.secret import Secret
 from dataplane.core.snapshot import ProviderKind
+from dataplane.wire.rows import KIND_NUMBERS
 from protos import fleet_pb2 as wire
 from tests.controlplane import factories
 from tests.controlplane.factories import SYSTEM
@@ -209,7 +211,8 @@ def test_what_does_not_exist_any_more_is_absent() -> None:
 
 def test_every_kind_that_is_pushed_has_a_source() -> None:
     assert set(compiler.SOURCES) == set(compiler.KIND_OF) == set(ResourceKind)
-    assert {source.kind for source in compiler.SOURCES.values()} == set(compiler.KIND_OF.values())
+    assert {source.kind for source in compiler.SOURCES.values()} == set(KIND_NUMBERS)
+    assert [kind.value for kind in ResourceKind] == [kind.wire for kind in PUSHED.values() if kind.wire]
 
 
 def test_a_budget_says_all_that_pods_decide_with_and_only_overrides_that_may_still_live() -> None:

@@ -35,7 +35,7 @@ from controlplane.tenancy.models import Organization, Principal, Project, Team
 from dataplane.core.secret import Secret
 from dataplane.core.snapshot import KeyState, ProviderKind
 from dataplane.link.replica import Replica, Staged
-from dataplane.wire.digest import Incoming
+from dataplane.wire.updates import Incoming
 from tests.controlplane import factories
 from tests.controlplane.factories import SYSTEM
 

@@ -14,6 +14,7 @@ from controlplane.changes.queries import head
 from controlplane.providers import price_actions, prices
 from controlplane.providers.models import PriceList, PriceOverride
 from controlplane.providers.price_compiler import compile_prices
+from controlplane.providers.price_entries import entries_of
 from controlplane.providers.queries import installation_price_list, price_list_id_of
 from controlplane.providers.tasks import compile_price_lists
 from controlplane.tenancy.models import Role
@@ -176,7 +177,7 @@ def test_an_entry_keeps_everything_that_pricing_needs():
         released_ms=4,
         unlisted=True,
     )
-    assert prices.entries_of([price]) == [
+    assert entries_of([price]) == [
         {
             "provider": "openai",
             "model": "m",

@@ -50,6 +50,18 @@ def test_a_record_becomes_a_row_with_everything_that_people_filter_by() -> None:
 
 
 @pytest.mark.django_db
+def test_what_a_pod_of_another_version_says_more_is_no_reason_to_refuse_its_record() -> None:
+    """Field 48 is what an older one could send; words and units of a newer one are kept."""
+    older = wire.UsageRecord.FromString(record("req_1").SerializeToString() + b"\x82\x03\x03abc")
+    newer = record("req_2", outcome="vanished", units={"smell": 3, "input": 4})
+    ack = book(wire.UsageBatch.FromString(batch(older, newer).SerializeToString()), "")
+    assert (ack.through_seq, list(ack.dead_lettered)) == (2, [])
+    assert ledger()[0] == ("req_1", 0, False, "final", "ok", 5000, 120, 10)
+    row = UsageRecord.objects.get(request_id="req_2")
+    assert (row.outcome, row.units, row.input_tokens) == ("vanished", {"input": 4, "smell": 3}, 4)
+
+
+@pytest.mark.django_db
 def test_an_admission_waits_for_its_end_and_is_replaced_by_it_once() -> None:
     booked(admitted())
     assert ledger() == [("req_1", 0, False, "admitted", "", 0, 0, 0)]

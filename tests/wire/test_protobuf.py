@@ -4,7 +4,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
-from dataplane.telemetry.protobuf import REMEMBERED_BELOW, Heads, Moments, Numbers, message, varint
+from dataplane.wire.protobuf import REMEMBERED_BELOW, Heads, Moments, Numbers, message, varint
 
 int64 = st.integers(-(2**63), 2**63 - 1)
 

@@ -6,13 +6,13 @@ messages are one message: of a scalar the last value counts, repeated fields app
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 REMEMBERED_BELOW: Final = 512
 
 
-def _made(value: int) -> bytes:
+def _encoded(value: int) -> bytes:
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)
@@ -24,7 +24,7 @@ def _made(value: int) -> bytes:
 _SIXTY_FOUR_BITS: Final = 0xFFFF_FFFF_FFFF_FFFF
 
 # Tokens, milliseconds, lengths: looked up in 0.05 µs, where making one takes 0.3; 0.2 MB.
-_SMALL: Final = tuple(_made(value) for value in range(4096))
+_SMALL: Final = tuple(_encoded(value) for value in range(4096))
 _MORE: Final = tuple(bytes([value | 0x80]) for value in range(128))  # seven bits, and that others follow
 
 
@@ -38,12 +38,17 @@ def varint(value: int) -> bytes:
         return _MORE[value & 0x7F] + _MORE[value >> 7 & 0x7F] + _SMALL[value >> 14]
     if not -(2**63) <= value < 2**63:
         raise ValueError("more than 64 bits")
-    return _made(value & _SIXTY_FOUR_BITS)
+    return _encoded(value & _SIXTY_FOUR_BITS)
+
+
+def tag(field: int) -> bytes:
+    """What a length-delimited field of this number begins with."""
+    return _encoded(field << 3 | 2)
 
 
 def message(field: int, content: bytes) -> bytes:
     """`content` as the length-delimited field of this number."""
-    return _made(field << 3 | 2) + varint(len(content)) + content
+    return tag(field) + varint(len(content)) + content
 
 
 class Heads:
@@ -52,7 +57,7 @@ class Heads:
     __slots__ = ("_short", "tag")
 
     def __init__(self, field: int) -> None:
-        self.tag = _made(field << 3 | 2)
+        self.tag = tag(field)
         self._short = tuple(self.tag + varint(size) for size in range(128))
 
     def __getitem__(self, size: int) -> bytes:
@@ -70,7 +75,7 @@ class Numbers(dict[int, bytes]):
     @classmethod
     def of(cls, field: int) -> Numbers:
         """The field of that number; zero says nothing."""
-        numbers = cls([_made(field << 3)] * 11)
+        numbers = cls([_encoded(field << 3)] * 11)
         numbers[0] = b""
         return numbers
 
@@ -96,5 +101,48 @@ class Moments:
         if upper != self._of:
             if not 0 < upper < 2**49:
                 return varint(ms)
-            self._of, self._upper = upper, _made(upper)
+            self._of, self._upper = upper, _encoded(upper)
         return _MORE[ms & 0x7F] + _MORE[ms >> 7 & 0x7F] + self._upper
+
+
+def delimited(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The length-delimited fields of a message that protobuf has parsed before, by number."""
+    at, end = 0, len(data)
+    while at < end:
+        tag = data[at]
+        at += 1
+        if tag >= 0x80:
+            tag, at = read_varint(data, at - 1)
+        match tag & 7:
+            case 2:
+                length = data[at]
+                at += 1
+                if length >= 0x80:
+                    length, at = read_varint(data, at - 1)
+                yield tag >> 3, data[at : at + length]
+                at += length
+            case 0:
+                _, at = read_varint(data, at)
+            case 1:
+                at += 8
+            case 5:
+                at += 4
+            case _:
+                return  # groups: nobody sends them
+
+
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """The number that begins there, and where it ends."""
+    value = data[at]
+    at += 1
+    if value < 0x80:
+        return value, at
+    value &= 0x7F
+    shift = 7
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
