@@ -36,7 +36,7 @@ class Meant:
 
 
 def meant(path: str, is_route: Callable[[str], bool], own_version: Callable[[str], bool]) -> Meant | None:
-    """What `path`, which is no route, was meant to be; None when nobody can tell.
+    """Returns the route that `path`, which is none, was meant to be; None when nobody can tell.
 
     `is_route` knows paths, whatever the method; `own_version` those whose clients append the version themselves.
     """
@@ -61,7 +61,7 @@ def meant(path: str, is_route: Callable[[str], bool], own_version: Callable[[str
 
 
 def _versions(before: list[str]) -> Iterator[str]:
-    """Those that the path has, the last one first, then the usual ones."""
+    """Yields those that the path has, the last one first, then the usual ones."""
     yield from dict.fromkeys([*(word for word in reversed(before) if word in _VERSIONS), "v1", "v1beta"])
 
 

@@ -1,4 +1,4 @@
-"""Who is calling: the detection table and the session ids of the coding CLIs, as measured by running them.
+"""The clients: the detection table and the session ids of the coding CLIs, as measured by running them.
 
 Aider and Cline name only the library that they are built with: they count as `openai_python` (`litellm` where they
 speak another dialect) and `ai_sdk`, as every program built with these does.
@@ -85,8 +85,8 @@ def session_of_user_id(user_id: object) -> str:
             return clean_session(_user_id.decode(user_id).session_id)
         except (msgspec.MsgspecError, ValueError):
             return ""
-    found = _SESSION_IN_USER_ID.search(user_id)
-    return found.group(1) if found else ""
+    match = _SESSION_IN_USER_ID.search(user_id)
+    return match.group(1) if match else ""
 
 
 @lru_cache(maxsize=1024)
@@ -98,17 +98,17 @@ def _name(user_agent: bytes, originator: bytes, cli: bool, claude_session: bool)
 
 def _recognized(agent: str, originator: bytes, cli: bool, claude_session: bool) -> tuple[str, str]:
     for name, pattern in _USER_AGENTS:
-        found = pattern.match(agent)
-        if found:
-            return name, found.group(1) or ""
+        match = pattern.match(agent)
+        if match:
+            return name, match.group(1) or ""
     if originator.lower() == b"codex":
         return CODEX, ""
     if _GEMINI_IN_IDE.search(agent):
         return GEMINI_CLI, ""
     if cli or (_BUN.match(agent) and claude_session):
         return CLAUDE_CODE, ""
-    found = _AI_SDK.search(agent)
-    return (AI_SDK, found.group(1)) if found else (OTHER, "")
+    library = _AI_SDK.search(agent)
+    return (AI_SDK, library.group(1)) if library else (OTHER, "")
 
 
 def _session(headers: Mapping[bytes, bytes], facts: RequestFacts | None) -> str:
@@ -117,8 +117,8 @@ def _session(headers: Mapping[bytes, bytes], facts: RequestFacts | None) -> str:
             return value
     if facts is not None and facts.session:
         return facts.session
-    said = headers.get(b"x-langwatch-session-id")
-    return clean_session(said.decode("latin-1")) if said else ""
+    own = headers.get(b"x-langwatch-session-id")
+    return clean_session(own.decode("latin-1")) if own else ""
 
 
 def clean_session(value: str) -> str:

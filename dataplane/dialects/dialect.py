@@ -1,4 +1,4 @@
-"""What the proxy asks of a wire format. Implementations: one module each; `registry.py` finds the one for a route.
+"""The interface of a wire format. Implementations: one folder each; `registry.py` finds the one for a route.
 
 1. A meter never raises on what a provider sent: it goes inert and keeps what it had.
 2. Bytes in any chunking give the same result.
@@ -16,6 +16,7 @@ import msgspec
 from dataplane.core.catalogue import Use
 from dataplane.core.errors import Refusal
 from dataplane.core.usage import Usage
+from dataplane.dialects.sent import SentSoFar
 
 
 class DialectName(StrEnum):
@@ -26,7 +27,7 @@ class DialectName(StrEnum):
 
 
 class Operation(StrEnum):
-    """What a route asks for. `billed` ones end in a usage record with a cost; the others are recorded at zero."""
+    """The purpose of a route. `billed` ones end in a usage record with a cost; the others are recorded at zero."""
 
     MESSAGES = "messages"
     COUNT_TOKENS = "count_tokens"
@@ -46,7 +47,7 @@ class Operation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who asks, by its headers (`clients.py`). `name` is one of its table's; never refuse for "other"."""
+    """The program that asks, by its headers (`clients.py`). `name` is one of its table's; never refuse for "other"."""
 
     name: str
     version: str
@@ -70,7 +71,7 @@ Splice = tuple[int, int, bytes]  # replace body[start:end] by these bytes
 
 
 class RequestFacts(msgspec.Struct, frozen=True, gc=False):  # a frozen dataclass takes 3 µs to make, this 0.2
-    """What one scan of a request body found. Spans are byte offsets of the JSON value (quotes included) in the body.
+    """The findings of one scan of a request body. Spans are byte offsets of a JSON value (quotes included) in it.
 
     What a request names by id (files, stored responses, cached contents, remote images) is not in its body, so neither
     in `input_tokens_upper` nor in `input_tokens_estimate`.
@@ -135,6 +136,10 @@ class Meter(Protocol):
         end."""
         ...
 
+    def sent_so_far(self) -> SentSoFar:
+        """Returns what a client has that got all of this, for an ending of its dialect: read off when it is needed."""
+        ...
+
     def usage(self) -> Usage:
         """As of now: the provider's figures where it gave them, else input estimate plus the output seen (METERED).
 
@@ -166,10 +171,14 @@ class Dialect(Protocol):
         message."""
         ...
 
-    def stream_refusal(self, refusal: Refusal, client: Client, request_id: str, so_far: Meter) -> bytes:
-        """After the first byte: the dialect's own terminal event(s), so that no stream of ours just ends. Empty when
-        the stream was complete already, and inside a plain JSON answer, which only a closed connection can cut short.
-        To be written to the client in one write of its own."""
+    def ending(self, refusal: Refusal, client: Client, request_id: str, sent: SentSoFar) -> bytes:
+        """After the first byte: the dialect's own terminal event(s), so that no stream of ours just ends. For a refusal
+        about a budget that is its legal end for "no more tokens", for any other an error.
+
+        Empty when the stream was complete already, inside a plain JSON answer, which only a closed connection can cut
+        short, and for a budget inside an element of a JSON array. To be written to the client in one write of its own.
+        Raises TypeError for what was sent in another dialect.
+        """
         ...
 
 

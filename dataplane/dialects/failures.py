@@ -1,6 +1,7 @@
-"""What an answer of a provider says about the organization's own account: its credential was refused, or it cannot pay.
+"""The verdict on an error of a provider: it is about the organization's own account (its credential was refused, or it
+cannot pay), or about something else.
 
-Neither is the engineer's to mend, and in the provider's words ("invalid x-api-key") it sends a CLI to its login.
+The former is not the engineer's to mend, and in the provider's words ("invalid x-api-key") it sends a CLI to its login.
 Whatever else a provider says is for the client, byte for byte: a model or a region that the account does not have,
 moderated content, limits, mistakes of the request.
 
@@ -42,7 +43,7 @@ class Failure(NamedTuple):
     words: str
 
 
-class _Said(NamedTuple):
+class _Error(NamedTuple):
     """An error, whoever's shape it has. `names`: its types, codes and reasons, in lower case."""
 
     status: int
@@ -154,45 +155,45 @@ _BY_STATUS: Final[Mapping[int, Verdict]] = {401: _CREDENTIAL, 402: _PAYMENT}
 def judge(dialect: DialectName, status: int, body: bytes, model: str = "") -> Failure:
     """`body` as far as it is known, decoded; `status` 0: an event inside a stream. `model` is what the provider was
     asked for: a message that begins with it was not written by the provider alone. Never raises."""
-    said = _said(status, body)
-    forged = bool(model) and said.message.lower().startswith(model.lower())
+    error = _read(status, body)
+    forged = bool(model) and error.message.lower().startswith(model.lower())
     for row in _TABLES[dialect]:
-        if _fits(row, said, forged):
-            return Failure(row.verdict, said.status, said.message)
-    return Failure(_BY_STATUS.get(said.status, _OTHER), said.status, said.message)
+        if _fits(row, error, forged):
+            return Failure(row.verdict, error.status, error.message)
+    return Failure(_BY_STATUS.get(error.status, _OTHER), error.status, error.message)
 
 
-def _fits(row: _Row, said: _Said, forged: bool) -> bool:
-    if row.statuses and said.status not in row.statuses:
+def _fits(row: _Row, error: _Error, forged: bool) -> bool:
+    if row.statuses and error.status not in row.statuses:
         return False
-    if row.names and row.names.isdisjoint(said.names):
+    if row.names and row.names.isdisjoint(error.names):
         return False
-    return row.message is None or (not forged and row.message.match(said.message) is not None)
+    return row.message is None or (not forged and row.message.match(error.message) is not None)
 
 
-def _said(status: int, body: bytes) -> _Said:
+def _read(status: int, body: bytes) -> _Error:
     value = decoded(body)
     if value is None:
         value = decoded(with_whole_characters(body))
     if isinstance(value, list):  # Gemini's streams that are arrays fail in one
         value = value[0] if value else None
     if not isinstance(value, dict):
-        return _Said(status, frozenset(), "")
+        return _Error(status, frozenset(), "")
     outer, error = value, value.get("error")
     if error is None and isinstance(response := value.get("response"), dict):  # `response.failed`
         error = response.get("error")
     inner = error if isinstance(error, dict) else {}
     names = frozenset(name.lower() for name in _names(outer, inner))
     message = error if isinstance(error, str) else inner.get("message") or _plain_message(outer)
-    return _Said(status or _status_in(names), names, _one_line(message))
+    return _Error(status or _status_in(names), names, _one_line(message))
 
 
 def _names(outer: Mapping[str, object], inner: Mapping[str, object]) -> Iterator[str]:
-    found = [*(inner.get(key) for key in ("type", "code", "status")), outer.get("code"), outer.get("__type")]
+    names = [*(inner.get(key) for key in ("type", "code", "status")), outer.get("code"), outer.get("__type")]
     details = inner.get("details")
     some = details[:_DETAILS] if isinstance(details, list) else ()
-    found += [detail.get("reason") for detail in some if isinstance(detail, dict)]
-    for name in found:
+    names += [detail.get("reason") for detail in some if isinstance(detail, dict)]
+    for name in names:
         if isinstance(name, str):
             yield name[:_NAME]
         elif isinstance(name, int) and 0 < name < 1000:
@@ -204,7 +205,7 @@ def _plain_message(outer: Mapping[str, object]) -> object:
 
 
 def _status_in(names: frozenset[str]) -> int:
-    """Of an error that came without one: some write it where its code stands."""
+    """Finds the status of an error that came without one: some write it where its code stands."""
     return next((int(name) for name in sorted(names) if name in ("400", "401", "402", "403", "412", "429")), 0)
 
 

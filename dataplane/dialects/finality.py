@@ -29,7 +29,7 @@ _FOR_HEADERS: Final = ("allow", "scope")
 
 
 def takes_ids_for_troubles(client: Client, refusal: Refusal) -> bool:
-    """Whether nothing but words may stand in the body; the request id is in the headers too."""
+    """True when nothing but words may stand in the body; the request id is in the headers too."""
     return client.name == clients.OPENCODE and not refusal.retryable
 
 
@@ -43,5 +43,5 @@ def heard_by(client: Client, refusal: Refusal) -> Refusal:
         return refusal
     words = refusal.message
     while _PASSING.search(words):  # 50429 holds two of them, one over the other
-        words = _PASSING.sub(lambda found: found[0][0] + _JOINER + found[0][1:], words)
+        words = _PASSING.sub(lambda match: match[0][0] + _JOINER + match[0][1:], words)
     return Refusal(refusal.code, words, meta={key: refusal.meta[key] for key in _FOR_HEADERS if key in refusal.meta})

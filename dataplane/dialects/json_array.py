@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from dataplane.dialects.sent import Form
 from dataplane.dialects.sse import MAX_EVENT
 
 _MARK = re.compile(rb'["\[\]{}]')
@@ -15,6 +16,7 @@ class JsonArraySplitter:
     is how an error comes). Malformed text yields nothing; beyond the limit it is inert."""
 
     __slots__ = ("_base", "_buffer", "_depth", "_in_string", "_limit", "_position", "_start", "overflowed", "separated")
+    form = Form.ARRAY
 
     def __init__(self, limit: int = MAX_EVENT) -> None:
         self._buffer = bytearray()
@@ -28,9 +30,11 @@ class JsonArraySplitter:
         self.separated = True  # an element may follow as it is: nothing or a comma came before
 
     @property
-    def begun(self) -> bool:
-        """The array's bracket was seen."""
-        return self._base > 0
+    def joint(self) -> bytes:
+        """Goes before a further element: the bracket where none was seen, a comma behind an element."""
+        if not self.separated:
+            return b","
+        return b"" if self._base else b"["
 
     @property
     def mid_event(self) -> bool:
@@ -40,12 +44,12 @@ class JsonArraySplitter:
         if self.overflowed:
             return []
         self._buffer += data
-        found: list[bytes] = []
-        while self._step(found):
+        elements: list[bytes] = []
+        while self._step(elements):
             pass
-        said = data.rstrip()
-        if self._start < 0 and said:
-            self.separated = said.endswith((b",", b"["))
+        text = data.rstrip()
+        if self._start < 0 and text:
+            self.separated = text.endswith((b",", b"["))
         keep = self._start if self._start >= 0 else self._position
         del self._buffer[:keep]
         self._position -= keep
@@ -54,12 +58,12 @@ class JsonArraySplitter:
         if len(self._buffer) > self._limit:
             self._buffer.clear()
             self.overflowed = True
-        return found
+        return elements
 
     def close(self) -> list[bytes]:
         return []
 
-    def _step(self, found: list[bytes]) -> bool:
+    def _step(self, elements: list[bytes]) -> bool:
         """Look at one mark; False when the bytes at hand are used up."""
         buffer = self._buffer
         mark = (_IN_STRING if self._in_string else _MARK).search(buffer, self._position)
@@ -87,7 +91,7 @@ class JsonArraySplitter:
         else:
             self._depth -= 1
             if self._depth == self._base and self._start >= 0:
-                found.append(bytes(buffer[self._start : at + 1]))
+                elements.append(bytes(buffer[self._start : at + 1]))
                 self._start = -1
         self._position = at + 1
         return True

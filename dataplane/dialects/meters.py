@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from math import ceil
 from types import MappingProxyType
 from typing import Protocol
@@ -19,6 +20,7 @@ import msgspec
 from dataplane.core.usage import INPUT_CLASSES, NO_USAGE, Usage, UsageClass, UsageSource
 from dataplane.dialects.dialect import RequestFacts
 from dataplane.dialects.scan import UNREADABLE, decoded, with_whole_characters
+from dataplane.dialects.sent import Form, Place, SentSoFar
 
 MAX_BODY = 16 * 1024 * 1024  # a larger answer is metered from its tail
 _TAIL = 64 * 1024
@@ -32,7 +34,7 @@ Units = dict[UsageClass, int]
 
 
 class Tally:
-    """What a response said so far. A dialect's own one knows its events, its body and how its usage object is split."""
+    """The figures of a response so far. A dialect's own one knows its events, its body, and how its usage is split."""
 
     bytes_per_token = 4.0
     generates = True  # False: embeddings, which have no output to estimate
@@ -63,6 +65,10 @@ class Tally:
         """service tier, speed, geo."""
         return "", "", ""
 
+    def sent(self, at: Place, closed: SentSoFar | None) -> SentSoFar:
+        """Returns what a client has that got all of this."""
+        raise NotImplementedError
+
     def usage(self) -> Usage:
         if self.latest:
             self.reported, self.latest = usage_object(self.latest) or self.reported, NOTHING
@@ -87,7 +93,11 @@ class Tally:
 
 
 class Unbilled(Tally):
-    """For operations that cost nothing: counts of tokens, stored responses, lists."""
+    """For operations that cost nothing: counts of tokens, stored responses, lists. `kind`: the dialect's own."""
+
+    def __init__(self, facts: RequestFacts, kind: type[SentSoFar]) -> None:
+        super().__init__(facts)
+        self._kind = kind
 
     def event(self, payload: bytes) -> None:
         return
@@ -95,19 +105,28 @@ class Unbilled(Tally):
     def body(self, body: bytes) -> None:
         self.complete = True
 
+    def sent(self, at: Place, closed: SentSoFar | None) -> SentSoFar:
+        return self._kind(at, closed)
+
     def usage(self) -> Usage:
         return NO_USAGE
 
 
 class Splitter(Protocol):
+    """Takes a stream apart. `joint`: what goes before a further element of an array."""
+
+    form: Form
+
     @property
     def mid_event(self) -> bool: ...
+    @property
+    def joint(self) -> bytes: ...
     def feed(self, data: bytes) -> list[bytes]: ...
     def close(self) -> list[bytes]: ...
 
 
 class _TallyMeter:
-    """What both meters show of their tally."""
+    """The part of their tally that both meters show."""
 
     def __init__(self, tally: Tally) -> None:
         self.tally = tally
@@ -128,6 +147,22 @@ class _TallyMeter:
 
     def usage(self) -> Usage:
         return self.tally.usage()
+
+    def _place(self, form: Form, *, mid_event: bool, joint: bytes = b"") -> Place:
+        counts = self.tally.usage().units.items()
+        total = sum(count for unit, count in counts if unit.startswith(("input", "cache", "output")))
+        incoming = sum(count for unit, count in counts if unit in INPUT_CLASSES)
+        return Place(
+            form=form,
+            complete=self.complete,
+            mid_event=mid_event,
+            events=self.events,
+            produced=self.produced,
+            model=self.model,
+            input_tokens=incoming,
+            output_tokens=total - incoming,
+            joint=joint,
+        )
 
 
 class EventMeter(_TallyMeter):
@@ -153,6 +188,15 @@ class EventMeter(_TallyMeter):
 
     def close(self) -> None:
         self.feed(b"", last=True)
+
+    def sent_so_far(self) -> SentSoFar:
+        form, mid_event = self.splitter.form, self.mid_event
+        closed: SentSoFar | None = None
+        if mid_event and form is Form.EVENTS:
+            later = deepcopy(self)
+            later.close()
+            closed = later.sent_so_far()
+        return self.tally.sent(self._place(form, mid_event=mid_event, joint=self.splitter.joint), closed)
 
 
 class BodyMeter(_TallyMeter):
@@ -189,6 +233,9 @@ class BodyMeter(_TallyMeter):
                 self.tally.output_bytes = self._seen if self.tally.generates else 0
         self.complete = self.tally.complete
 
+    def sent_so_far(self) -> SentSoFar:
+        return self.tally.sent(self._place(Form.WHOLE, mid_event=self.mid_event), None)
+
 
 def _again(read: Callable[[bytes], None], text: bytes) -> bool:
     """Once more with half characters repaired; what is still unreadable is for the client to judge."""
@@ -199,18 +246,18 @@ def _again(read: Callable[[bytes], None], text: bytes) -> bool:
     return True
 
 
-def given(raw: msgspec.Raw) -> bool:
-    """Neither absent nor null."""
+def has_value(raw: msgspec.Raw) -> bool:
+    """True for what is neither absent nor null."""
     return len(raw) > 0 and (len(raw) != 4 or bytes(raw) != b"null")
 
 
 def text_bytes(raw: msgspec.Raw) -> int:
     """Length of a JSON string between its quotes; 0 for null and for nothing."""
-    return len(raw) - 2 if len(raw) > 2 and given(raw) else 0
+    return len(raw) - 2 if len(raw) > 2 and has_value(raw) else 0
 
 
 def usage_object(raw: msgspec.Raw) -> dict[str, object]:
-    """Without nulls; empty when it is no object."""
+    """Decodes a usage object, without nulls; empty when it is none."""
     value = decoded(raw) if raw else None
     if not isinstance(value, dict):
         return {}
@@ -263,8 +310,8 @@ def _usage_of_tail(tail: bytes) -> bytes:
         opening = text.find("{", at) if at >= 0 else -1
         if opening >= 0:
             try:
-                found, _ = json.JSONDecoder().raw_decode(text, opening)
+                usage, _ = json.JSONDecoder().raw_decode(text, opening)
             except (ValueError, RecursionError):
                 continue
-            return msgspec.json.encode({key: found})
+            return msgspec.json.encode({key: usage})
     return b""

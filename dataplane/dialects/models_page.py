@@ -56,10 +56,10 @@ def _entry(dialect: DialectName, model: ListedModel) -> dict[str, object]:
 def _anthropic_page(listed: Sequence[ListedModel], query: str) -> dict[str, object]:
     """Anthropic's cursor pages: `limit` (100 when not said, for not every picker asks for a second page; at most 1000),
     `after_id`, `before_id`. `has_more`: in the direction that was asked for."""
-    asked = _parameters(query)
-    limit = min(max(_number(asked.get("limit", "")) or 100, 1), 1000)
+    parameters = _parameters(query)
+    limit = min(max(_number(parameters.get("limit", "")) or 100, 1), 1000)
     ids = [model.id for model in listed]
-    after, before = asked.get("after_id", ""), asked.get("before_id", "")
+    after, before = parameters.get("after_id", ""), parameters.get("before_id", "")
     for name, cursor in (("after_id", after), ("before_id", before)):
         if cursor and cursor not in ids:
             raise Refusal(Code.BAD_REQUEST, f"{name} names no model of this list")
@@ -81,9 +81,9 @@ def _anthropic_page(listed: Sequence[ListedModel], query: str) -> dict[str, obje
 
 
 def _gemini_page(entries: Sequence[dict[str, object]], query: str) -> dict[str, object]:
-    asked = _parameters(query)
-    size = min(max(_number(asked.get("pageSize", "")) or 50, 1), 1000)
-    start = _number(asked.get("pageToken", ""))
+    parameters = _parameters(query)
+    size = min(max(_number(parameters.get("pageSize", "")) or 50, 1), 1000)
+    start = _number(parameters.get("pageToken", ""))
     page: dict[str, object] = {"models": entries[start : start + size]}
     if start + size < len(entries):
         page["nextPageToken"] = str(start + size)

@@ -1,5 +1,5 @@
-"""OpenAI's two usage objects (chat's and responses') in disjoint classes, and those of the providers that imitate
-them."""
+"""The way in which OpenAI counts, and its imitators: its two usage objects (chat's and responses') in disjoint
+classes, its images, its bytes per token."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from dataplane.core.usage import UsageClass
 from dataplane.dialects.meters import Units, count, split, within
+
+BYTES_PER_TOKEN = 4.0
 
 _INPUT_DETAILS = {
     "cache_write_tokens": UsageClass.CACHE_WRITE,
@@ -21,6 +23,12 @@ _REASONING = UsageClass.OUTPUT_REASONING
 # Where each of the two objects has input, its details, output and its details.
 _CHAT = ("prompt_tokens", "prompt_tokens_details", "completion_tokens", "completion_tokens_details")
 _RESPONSES = ("input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details")
+
+
+def image_upper(model: str) -> int:
+    """gpt-4o-mini bills an image 33 times: up to 8 tiles of 5,667 and 2,833; the others at most 10,000 patches and a
+    fifth."""
+    return 49_000 if "4o-mini" in model else 12_500
 
 
 def tokens(reported: Mapping[str, object]) -> Units:
@@ -58,5 +66,5 @@ def _divide(
         units[first] = claimed = min(claimed, total)
         units[rest] = total - claimed
         return
-    named = [(classes[name], count(details, name)) for name, said in details.items() if said and name in classes]
+    named = [(classes[name], count(details, name)) for name, number in details.items() if number and name in classes]
     units |= split(total, [(first, claimed), *named], rest)

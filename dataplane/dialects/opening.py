@@ -38,8 +38,8 @@ class Opening:
         self._comment = False  # that event is one
 
     def feed(self, data: bytes, *, last: bool = False) -> tuple[bytes, bytes]:
-        """What may pass, and the error event behind it, whole (empty: none so far). Call it again, with nothing, for
-        what stands behind that event."""
+        """Returns what may pass, and the error event behind it, whole (empty: none so far). Call it again, with
+        nothing, for what stands behind that event."""
         data, self._held = self._held + data, b""
         at = 0
         while at < len(data) and self._left:
@@ -64,7 +64,7 @@ class Opening:
         return data, b""
 
     def rest(self) -> bytes:
-        """What was held back."""
+        """Gives out what was held back."""
         held, self._held = self._held, b""
         return held
 

@@ -1,5 +1,5 @@
-"""Which wire format answers a path. One table; the prefixes `/anthropic`, `/openai`, `/gemini`, `/cursor` are cut off
-first.
+"""The table of routes: which wire format answers a path. The prefixes `/anthropic`, `/openai`, `/gemini`, `/cursor` are
+cut off first.
 
 `match` raises Refusal(NOT_FOUND | WRONG_BASE_URL | METHOD_NOT_ALLOWED | UPGRADE_NOT_SUPPORTED); the dialect to say it
 in is `envelope(path)`.
@@ -15,11 +15,11 @@ from urllib.parse import unquote
 
 from dataplane.core.errors import Code, Refusal
 from dataplane.dialects import base_urls
-from dataplane.dialects.anthropic_messages import AnthropicMessages
+from dataplane.dialects.anthropic.dialect import AnthropicMessages
+from dataplane.dialects.chat.dialect import OpenAIChat
 from dataplane.dialects.dialect import Dialect, DialectName, Operation
-from dataplane.dialects.gemini import Gemini
-from dataplane.dialects.openai_chat import OpenAIChat
-from dataplane.dialects.openai_responses import OpenAIResponses
+from dataplane.dialects.gemini.dialect import Gemini
+from dataplane.dialects.responses.dialect import OpenAIResponses
 
 ANTHROPIC = AnthropicMessages()
 RESPONSES = OpenAIResponses()
@@ -31,7 +31,7 @@ DIALECTS: Mapping[DialectName, Dialect] = {d.name: d for d in (ANTHROPIC, RESPON
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request goes. `version` and `tail` are what stands after a provider's host: `/v1` + `/messages`."""
+    """The way of a request. `version` and `tail` are what stands after a provider's host: `/v1` + `/messages`."""
 
     dialect: Dialect
     operation: Operation
@@ -122,7 +122,7 @@ def _spelt(pattern: str) -> list[str]:
 
 @lru_cache(maxsize=1024)
 def _remembered(method: str, path: str) -> Route:
-    """What is posted to is a few paths, which say everything."""
+    """A few paths are posted to again and again, and say everything."""
     return _matched(method, path, {})
 
 
@@ -138,8 +138,8 @@ def _matched(method: str, path: str, headers: Mapping[bytes, bytes]) -> Route:
     route = _search(_GEMINI_TABLE, method, prefix, version, rest)
     if route is not None:
         return route
-    found = _MODELS.fullmatch(rest) if named else None
-    if found is None or _DOTS.search(unquote(rest)) or (method != "GET" and ":" in rest):
+    hit = _MODELS.fullmatch(rest) if named else None
+    if hit is None or _DOTS.search(unquote(rest)) or (method != "GET" and ":" in rest):
         right = _meant(path)
         if right is None:
             raise Refusal(Code.NOT_FOUND, f"no such route: {path[:200]}")
@@ -149,7 +149,7 @@ def _matched(method: str, path: str, headers: Mapping[bytes, bytes]) -> Route:
     if method != "GET":
         raise Refusal(Code.METHOD_NOT_ALLOWED, f"{path[:200]} answers GET", meta={"allow": "GET"})
     dialect = _list_dialect(prefix, version, headers)
-    return Route(dialect, Operation.MODELS, unquote(found.group(1) or ""), version, rest, prefix)
+    return Route(dialect, Operation.MODELS, unquote(hit.group(1) or ""), version, rest, prefix)
 
 
 def envelope(path: str, headers: Mapping[bytes, bytes] | None = None) -> Dialect:
@@ -159,7 +159,7 @@ def envelope(path: str, headers: Mapping[bytes, bytes] | None = None) -> Dialect
 
 
 def _dialect_of(path: str, headers: Mapping[bytes, bytes]) -> Dialect:
-    """By the words of a path, then by what stands in front of them."""
+    """Decides by the words of a path, then by what stands in front of them."""
     prefix, version, rest = _cut(path)
     for words, dialect in _WORDS:
         if rest.startswith(words):
@@ -208,20 +208,20 @@ def _cut(path: str) -> tuple[str, str, str]:
 
 def _search(table: tuple[_Line, ...], method: str, prefix: str, version: str, rest: str) -> Route | None:
     for pattern, dialect, methods in table:
-        found = pattern.fullmatch(rest)
-        if found is None:
+        hit = pattern.fullmatch(rest)
+        if hit is None:
             continue
         operation = methods.get(method)
         if operation is None:
             allow = ", ".join(methods)
             where = f"{prefix}/{version}{rest}" if version else prefix + rest
             raise Refusal(Code.METHOD_NOT_ALLOWED, f"{where[:200]} answers {allow}", meta={"allow": allow})
-        if not found.groups():
+        if not hit.groups():
             return Route(dialect, operation, "", version, rest, prefix)
-        model = unquote(found.group(1))
+        model = unquote(hit.group(1))
         if _DOTS.search(model):
             return None
-        return Route(dialect, operation, model, version, "/models/{model}" + rest[found.end(1) :], prefix)
+        return Route(dialect, operation, model, version, "/models/{model}" + rest[hit.end(1) :], prefix)
     return None
 
 

@@ -156,7 +156,7 @@ def scan(body: bytes) -> Scan:
 def with_whole_characters(text: bytes) -> bytes:
     """JSON of the same length, in which half a surrogate pair became U+FFFD. For looking on only: programs that cut
     text by UTF-16 units write such halves, many parsers accept them, msgspec does not."""
-    return _ESCAPE.sub(lambda found: found.group() if found["lone"] is None else b"\\ufffd", text)
+    return _ESCAPE.sub(lambda escape: escape.group() if escape["lone"] is None else b"\\ufffd", text)
 
 
 def required_model(fields: Scan, key: str = "model") -> tuple[str, Span]:
@@ -201,7 +201,7 @@ def _scanned(body: bytes) -> Scan:
 
 
 def _compact(body: bytes, raw: dict[str, msgspec.Raw]) -> bool:
-    """Whether the body has no byte more than its fields need: no white space between them, and none of them twice.
+    """True when the body has no byte more than its fields need: no white space between them, and none of them twice.
 
     A key is at least as long in the body as decoded, a value as long; a comma or brace, two quotes and a colon come to
     each. What was escaped, is not ASCII or comes twice makes the body longer than that.
@@ -266,8 +266,8 @@ def _same(literal: bytes, key: str) -> bool:
 
 def _twice(seen: dict[str, Span], name: re.Match[bytes] | None) -> Refusal:
     key = decoded(b'"' + name.group(1) + b'"') if name else None
-    known = f" ({key[:64]})" if isinstance(key, str) and key in seen else ""
-    return Refusal(Code.BAD_REQUEST, f"the request body has a top-level field twice{known}")
+    which = f" ({key[:64]})" if isinstance(key, str) and key in seen else ""
+    return Refusal(Code.BAD_REQUEST, f"the request body has a top-level field twice{which}")
 
 
 def _refuse_a_large_rest(body: bytes) -> None:

@@ -1,4 +1,4 @@
-"""How many tokens a request may have (an upper bound, for holds and for counting) and likely has (for what nobody
+"""The tokens that a request may have (an upper bound, for holds and for counting) and likely has (for what nobody
 counted).
 
 Upper bound: one token per byte of the body. A byte-level tokeniser makes at most one token of a byte, JSON escapes
@@ -64,7 +64,7 @@ def _medium(head: bytes, length: int, image_upper: int) -> tuple[int, int]:
 
 def _media(body: bytes) -> list[tuple[int, int]]:
     """Spans of base64 values of at least MEDIA_FROM characters in fields that carry media."""
-    found: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     position = _STRIDE
     while position < len(body):
         if _SAMPLE.match(body, position) is None:
@@ -83,9 +83,9 @@ def _media(body: bytes) -> list[tuple[int, int]]:
             and _KEY_BEFORE.search(body, max(0, opening - 64), opening + 1)
             and _pure(body, start, end)
         ):
-            found.append((start, end))
+            spans.append((start, end))
         position = max(position + _STRIDE, end + 1)
-    return found
+    return spans
 
 
 def _pure(body: bytes, start: int, end: int) -> bool:

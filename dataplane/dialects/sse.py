@@ -6,6 +6,8 @@ One leniency: `close` also hands out a last event that lacks its blank line.
 
 from __future__ import annotations
 
+from dataplane.dialects.sent import Form
+
 MAX_EVENT = 16 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 
@@ -15,6 +17,8 @@ class SseSplitter:
     limit: from then on it is inert."""
 
     __slots__ = ("_after_cr", "_at_start", "_limit", "_pending", "overflowed")
+    form = Form.EVENTS
+    joint = b""
 
     def __init__(self, limit: int = MAX_EVENT) -> None:
         self._pending = bytearray()
@@ -75,20 +79,20 @@ class SseSplitter:
         if self._at_start:
             self._at_start = False
             whole = whole.removeprefix(_BOM)
-        found = []
+        payloads = []
         for block in whole.split(b"\n\n"):
             if block.startswith(b"data: ") and b"\n" not in block:
-                found.append(block[6:])
+                payloads.append(block[6:])
                 continue
             if block.startswith(b"event: "):
                 end = block.find(b"\n")
                 if end > 0 and block.startswith(b"data: ", end + 1) and block.find(b"\n", end + 7) < 0:
-                    found.append(block[end + 7 :])
+                    payloads.append(block[end + 7 :])
                     continue
             payload = _payload(block)
             if payload is not None:
-                found.append(payload)
-        return found
+                payloads.append(payload)
+        return payloads
 
     def _with_line_feeds(self, data: bytes) -> bytes:
         if self._after_cr and data.startswith(b"\n"):

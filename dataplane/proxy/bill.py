@@ -8,6 +8,7 @@ from dataplane.core.secret import Secret
 from dataplane.core.snapshot import PriceList, Provider, ProviderKind, Unpriced
 from dataplane.core.usage import NO_USAGE, Usage, UsageSource
 from dataplane.dialects.dialect import Meter
+from dataplane.dialects.sent import Form, Place, SentSoFar
 
 
 class Bill:
@@ -61,6 +62,9 @@ class _Silence:
 
     def feed(self, data: bytes) -> None: ...
     def close(self) -> None: ...
+    def sent_so_far(self) -> SentSoFar:
+        return SentSoFar(Place(Form.WHOLE))
+
     def usage(self) -> Usage:
         return NO_USAGE
 

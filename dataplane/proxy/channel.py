@@ -2,7 +2,7 @@
 
 There is no queue and no task in between: a read from the provider is one write to the client. When the client reads
 slowly the provider's socket is left unread, so memory stays flat. The usage record is settled before the bytes that end
-the answer leave.
+the answer leave. Where filters stand between (`filtering.py`), they are in front of this, and nothing else differs.
 """
 
 from __future__ import annotations
@@ -13,91 +13,81 @@ from typing import Protocol
 
 from dataplane.core.errors import Code, Refusal
 from dataplane.core.usage import Outcome
-from dataplane.dialects.dialect import Meter
-from dataplane.dialects.opening import EVENTS, Opening
+from dataplane.dialects.filter import FilteredSide
+from dataplane.dialects.sent import SentSoFar
+from dataplane.proxy.answer import Answer, AnswerWatcher
 from dataplane.proxy.client.connection import ClientConnection, Waiting
+from dataplane.proxy.filtering import Filtering
+from dataplane.proxy.hearing import JudgedOpening, coding_of, listener, through
 from dataplane.proxy.http import framing
-from dataplane.proxy.http.codings import Decoder, Malformed, TooLarge
 from dataplane.proxy.http.framing import Length
-from dataplane.proxy.provider.connection import Response, UpstreamFailure
-from dataplane.proxy.provider.refused import Judge, Refused
+from dataplane.proxy.provider.connection import UpstreamFailure
+from dataplane.proxy.provider.refused import Refused
 
 _OK, _NEXT_BYTE = Outcome.OK, Waiting.NEXT_BYTE  # looked up once: 0.15 µs each
 
 EVENT_END_S = 0.25  # for an open event to end before a cut; providers write an event in one go
 
 
-class AnswerWatcher(Protocol):
-    """Who wants to know how it went."""
+class ClientSide(Protocol):
+    """The answer as the client has it: the meter itself, where nothing stands between."""
 
-    def first_byte(self) -> None: ...
-
-    def settle(self, outcome: Outcome, refusal_code: str = "", refusal_budget_id: str = "") -> None:
-        """The last word on this answer; further calls change nothing."""
-        ...
-
-    def refused(self, refused: Refused, *, answer: bool) -> None:
-        """The provider refuses the organization: nothing is owed. `answer`: nothing has left, so say it by HTTP."""
-        ...
+    @property
+    def complete(self) -> bool: ...
+    @property
+    def mid_event(self) -> bool: ...
+    def sent_so_far(self) -> SentSoFar: ...
+    def close(self) -> None: ...
 
 
 class Channel:
-    """One answer on its way. `head`: the client's, encoded; `last_words`: a refusal as events of the stream; `judge`:
-    of a stream, hears the errors that it may begin with."""
+    """One answer on its way. `last_words`: a refusal as events of the stream, behind what the client has."""
 
     def __init__(
         self,
         client: ClientConnection,
-        response: Response,
-        head: bytes,
-        meter: Meter,
+        answer: Answer,
         watcher: AnswerWatcher,
-        last_words: Callable[[Refusal, Meter], bytes],
-        *,
-        chunked: bool,
-        listen_bytes: int,
-        judge: Judge | None = None,
+        last_words: Callable[[Refusal, SentSoFar], bytes],
     ) -> None:
+        response, meter = answer.response, answer.meter
         self.client = client
         self.response = response
         self.body_bytes = 0
         self.clean = False  # ended as its head promised
-        self._head = head
-        self._meter = meter
+        self._head = answer.head
         self._watcher = watcher
         self._last_words = last_words
-        self._chunked = chunked
-        # Room for words of ours: not in a body of declared length, nor inside somebody's compression.
-        self._open_ended = not isinstance(response.framing, Length)
+        self._chunked = answer.chunked
         self._ended = False
         self._flows = False  # chunked, the head is out, and no end is in sight
         self._sentence: tuple[Refusal, Outcome] | None = None  # to be carried out when the open event has ended
         self._patience: asyncio.TimerHandle | None = None
         self._done: asyncio.Future[None] | None = None
-        self._listen: Callable[[bytes], None] = meter.feed
-        coding = response.head.first.get(b"content-encoding")
-        if coding and (coding := coding.strip().lower()) not in (b"", b"identity"):
-            self._open_ended = False
-            self._listen = _listen_through(coding, meter, listen_bytes)
-            judge = None
-        self._judge = judge
-        self._opening = Opening() if judge is not None else None
-
-    def also(self, heard: Callable[[], None]) -> None:
-        """Call this after every read, once the meter has heard it and before the client gets it."""
-        listen = self._listen
-
-        def both(body: bytes) -> None:
-            listen(body)
-            heard()
-
-        self._listen = both
+        self._side: ClientSide = meter
+        self._listen: Callable[[bytes], None]
+        self._opening: JudgedOpening | None = None
+        self._filtering: Filtering | None = None  # until it begins: each knows the other
+        self._filtered = filtered = answer.filtered
+        if filtered is not None:
+            self._side = side = FilteredSide(filtered.filters, meter, filtered.reader)
+            self._filtering = Filtering(self, answer, filtered, side)
+            self._listen = filtered.reader.feed
+            self._open_ended = not filtered.whole
+            return
+        coding = coding_of(response)
+        # Room for words of ours: not in a body of declared length, nor inside somebody's compression.
+        self._open_ended = not coding and not isinstance(response.framing, Length)
+        self._listen = listener(through(coding, meter, answer.most_bytes) if coding else meter.feed, answer.looks)
+        if answer.judge is not None and not coding:
+            self._opening = JudgedOpening(answer.judge, meter, self._listen)
 
     def begin(self) -> bool:
         """Pass on what has come. True: that was all."""
         self.client.wait_for(_NEXT_BYTE)
-        self.response.relay_to(self)
-        if self._head and not self._ended:
+        sink, self._filtering = self._filtering or self, None
+        self.response.relay_to(sink)
+        if self._head and not self._ended and not (self._filtered is not None and self._filtered.whole):
             self._write(b"")
         return self._ended
 
@@ -115,7 +105,7 @@ class Channel:
             self.body_bytes += len(body)
             self._listen(body)
             client.mark += 1
-            if self._meter.complete:
+            if self._side.complete:
                 self._watcher.settle(_OK)
             client.write(wire)
             return
@@ -124,10 +114,15 @@ class Channel:
         if self._sentence is not None and not done:
             wire, body = b"", _to_the_events_end(body)
         if self._opening is not None:
-            opened = self._open(self._opening, wire, body, done)
-            if opened is None:
+            came = body
+            body, refused = self._opening.feed(came, last=done)
+            if refused is not None:
+                self.refuse(refused, body)
                 return
-            wire, body = opened
+            if body != came:
+                wire = b""
+            if self._opening.over:
+                self._opening = None
         elif body:
             self._listen(body)
         if body:
@@ -136,8 +131,8 @@ class Channel:
             self.body_bytes += len(body)
         client.mark += 1
         if done:
-            self._meter.close()
-        if done or self._meter.complete:
+            self._side.close()
+        if done or self._side.complete:
             self._watcher.settle(_OK)
         if not self._chunked:
             self._write(body)
@@ -149,49 +144,37 @@ class Channel:
             self.clean = True
             self._end()
         elif self._sentence is not None:
-            if not self._meter.mid_event:
+            if not self._side.mid_event:
                 self._end_with(*self._sentence)
         else:
             self._flows = self._chunked and self.body_bytes > 0 and self._opening is None
 
     def broken(self, failure: UpstreamFailure) -> None:
-        if not self._ended:
-            self._end_with(*self._sentence or (Refusal(Code.PROVIDER_ERROR, str(failure)), Outcome.FAILED))
+        self.end_with(Refusal(Code.PROVIDER_ERROR, str(failure)), Outcome.FAILED)
 
-    def _open(self, opening: Opening, wire: bytes, body: bytes, done: bool) -> tuple[bytes, bytes] | None:
-        """Of what came, what may pass, heard. None: the stream began with a refusal of the organization and is over."""
-        passing, came = b"", body
-        while True:
-            piece, event = opening.feed(came, last=done)
-            came = b""
-            if piece:
-                passing += piece
-                self._listen(piece)
-            meter = self._meter
-            if meter.produced or meter.events >= EVENTS or meter.complete:
-                self._opening = None
-                event += opening.rest()
-            elif event and self._judge is not None and (refused := self._judge.event(event)) is not None:
-                self._refuse(refused, passing)
-                return None
-            if not event:
-                return wire if passing == body else b"", passing
-            passing += event
-            self._listen(event)
-            if self._opening is None:
-                return b"", passing
-
-    def _refuse(self, refused: Refused, passing: bytes) -> None:
+    def refuse(self, refused: Refused, passing: bytes) -> None:
+        """The provider refuses the organization itself, behind what may pass."""
         if not self._head:
             self._watcher.refused(refused, answer=False)
             self._write(framing.chunk(passing) if self._chunked else passing)
             self._end_with(refused.refusal, Outcome.PROVIDER_ERROR)
             return
-        self.response.abort()
-        self._head = b""
+        self._leave_it_to_http()
         self._watcher.refused(refused, answer=True)
-        self.clean = True
         self._end()
+
+    # from the filtered way
+
+    def progressed(self) -> None:
+        self.client.mark += 1
+
+    def has_length(self, length: int) -> None:
+        self._head = self._head[:-2] + b"Content-Length: %d\r\n\r\n" % length
+
+    def end_with(self, refusal: Refusal, outcome: Outcome) -> None:
+        """Now: nothing more would come."""
+        if not self._ended:
+            self._end_with(*self._sentence or (refusal, outcome))
 
     # from the client
 
@@ -208,8 +191,8 @@ class Channel:
         if self._ended:
             return
         self.response.abort()
-        complete = self._meter.complete
-        self._meter.close()
+        complete = self._side.complete
+        self._side.close()
         self._watcher.settle(Outcome.OK if complete else Outcome.CLIENT_GONE)
         self._end()
 
@@ -222,7 +205,7 @@ class Channel:
         """
         if self._ended or self._sentence is not None:
             return
-        if self._open_ended and self._meter.mid_event and self._last_words(refusal, self._meter):
+        if self._open_ended and self._side.mid_event and self._last_words(refusal, self._side.sent_so_far()):
             self._flows = False
             self._sentence = (refusal, outcome)
             loop = asyncio.get_running_loop()
@@ -231,12 +214,18 @@ class Channel:
             self._end_with(refusal, outcome)
 
     def _end_with(self, refusal: Refusal, outcome: Outcome, speaks: bool = True) -> None:
+        if self._head and self._filtered is not None:
+            self._side.close()
+            self._leave_it_to_http()
+            self._watcher.refuse(refusal, outcome)
+            self._end()
+            return
         self.response.abort()
         self._open_ended = self._open_ended and speaks
-        words = self._last_words(refusal, self._meter) if self._open_ended else b""
-        self._meter.close()
+        words = self._last_words(refusal, self._side.sent_so_far()) if self._open_ended else b""
+        self._side.close()
         self._watcher.settle(outcome, refusal.code, refusal.budget_id)
-        if self._open_ended and (words or self._meter.complete):
+        if self._open_ended and (words or self._side.complete):
             self._write(b"")  # the head, if it is not out: our words get a write of their own
             self._write(framing.chunk(words) + framing.CHUNKED_END if self._chunked else words)
             # Who reads the end of the chunks may send the next request here at once: it must not find a close.
@@ -244,6 +233,12 @@ class Channel:
         else:
             self.client.abort()
         self._end()
+
+    def _leave_it_to_http(self) -> None:
+        """Nothing has left: the client gets an answer of ours instead, on a connection that stays."""
+        self.response.abort()
+        self._head = b""
+        self.clean = True
 
     def _write(self, data: bytes) -> None:
         if self._head:
@@ -264,27 +259,3 @@ def _to_the_events_end(body: bytes) -> bytes:
     """What belongs to the event that is open, as far as blank lines tell."""
     ends = [at + len(blank) for blank in (b"\n\n", b"\r\n\r\n") if (at := body.find(blank)) >= 0]
     return body[: min(ends)] if ends else body
-
-
-def chunked_to_client(response: Response, *, http10: bool) -> bool:
-    """An answer of unknown length is chunked, so that its end can be told from a break; HTTP/1.0 cannot."""
-    return not isinstance(response.framing, Length) and not http10
-
-
-def _listen_through(coding: bytes, meter: Meter, most: int) -> Callable[[bytes], None]:
-    """The provider compressed in spite of us: the bytes pass, the meter hears the decoded ones, within bounds."""
-    try:
-        decoder = Decoder(coding, most)
-    except KeyError:
-        return lambda body: None
-    deaf = False
-
-    def listen(body: bytes) -> None:
-        nonlocal deaf
-        if not deaf:
-            try:
-                meter.feed(decoder.feed(body))
-            except (TooLarge, Malformed):
-                deaf = True
-
-    return listen

@@ -17,14 +17,14 @@ from dataplane.core.usage import Outcome, RecordStatus, Usage, UsageRecord
 from dataplane.dialects.dialect import Dialect, Meter
 from dataplane.dialects.finality import heard_by
 from dataplane.dialects.registry import CHAT
-from dataplane.dialects.truncation import truncation
+from dataplane.dialects.sent import SentSoFar
+from dataplane.proxy.answer import Answer, framed
 from dataplane.proxy.bill import NO_BILL, Bill
-from dataplane.proxy.channel import Channel, chunked_to_client
+from dataplane.proxy.channel import Channel
 from dataplane.proxy.client.connection import ClientConnection, Waiting
 from dataplane.proxy.client.identity import mint
 from dataplane.proxy.client.memory import HeadMemo
 from dataplane.proxy.http import heads as http1
-from dataplane.proxy.http.framing import Length
 from dataplane.proxy.http.heads import Field
 from dataplane.proxy.pod import Pod
 from dataplane.proxy.provider.connection import Response
@@ -196,29 +196,19 @@ class Exchange:
         self._http_status = status = response.head.status
         self._enter(_RELAYING)
         self._bill.meter = meter
-        http10 = self.head.http10
-        chunked = chunked_to_client(response, http10=http10)
-        fields = [*fields, *_framing(response, chunked=chunked)]
+        frame = framed(response, http10=self.head.http10)
+        fields = [*fields, *_framing(response, chunked=frame.chunked)]
         if b"date" not in response.head.first:
             fields.append(self._date())
         if self.caller.own_id and b"x-request-id" not in response.head.first:
             fields.append((_X_REQUEST_ID, self.caller.own_id))
-        head = self._head(status, fields, closes=http10 and not isinstance(response.framing, Length))
-        relay = self._relay = Channel(
-            self.connection,
-            response,
-            head,
-            meter,
-            self,
-            self._last_words,
-            chunked=chunked,
-            listen_bytes=self.pod.limits.body_bytes,
-            judge=judge,
-        )
-        if (follow := self.money.follow(meter, self.envelope.name)) is not None:
-            relay.also(follow)
+        head = self._head(status, fields, closes=frame.closes)
+        follow = self.money.follow(meter, self.envelope.name)
+        looks = () if follow is None else (follow,)
+        answer = Answer(response, head, meter, frame.chunked, self.pod.limits.body_bytes, judge, looks)
+        relay = self._relay = Channel(self.connection, answer, self, self._last_words)
         if not relay.begin():
-            del head, fields  # 0.7 KB that an open stream need not hold
+            del head, fields, answer  # 0.7 KB that an open stream need not hold
             self.others_turn()
             await relay.ended()
             self.our_turn()
@@ -349,11 +339,8 @@ class Exchange:
     def _date(self) -> Field:
         return http1.date(self.pod.clock.wall_ms() // 1000)
 
-    def _last_words(self, refusal: Refusal, so_far: Meter) -> bytes:
-        heard = heard_by(self.client, refusal)
-        if "budget" in refusal.meta:
-            return truncation(self.envelope.name, heard, self.client, self.identity.request_id, so_far)
-        return self.envelope.stream_refusal(heard, self.client, self.identity.request_id, so_far)
+    def _last_words(self, refusal: Refusal, sent: SentSoFar) -> bytes:
+        return self.envelope.ending(heard_by(self.client, refusal), self.client, self.identity.request_id, sent)
 
     def _enter(self, state: State) -> None:
         if state not in _NEXT[self.state]:

@@ -40,7 +40,7 @@ def after(dialect: Dialect, sent: bytes, *, streaming: bool = True) -> Meter:
 
 
 def words(dialect: Dialect, sent: bytes, refusal: Refusal, client: Client) -> bytes:
-    return dialect.stream_refusal(refusal, client, "req_1", after(dialect, sent))
+    return dialect.ending(refusal, client, "req_1", after(dialect, sent).sent_so_far())
 
 
 def events(text: bytes) -> list[Any]:
@@ -135,7 +135,7 @@ def test_opencode_gets_words_and_a_regular_end_from_gemini():
 @pytest.mark.parametrize("sent", [b"", b'[{"candidates":[]}'])
 def test_a_gemini_array_ends_as_an_array(sent):
     meter = after(GEMINI, sent, streaming=False)
-    said = GEMINI.stream_refusal(REVOKED, OTHER, "req_1", meter)
+    said = GEMINI.ending(REVOKED, OTHER, "req_1", meter.sent_so_far())
     assert json.loads(sent + said)[-1]["error"]["code"] == 401
 
 
@@ -150,7 +150,7 @@ def test_nothing_is_put_into_a_plain_answer(dialect):
     if dialect is GEMINI:
         meter = dialect.meter(Operation.GENERATE_CONTENT, streaming=False, facts=FACTS)
     meter.feed(b'{"half":')
-    assert dialect.stream_refusal(REVOKED, OTHER, "req_1", meter) == b""
+    assert dialect.ending(REVOKED, OTHER, "req_1", meter.sent_so_far()) == b""
 
 
 @pytest.mark.parametrize("client", [CODEX, CLAUDE, OPENCODE, GEMINI_CLI, OTHER], ids=lambda client: client.name)
@@ -161,7 +161,7 @@ def test_at_every_byte_of_a_stream_the_words_arrive_as_events_of_their_own(diale
     for at in range(0, len(whole), 7):
         sent = whole[:at]
         meter = after(dialect, sent)
-        said = dialect.stream_refusal(refusal, client, "req_1", meter)
+        said = dialect.ending(refusal, client, "req_1", meter.sent_so_far())
         if not said:
             assert meter.complete
             continue

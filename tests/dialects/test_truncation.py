@@ -11,7 +11,6 @@ from dataplane.core.errors import Code, Refusal
 from dataplane.dialects.dialect import Client, Dialect, Meter, Operation
 from dataplane.dialects.registry import ANTHROPIC, CHAT, GEMINI, RESPONSES
 from dataplane.dialects.sse import SseSplitter
-from dataplane.dialects.truncation import truncation
 from tests.dialects import streams
 from tests.dialects.metering import FACTS
 from tests.dialects.test_stream_refusals import OPERATIONS, WHOLE, _open_lines
@@ -40,7 +39,7 @@ def after(dialect: Dialect, sent: bytes, *, streaming: bool = True) -> Meter:
 
 
 def end_of(dialect: Dialect, sent: bytes, *, streaming: bool = True) -> bytes:
-    return truncation(dialect.name, SPENT, SOMEBODY, "req_1", after(dialect, sent, streaming=streaming))
+    return dialect.ending(SPENT, SOMEBODY, "req_1", after(dialect, sent, streaming=streaming).sent_so_far())
 
 
 def events(text: bytes) -> list[Any]:
@@ -126,7 +125,7 @@ def test_a_tool_call_that_is_under_way_is_never_closed_so_that_nobody_runs_half_
 )
 def test_who_would_hide_our_words_behind_its_own_is_told_that_the_turn_ended(client: Client, reason: str):
     sent = TEXT_ONLY[ANTHROPIC]
-    _, _, end, _ = events(truncation(ANTHROPIC.name, SPENT, client, "req_1", after(ANTHROPIC, sent)))
+    _, _, end, _ = events(ANTHROPIC.ending(SPENT, client, "req_1", after(ANTHROPIC, sent).sent_so_far()))
     assert end["delta"]["stop_reason"] == reason
 
 
@@ -182,7 +181,7 @@ def test_a_gemini_array_stays_an_array_at_every_byte():
     for at in range(len(streams.GEMINI_ARRAY)):
         sent = streams.GEMINI_ARRAY[:at]
         meter = after(GEMINI, sent, streaming=False)
-        end = truncation(GEMINI.name, SPENT, SOMEBODY, "req_1", meter)
+        end = GEMINI.ending(SPENT, SOMEBODY, "req_1", meter.sent_so_far())
         if meter.mid_event or meter.complete:
             assert end == b""
         else:
@@ -197,7 +196,7 @@ def test_at_every_byte_of_a_stream_the_end_arrives_as_events_of_its_own(dialect:
         sent = whole[:at]
         meter = after(dialect, sent)
         half = meter.mid_event and any(line.startswith(b"data") for line in _open_lines(sent))
-        end = truncation(dialect.name, SPENT, SOMEBODY, "req_1", meter)
+        end = dialect.ending(SPENT, SOMEBODY, "req_1", meter.sent_so_far())
         if not end:
             assert meter.complete
             continue
@@ -220,7 +219,7 @@ def test_nothing_is_put_into_a_plain_answer(dialect: Dialect):
     operation = Operation.GENERATE_CONTENT if dialect is GEMINI else OPERATIONS[dialect]
     meter = dialect.meter(operation, streaming=False, facts=FACTS)
     meter.feed(b'{"half":')
-    assert truncation(dialect.name, SPENT, SOMEBODY, "req_1", meter) == b""
+    assert dialect.ending(SPENT, SOMEBODY, "req_1", meter.sent_so_far()) == b""
 
 
 @pytest.mark.parametrize("dialect", WHOLE, ids=lambda dialect: dialect.name)

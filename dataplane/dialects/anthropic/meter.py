@@ -1,25 +1,16 @@
-"""Anthropic Messages: `/v1/messages` and its token count.
-
-Streaming usage: `message_start` carries the input classes, each `message_delta` cumulative figures that replace them.
-"""
+"""The meter of Anthropic's answers: `message_start` carries the input classes, each `message_delta` cumulative figures
+that replace them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import msgspec
 
-from dataplane.core.errors import Refusal
 from dataplane.core.usage import UsageClass
-from dataplane.dialects.clients import session_of_user_id
-from dataplane.dialects.dialect import (
-    Client,
-    DialectName,
-    ErrorResponse,
-    Meter,
-    Operation,
-    RequestFacts,
-)
+from dataplane.dialects.anthropic.facts import BYTES_PER_TOKEN
+from dataplane.dialects.dialect import Meter, Operation, RequestFacts
 from dataplane.dialects.meters import (
     NOTHING,
     BodyMeter,
@@ -33,13 +24,8 @@ from dataplane.dialects.meters import (
     within,
     word,
 )
-from dataplane.dialects.refusals import anthropic_error, anthropic_refusal
-from dataplane.dialects.scan import required_model, scan, splice
-from dataplane.dialects.size import measure
+from dataplane.dialects.sent import Place, SentSoFar
 from dataplane.dialects.sse import SseSplitter
-
-IMAGE_UPPER = 5_000  # the largest is 2,576 pixels on its long edge: 4,784 tokens
-BYTES_PER_TOKEN = 3.4  # of English prose and code with the newer tokenisers
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -76,13 +62,23 @@ _message = msgspec.json.Decoder(_Message)
 _block = msgspec.json.Decoder(_Block)
 
 
+@dataclass(frozen=True, slots=True)
+class AnthropicSent(SentSoFar):
+    """A message on its way."""
+
+    started: bool = False
+    stopping: bool = False  # the reason of the end was told
+    blocks: int = 0  # that were begun
+    open_block: str = ""  # its type; "" between blocks
+
+
 class AnthropicTally(Tally):
     bytes_per_token = BYTES_PER_TOKEN
 
     def __init__(self, facts: RequestFacts) -> None:
         super().__init__(facts)
         self.started = False
-        self.ending = False  # the reason of the end was told
+        self.stopping = False  # the reason of the end was told
         self.blocks = 0  # that were begun
         self.open_block = ""  # its type; "" between blocks
 
@@ -104,7 +100,7 @@ class AnthropicTally(Tally):
             self.model = message.model or ""
             self.reported.update(usage_object(message.usage))
         elif kind == "message_delta":
-            self.ending = True
+            self.stopping = True
             usage = usage_object(event.usage)
             self.reported.update(usage)
             self.final = self.final or "output_tokens" in usage
@@ -136,6 +132,9 @@ class AnthropicTally(Tally):
     def qualifiers(self) -> tuple[str, str, str]:
         return word(self.reported, "service_tier"), word(self.reported, "speed"), word(self.reported, "inference_geo")
 
+    def sent(self, at: Place, closed: SentSoFar | None) -> AnthropicSent:
+        return AnthropicSent(at, closed, self.started, self.stopping, self.blocks, self.open_block)
+
 
 def _tokens(reported: Mapping[str, object]) -> Units:
     lifetimes = within(reported, "cache_creation")
@@ -153,44 +152,6 @@ def _tokens(reported: Mapping[str, object]) -> Units:
     }
 
 
-class AnthropicMessages:
-    """The `Dialect` of Anthropic's Messages API."""
-
-    name = DialectName.ANTHROPIC
-
-    def read_request(self, operation: Operation, path_model: str, body: bytes) -> RequestFacts:
-        fields = scan(body)
-        model, span = required_model(fields)
-        size = measure(body, image_upper=IMAGE_UPPER, bytes_per_token=BYTES_PER_TOKEN, tools="tools" in fields)
-        metadata = fields.value("metadata")
-        return RequestFacts(
-            model=model,
-            model_span=span,
-            stream=fields.flag("stream"),
-            max_output=fields.count("max_tokens"),
-            asks_usage=True,
-            input_tokens_upper=size.upper,
-            session=session_of_user_id(metadata.get("user_id")) if isinstance(metadata, dict) else "",
-            input_tokens_estimate=size.estimate,
-        )
-
-    def rewrite(self, body: bytes, facts: RequestFacts, *, model: str, include_usage: bool) -> bytes:
-        if facts.model_span is None or model == facts.model:
-            return body
-        return splice(body, [(*facts.model_span, msgspec.json.encode(model))])
-
-    def meter(self, operation: Operation, *, streaming: bool, facts: RequestFacts) -> Meter:
-        tally: Tally = AnthropicTally(facts) if operation is Operation.MESSAGES else Unbilled(facts)
-        return EventMeter(SseSplitter(), tally) if streaming else BodyMeter(tally)
-
-    def refusal(self, refusal: Refusal, client: Client, request_id: str) -> ErrorResponse:
-        return anthropic_refusal(refusal, client, request_id)
-
-    def stream_refusal(self, refusal: Refusal, client: Client, request_id: str, so_far: Meter) -> bytes:
-        """`event: error` is legal while a block is open. Claude Code then asks again without streaming, and shows
-        that answer."""
-        if so_far.complete or isinstance(so_far, BodyMeter):
-            return b""
-        error = {"type": "error", "error": anthropic_error(refusal, refusal.status), "request_id": request_id}
-        boundary = b"\n\n" if so_far.mid_event else b""
-        return b"%sevent: error\ndata: %s\n\n" % (boundary, msgspec.json.encode(error))
+def meter(operation: Operation, *, streaming: bool, facts: RequestFacts) -> Meter:
+    tally: Tally = AnthropicTally(facts) if operation is Operation.MESSAGES else Unbilled(facts, AnthropicSent)
+    return EventMeter(SseSplitter(), tally) if streaming else BodyMeter(tally)
