@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clients test-clients-latest check fix bench bench-quick bench-fleet protos openapi migrations screenshots locks docs
+.PHONY: help demo test test-grid test-clients test-clients-latest check fix bench bench-quick bench-fleet protos openapi migrations screenshots locks docs
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 22
@@ -15,6 +15,10 @@ test:  ## set up and run the suite: unit, property, contract, journeys, both dat
 	@deploy/setup.sh dev
 	@deploy/test-tools.sh
 	@exec $(PY) -m tests.run
+
+test-grid:  ## what `make test` tries a part of, everything with everything: nonsense in every form and route
+	@deploy/setup.sh dev
+	@exec $(PY) -m tests.run grids
 
 test-clients:  ## every supported coding CLI at its pinned version, through a pod
 	@deploy/setup.sh dev

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,31 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("here")
+
+
+# A file is one worker's, and with these begun last the other workers would wait for it at the end.
+LONGEST = (
+    "tests/contract/test_kill.py",
+    "tests/contract/test_budget_storms.py",
+    "tests/contract/test_partition.py",
+    "tests/journeys/test_demo.py",
+    "tests/contract/test_revocation.py",
+    "tests/journeys/test_restore.py",
+    "tests/controlplane/alerts/test_process.py",
+    "tests/contract/test_refused.py",
+    "tests/papers/test_recipes.py",
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Among several workers the longest files begin first, then those with most tests."""
+    if not hasattr(config, "workerinput"):
+        return
+    files = [item.nodeid.partition("::")[0] for item in items]
+    tests, place = Counter(files), {file: number for number, file in enumerate(dict.fromkeys(files))}
+    order = {file: LONGEST.index(file) if file in LONGEST else len(LONGEST) for file in place}
+    by_file = dict(zip(items, files, strict=True))
+    items.sort(key=lambda item: (order[by_file[item]], -tests[by_file[item]], place[by_file[item]]))
 
 
 @pytest.fixture(scope="session")

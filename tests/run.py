@@ -1,4 +1,4 @@
-"""`make test`: the whole suite in stages, one summary at the end.
+"""`make test`: the whole suite in stages, one summary at the end. `make test-grid`: what it takes a part of, whole.
 
 Stages differ in what they need: databases, processes, a browser, published clients. A stage that cannot run says why.
 """
@@ -17,30 +17,38 @@ class Stage:
     name: str
     arguments: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
+    on_demand: bool = False  # only where a word asks for it
 
 
-PARALLEL = ("-n", "2", "--dist", "loadfile")
+_BY_FILE = ("--dist", "loadfile", "--no-loadscope-reorder")  # in the order of tests/conftest.py: the longest first
+PARALLEL = ("-n", "2", *_BY_FILE)
+WAITING = ("-n", "3", *_BY_FILE)  # for processes and browsers, more than it computes
 
 STAGES = (
     Stage(
         "pure, pod and control plane on SQLite",
-        ("tests", *PARALLEL, "-m", "not browser and not clients and not processes"),
+        ("tests", *PARALLEL, "-m", "not browser and not clients and not processes and not grid"),
     ),
     Stage(
         "control plane on PostgreSQL",
-        ("tests/controlplane", *PARALLEL, "--database=postgres", "-m", "not browser and not clients"),
+        ("tests/controlplane", *PARALLEL, "--database=postgres", "-m", "not browser and not clients and not grid"),
     ),
-    Stage("real processes", ("tests", *PARALLEL, "-m", "processes and not clients")),
+    Stage("real processes", ("tests", *WAITING, "-m", "processes and not clients")),
     Stage(
         "admin in a real browser; coding CLIs, the light set",
-        ("tests/browser", "tests/clients", *PARALLEL),
+        ("tests/browser", "tests/clients", *WAITING),
         {"AIGATEWAY_TEST_CLIENTS": "light"},
     ),
+    Stage("grids on SQLite", ("tests", *PARALLEL, "-m", "grid"), on_demand=True),
+    Stage("grids on PostgreSQL", ("tests", *PARALLEL, "--database=postgres", "-m", "grid"), on_demand=True),
 )
 
 
 def main() -> int:
-    chosen = [stage for stage in STAGES if not sys.argv[1:] or any(word in stage.name for word in sys.argv[1:])]
+    words = sys.argv[1:]
+    chosen = [
+        stage for stage in STAGES if (any(word in stage.name for word in words) if words else not stage.on_demand)
+    ]
     results: list[tuple[str, int, float]] = []
     for stage in chosen:
         print(f"\n=== {stage.name}", flush=True)

@@ -1,7 +1,7 @@
 """The rows of a snapshot, as the wire brings them: immutable, normalised, referring to each other by id.
 
 Each has the `id` of the control plane and the `revision` of the last change that touched it. Which kinds there are,
-what they refer to and where they are seen is registered in `pushed.py`; price lists are in `money/prices.py`.
+what they refer to and where they are seen is registered in `pushed.py`; `PriceList` is in `money/prices.py`.
 """
 
 from __future__ import annotations

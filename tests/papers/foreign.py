@@ -17,20 +17,27 @@ FOREIGN: Mapping[str, Mapping[str, str]] = {
     "ARCHITECTURE.md": {
         "Update{from, to}": "a message with the fields that matter here",
         "stream_options.include_usage": "OpenAI's; test_edits.py looks whether it is asked for",
-        "perf": "the kernel's profiler",
-        "except … as": "Python",
-        "bytes in bytes": "Python",
-        "mallopt": "the C library",
+    },
+    "controlplane/alerts/channels/webhook/__init__.py": {
+        "alert.triggered": "the type of an event that is sent",
+        "alert.resolved": "the type of an event that is sent",
     },
     "controlplane/budgets/README.md": {
         "ValidationError": "Django's",
         "until=None": "an argument's default",
+    },
+    "deploy/reference/performance.md": {
+        "perf": "the kernel's profiler",
+        "except … as": "Python",
+        "bytes in bytes": "Python",
+        "mallopt": "the C library",
     },
     "deploy/reference/settings.md": {
         "X_FILE": "X stands for any variable",
         "version:base64[,…]": "the shape of a value",
         "/v1/traces": "a path of the collector, as OpenTelemetry has it",
     },
+    "deploy/demo/__init__.py": {"demo.json": "a file that the demo writes"},
     "deploy/README.md": {
         "pg_dump": "PostgreSQL's",
         "VACUUM INTO 'copy.sqlite3'": "SQLite's; tests/journeys/test_restore.py runs it",

@@ -7,9 +7,11 @@ what they hold.
 from __future__ import annotations
 
 import ast
+import gc
 import re
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
@@ -34,9 +36,6 @@ class Module:
         self.words: set[str] = set()  # texts that members of classes stand for, as in an enum
         for node in ast.walk(self.tree):
             self._see(node)
-        for name, members in _members(self.tree):
-            self.defined |= {f"{name}.{member}" for member in members}
-            self.fields.setdefault(name, []).extend(members)
 
     def _see(self, node: ast.AST) -> None:
         match node:
@@ -49,6 +48,9 @@ class Module:
             case ast.ClassDef():
                 self.defined.add(node.name)
                 self.words |= {word for member in node.body for word in _word(member)}
+                members = _members(node)
+                self.defined |= {f"{node.name}.{member}" for member in members}
+                self.fields.setdefault(node.name, []).extend(members)
             case ast.Constant(value=str(text)):
                 self.texts.add(text)
         for target in _targets(node):
@@ -82,8 +84,14 @@ class House:
     def papers(self) -> tuple[Paper, ...]:
         return tuple(Paper(name, self.text(name)) for name in sorted(self.files) if name.endswith(".md"))
 
+    @cached_property
+    def doors(self) -> tuple[Paper, ...]:
+        """The docstrings of packages, read as papers."""
+        packages = {name: ast.parse(self.text(name)) for name in sorted(self.files) if name.endswith("/__init__.py")}
+        return tuple(Paper(name, text) for name, tree in packages.items() if (text := ast.get_docstring(tree)))
+
     def paper(self, name: str) -> Paper:
-        [found] = [paper for paper in self.papers if str(paper.path) == name]
+        [found] = [paper for paper in (*self.papers, *self.doors) if str(paper.path) == name]
         return found
 
     # ---- paths
@@ -113,7 +121,9 @@ class House:
 
     @cached_property
     def modules(self) -> Mapping[str, Module]:
-        return {name: Module(self.text(name)) for name in sorted(self.files) if name.endswith(".py")}
+        """Takes seconds: for tests while they run, not while they are collected."""
+        with _without_garbage_collector():  # it would look through a million nodes again and again
+            return {name: Module(self.text(name)) for name in sorted(self.files) if name.endswith(".py")}
 
     @cached_property
     def proto_names(self) -> frozenset[str]:
@@ -208,14 +218,12 @@ class House:
         return frozenset(row.cells[0].strip("`") for table in tables for row in table.rows)
 
 
-def _members(tree: ast.Module) -> Iterable[tuple[str, list[str]]]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            methods = [n.name for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
-            made_with = [
-                a.arg for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__" for a in n.args.args
-            ]
-            yield node.name, [target for n in node.body for target in _targets(n)] + methods + made_with
+def _members(node: ast.ClassDef) -> list[str]:
+    methods = [n.name for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    made_with = [
+        a.arg for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__" for a in n.args.args
+    ]
+    return [target for n in node.body for target in _targets(n)] + methods + made_with
 
 
 def _targets(node: ast.AST) -> list[str]:
@@ -235,6 +243,15 @@ def _word(node: ast.AST) -> list[str]:
         ):
             return [text]
     return []
+
+
+@contextmanager
+def _without_garbage_collector() -> Iterator[None]:
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _segments_match(name: str, pattern: str) -> bool:

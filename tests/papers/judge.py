@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from pathlib import PurePosixPath
 
+from deploy.generate import NOTE
 from tests.papers.foreign import is_foreign
 from tests.papers.house import House
 from tests.papers.paper import Paper, Span, spans_of
@@ -47,8 +48,9 @@ class Judge:
         self.base = paper.path.parent
         if str(self.base).startswith("deploy/reference"):
             self.base = PurePosixPath()  # made from the declarations of the whole code
+        self.is_door = paper.path.name == "__init__.py"
         self.in_tests = str(self.base).startswith("tests")
-        self.generated = str(paper.path).startswith("deploy/reference")
+        self.generated = paper.text.startswith(NOTE)
 
     def complaints(self) -> list[Complaint]:
         found = [*self._spans(), *self._pairs(), *self._headed_tables(), *self._links(), *self._other_papers()]
@@ -117,13 +119,16 @@ class Judge:
 
     def _path(self, text: str) -> str:
         if text.startswith("~/"):
-            return "" if text in self.house.recipes else f"`{text}` is in no recipe of controlplane/console/recipes"
+            return "" if text in self.house.recipes else f"`{text}` is in no recipe of controlplane/pages/recipes"
         if self.house.find(text, self.base) or self._is_ignored(text):
             return ""
         if "/" not in text and text in self.house.recipes:
             return ""
-        if "/" in text and all(self.judge(part) == "" for part in text.split("/")):
-            return ""  # two words, not a path
+        if "/" not in text and self.is_door and self.house.find(text, self.base.parent):
+            return ""  # a room's docstring may speak of the others'
+        is_path = _SUFFIX.search(text) or text.endswith("/")
+        if "/" in text and not is_path and all(self.judge(part) == "" for part in text.split("/")):
+            return ""  # two words
         name = text.rstrip("/").rpartition("/")[2]
         near = [file for file in sorted(self.house.files | self.house.folders) if file.rpartition("/")[2] == name]
         return f"`{text}` does not exist{_perhaps(near)}"
@@ -138,8 +143,8 @@ class Judge:
             return ""
         if self._is_ignored(name):
             return ""
-        if self.base.parts and self.house.find(f"{name}.txt", self.base):
-            return ""  # a lock of deploy/locks
+        if self.base.parts and any(self.house.find(f"{name}.{kind}", self.base) for kind in ("py", "txt")):
+            return ""  # a module of the folder, or a lock of deploy/locks
         near = get_close_matches(name, sorted(self.house.names), n=2, cutoff=0.8)
         return f"`{name}` is defined nowhere{_perhaps(near)}"
 

@@ -189,7 +189,7 @@ def test_a_coding_cli(tree: Tree) -> None:
     metrics = (tree.root / "dataplane/telemetry/metrics.py").read_text()
     tree.write("dataplane/telemetry/metrics.py", metrics.replace('"qwen_code", ', '"qwen_code", "kode", ', 1))
     tree.insert("controlplane/pages/wording.py", '"qwen_code": "Qwen Code",', '    "kode": "Kode",')
-    recipes = "controlplane/console/recipes"
+    recipes = "controlplane/pages/recipes"
     tree.copy(f"{recipes}/qwen_code.py", f"{recipes}/kode.py", **{'"qwen-code"': '"kode"', "Qwen Code": "Kode"})
     tree.insert(f"{recipes}/__init__.py", "gemini_cli,", "    kode,")
     tree.insert(f"{recipes}/__init__.py", "qwen_code.RECIPE,", "    kode.RECIPE,")

@@ -13,6 +13,7 @@ import pytest
 from controlplane.pages.recipes import RECIPES, CliTarget
 from dataplane.dialects.dialect import DialectName
 from tests.clients.registry import CLIS
+from tests.conftest import LONGEST
 from tests.papers.house import house
 from tests.papers.paper import Row, spans_of
 from tests.papers.words import stems
@@ -179,6 +180,60 @@ def test_a_claim_names_tests_that_speak_of_it(claim: str, tests: str) -> None:
         assert shared >= 2, f"no test in {place} shares two words with: {claim}"
 
 
+GONE = HOUSE.paper("ARCHITECTURE.md").table("when … is gone")
+
+
+def test_each_thing_that_can_be_gone_has_its_row() -> None:
+    things = [row.cells[0] for row in GONE.rows]
+    assert things == ["the fleet server", "the database", "the broker", "a provider", "a pod"]
+    columns = ["new requests", "running streams", "money", "records", "admins see", "shown by"]
+    assert list(GONE.head[1:]) == columns
+
+
+@pytest.mark.parametrize("row", GONE.rows, ids=[row.cells[0] for row in GONE.rows])
+def test_what_happens_without_it_names_the_files_that_do_it_and_the_tests_that_show_it(row: Row) -> None:
+    *cells, shown = row.cells
+    assert all(cells), "an empty cell says nothing"
+    places = [span for cell in cells for span in spans_of(cell) if span.endswith(".py")]
+    assert len(places) >= 3
+    assert not [place for place in places if place not in HOUSE.files or place.startswith("tests/")]
+    assert spans_of(shown)
+    assert not [place for place in spans_of(shown) if not told_in(place)], "a file that holds no test"
+
+
+# ---- where to look -------------------------------------------------------------------------------------------------
+
+LOOK = HOUSE.paper("ARCHITECTURE.md").table("question")
+FILES_AT_MOST = 4
+
+
+@pytest.mark.parametrize("row", LOOK.rows, ids=[row.cells[0] for row in LOOK.rows])
+def test_a_newcomers_question_is_answered_in_four_files_that_define_what_is_said_to_be_there(row: Row) -> None:
+    pairs = re.findall(r"`(\w+)` in `([\w/]+\.py)`", row.cells[1])
+    papers = re.findall(r"\]\(([\w/]+\.md)", row.cells[1])
+    assert 2 <= len(pairs) + len(papers) <= FILES_AT_MOST
+    assert len(pairs) == len([span for span in spans_of(row.cells[1]) if "/" in span]), "a file without its name"
+    for name, file in pairs:
+        assert HOUSE.defined_in(name, [file]), f"{file} defines no {name}"
+
+
+# ---- the life of a request -----------------------------------------------------------------------------------------
+
+STAGES = ("authenticate", "read", "plan", "hold", "attempt", "relay", "settle")
+
+
+def stages_in(text: str) -> list[str]:
+    """The lines of the list of stages, a word and its meaning each."""
+    return re.findall(rf"^ *((?:{'|'.join(STAGES)})  +\S.*)$", text, re.MULTILINE)
+
+
+def test_the_stages_are_told_alike_wherever_they_are_told() -> None:
+    told = stages_in(ast.get_docstring(HOUSE.modules["dataplane/proxy/pipeline.py"].tree) or "")
+    assert [line.split()[0] for line in told] == list(STAGES)
+    for paper in ("ARCHITECTURE.md", "dataplane/README.md"):
+        assert stages_in(HOUSE.text(paper)) == told, f"{paper} tells the stages in other words than the pipeline"
+
+
 # ---- folders -------------------------------------------------------------------------------------------------------
 
 
@@ -213,10 +268,12 @@ WORDS = [word for row in HOUSE.paper("ARCHITECTURE.md").table("word").rows for w
 def test_a_word_of_the_house_is_a_name_in_its_code(word: str) -> None:
     camel = "".join(part.capitalize() for part in word.split())
     snake = word.replace(" ", "_")
-    names = {name for file, module in HOUSE.modules.items() if not file.startswith("tests/") for name in module.defined}
-    assert camel in names or f"controlplane/{snake}" in HOUSE.folders or f"dataplane/proxy/{snake}.py" in HOUSE.files, (
-        word
-    )
+    product = [file for file in HOUSE.modules if re.match(r"(?:controlplane|dataplane)/", file)]
+    classes = {
+        node.name for file in product for node in ast.walk(HOUSE.modules[file].tree) if isinstance(node, ast.ClassDef)
+    }
+    rooms = {part.removesuffix(".py") for file in product for part in file.split("/")}
+    assert {camel} & classes or {snake, f"{snake}s"} & rooms, f"no class, module or package is called {word}"
 
 
 def test_the_dialects_are_those_of_the_word_list() -> None:
@@ -224,3 +281,7 @@ def test_the_dialects_are_those_of_the_word_list() -> None:
     named = {name.lower().replace(" ", "_") for name in meaning.partition(": ")[2].split(", ")}
     assert len(named) == len(DialectName)
     assert {next(name for name in named if name.startswith(dialect)) for dialect in DialectName} == named
+
+
+def test_the_files_that_begin_first_are_there() -> None:
+    assert set(LONGEST) <= HOUSE.files

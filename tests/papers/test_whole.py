@@ -8,10 +8,17 @@ import pytest
 
 from controlplane.alerts.models import ChannelKind
 from controlplane.budgets.models import ScopeKind
+from controlplane.fleet.calls import hold_writer
+from controlplane.fleet.register import queries
+from controlplane.fleet.state import replica
+from controlplane.web import deadline
 from dataplane.core.errors import CATALOGUE, Code
+from dataplane.core.money.lease_rows import LessorRules
+from dataplane.core.money.slices import HoldRules
 from dataplane.host import workers
 from dataplane.host.exits import Exit
 from dataplane.link import session, spool
+from dataplane.proxy import server
 from dataplane.proxy.client import door
 from dataplane.proxy.limits import Limits
 from deploy import routes
@@ -33,10 +40,10 @@ def test_every_make_target_is_in_a_paper(target: str) -> None:
 
 def programs() -> list[str]:
     found = []
-    for file in HOUSE.modules:
+    for file in HOUSE.files:
         if file.endswith("/__main__.py"):
             found.append(file.removesuffix("/__main__.py").replace("/", "."))
-        elif file.startswith("tests/") and re.search(r"^if __name__ == .__main__.", HOUSE.text(file), re.MULTILINE):
+        elif re.fullmatch(r"tests/.*\.py", file) and '\nif __name__ == "__main__"' in HOUSE.text(file):
             found.append(file.removesuffix(".py").replace("/", "."))
     return sorted(found)
 
@@ -86,6 +93,27 @@ FIGURES = (
     ("ARCHITECTURE.md", f"Freshness older than {FRESH_S} s"),
     ("ARCHITECTURE.md", f"A lost control plane stops traffic after {FRESH_S} s"),
     ("ARCHITECTURE.md", f"A heartbeat every {session.HEARTBEAT_MS // 1000} s"),
+    ("ARCHITECTURE.md", f"until {FRESH_S} s after the last heartbeat"),
+    ("ARCHITECTURE.md", f"end at {Limits().stale_cut_ms // 1000} s"),
+    ("ARCHITECTURE.md", f"for {LessorRules().ttl_ms // 1000} s after the last report that was answered"),
+    ("ARCHITECTURE.md", f"waits at most {HoldRules().patience_ms // 1000} s"),
+    ("ARCHITECTURE.md", f"share of {HoldRules().outage_percent} % of the limit"),
+    ("ARCHITECTURE.md", f"unreachable after {queries.SILENT_AFTER.seconds} s, and count as failed closed"),
+    ("ARCHITECTURE.md", f"failed closed {queries.DEFAULT_BOUND_S} s after their last heartbeat"),
+    ("ARCHITECTURE.md", f"not read for {replica.FRESH_S:.0f} s"),
+    ("ARCHITECTURE.md", f"has tried for {hold_writer.PATIENCE_S:.0f} s"),
+    ("ARCHITECTURE.md", f"within {deadline.ANSWER_S:.0f} s"),
+    (
+        "ARCHITECTURE.md",
+        f"after {Limits().connect_s} s without a connection or {Limits().first_byte_s} s without a first",
+    ),
+    ("ARCHITECTURE.md", f"beyond {Limits().upstream_line:,} in line for it"),
+    ("ARCHITECTURE.md", f"or {Limits().idle_s} s of silence"),
+    ("ARCHITECTURE.md", f"starts again after {workers.FIRST_PAUSE_S} s"),
+    ("ARCHITECTURE.md", f"{(LessorRules().ttl_ms + LessorRules().grace_ms) // 1000} s after its last report"),
+    ("ARCHITECTURE.md", f"free after {LessorRules().suspense_ms // 60_000} min more"),
+    ("ARCHITECTURE.md", f"normally the last {spool.SYNC_S} s"),
+    ("deploy/reference/performance.md", f"through {server._ACCEPTED_AT_ONCE} descriptors of one socket"),
     ("dataplane/README.md", f"less than {FRESH_S} s ago"),
     ("dataplane/README.md", f"a turn of the loop begins {door.AT_ONCE} requests"),
     ("dataplane/README.md", f"has waited {Limits().line_s} s"),
@@ -106,8 +134,9 @@ def test_a_figure_in_a_sentence_is_the_codes(paper: str, words: str) -> None:
     assert words in " ".join(HOUSE.text(paper).split()), f"{paper} should say: {words}"
 
 
-def test_the_readme_is_short() -> None:
-    assert len(HOUSE.text("README.md").splitlines()) <= 150
+@pytest.mark.parametrize(("paper", "lines"), [("README.md", 150), ("ARCHITECTURE.md", 120)])
+def test_a_paper_for_newcomers_is_short(paper: str, lines: int) -> None:
+    assert len(HOUSE.text(paper).splitlines()) <= lines
 
 
 def test_code_names_no_paper_and_no_table_that_is_not_there() -> None:

@@ -1,4 +1,4 @@
-"""Every word in backticks, every link, every "X in file" of every paper names what is there."""
+"""Every word in backticks, every link, every "X in file" of a paper, or of a package docstring, names what is there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.papers.foreign import FOREIGN
 from tests.papers.house import house
 from tests.papers.judge import Judge
 
-PAPERS = [str(paper.path) for paper in house().papers]
+PAPERS = [str(paper.path) for paper in (*house().papers, *house().doors)]
 
 
 @pytest.mark.parametrize("name", PAPERS)

@@ -21,7 +21,10 @@ class Tree:
         for name in house().files:
             target = root / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, target)
+            shutil.copy2(ROOT / name, target)
+        for folder in {(ROOT / name).parent for name in house().files if name.endswith(".py")}:
+            if (compiled := folder / "__pycache__").is_dir():  # valid there too: a source has its time and its size
+                shutil.copytree(compiled, root / folder.relative_to(ROOT) / "__pycache__", dirs_exist_ok=True)
         subprocess.run(["git", "init", "-q"], cwd=root, check=True)  # tests of the papers list the files by it
 
     def insert(self, file: str, after: str, new: str) -> None:
@@ -45,7 +48,7 @@ class Tree:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Python in the copy, with settings that need nothing."""
-        environment = management_environment() | {"PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = management_environment() | {"PYTHONPATH": str(self.root)}
         environment["AIGATEWAY_VAR_DIR"] = str(self.root / "var")
         kept = {name: value for name, value in environment.items() if not name.startswith("PYTEST_")}
         return subprocess.run(

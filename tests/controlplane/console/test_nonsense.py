@@ -13,11 +13,14 @@ from controlplane.console.site import site
 from tests.controlplane import factories as make
 from tests.controlplane.console.test_who_sees_what import OBJECT_PAGES, PAGES, model_of
 from tests.controlplane.console.world import Tenant, record, tenant
+from tests.grid import part, thinned
 
 pytestmark = pytest.mark.django_db
 
 LISTS = sorted(name for name in PAGES if name.endswith("_changelist"))
 VALUES = ("x", "9" * 40, "0001-01-01T00:00:00+23:00", "[]", "\uffff😀'%", "")
+IDS = ("\0", "x", "vk_\0", "_", "9" * 60, "'", "😀", "..", "vk_5F")
+QUERIES = ("", "scope=x", "scope=%00", "scope=team:%00", "scope=:", "override=%00", "days=%00")
 LOOKUPS = (
     "__contains", "__icontains", "__in", "__gt", "__range", "__regex", "__year", "__has_key", "__0", "__name",
     "__password", "__",
@@ -74,11 +77,12 @@ def test_no_column_and_no_value_is_an_error(admin: Client, there: Tenant, page: 
 
 
 @pytest.mark.parametrize("page", LISTS)
-def test_no_value_of_a_filter_is_an_error(admin: Client, there: Tenant, page: str):
+@thinned(3)
+def test_no_value_of_a_filter_is_an_error(admin: Client, there: Tenant, page: str, step: int):
     answer: Any = admin.get(reverse(f"admin:{page}"))
-    for spec in answer.context_data["cl"].filter_specs:
+    for number, spec in enumerate(answer.context_data["cl"].filter_specs):
         for name in spec.expected_parameters():
-            for value in VALUES:
+            for value in part(VALUES, number, step):
                 survives(admin, f"{reverse(f'admin:{page}')}?{urlencode({name: value})}")
 
 
@@ -102,18 +106,20 @@ def test_what_a_list_cannot_be_asked_is_said_in_words_and_the_rest_is_kept(
     assert answer.context_data["cl"].params == ({"model": "gpt-5.5"} if "model" in query else {})
 
 
-@pytest.mark.parametrize("id", ["\0", "x", "vk_\0", "_", "9" * 60, "'", "😀", "..", "vk_5F"])
-def test_no_id_of_an_object_is_an_error(admin: Client, there: Tenant, id: str):
-    for name in OBJECT_PAGES:
+@pytest.mark.parametrize("id", IDS)
+@thinned(3)
+def test_no_id_of_an_object_is_an_error(admin: Client, there: Tenant, id: str, step: int):
+    for name in part(list(OBJECT_PAGES), IDS.index(id), step):
         if model_of(name) == "auth.user" or name == "view_on_site":
             continue
         address = reverse(f"admin:{name}", args=["IDHERE"]).replace("IDHERE", quote(id, safe=""))
         assert admin.get(address).status_code < 500, address
 
 
-@pytest.mark.parametrize("query", ["", "scope=x", "scope=%00", "scope=team:%00", "scope=:", "override=%00", "days=%00"])
-def test_no_question_that_is_asked_of_another_page_is_an_error(admin: Client, there: Tenant, query: str):
-    for name in PAGES:
+@pytest.mark.parametrize("query", QUERIES)
+@thinned(3)
+def test_no_question_that_is_asked_of_another_page_is_an_error(admin: Client, there: Tenant, query: str, step: int):
+    for name in part(list(PAGES), QUERIES.index(query), step):
         row = there.rows.get(model_of(name)) if "_" in name else None
         if name in ("logout", "view_on_site", "app_list") or ("<" in PAGES[name] and row is None):
             continue
@@ -122,10 +128,11 @@ def test_no_question_that_is_asked_of_another_page_is_an_error(admin: Client, th
 
 
 @pytest.mark.parametrize("page", sorted(name for name in PAGES if name.endswith("_add")))
-def test_no_initial_value_of_a_form_is_an_error(admin: Client, there: Tenant, page: str):
+@thinned(5)
+def test_no_initial_value_of_a_form_is_an_error(admin: Client, there: Tenant, page: str, step: int):
     answer: Any = admin.get(reverse(f"admin:{page}"))
     if answer.status_code == 403:
         return
-    for name in answer.context_data["adminform"].form.fields:
-        for value in ("x", "\0", "9" * 40, "team:x", ""):
+    for number, name in enumerate(answer.context_data["adminform"].form.fields):
+        for value in part(("x", "\0", "9" * 40, "team:x", ""), number, step):
             survives(admin, f"{reverse(f'admin:{page}')}?{urlencode({name: value})}")
