@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from dataplane.core.money.messages import AccountRef
 
@@ -163,3 +163,20 @@ class UsageRecord:
     reserved_nano: int = 0  # ADMITTED: held on each of the accounts
     hold_session: str = ""
     refusal_budget_id: str = ""  # of the budget that refused or cut it
+
+    def for_attempt(self, number: int, started_at_ms: int) -> UsageRecord:
+        """The beginning of a further attempt's: what is known of the request, and nothing of the attempt before."""
+        return UsageRecord(
+            attempt=number,
+            started_at_ms=started_at_ms,
+            **{name: getattr(self, name) for name in OF_THE_REQUEST},
+        )
+
+
+# What every attempt's record says alike.
+OF_THE_REQUEST: Final = (
+    *("request_id", "trace_id", "span_id", "parent_span_id", "revision"),
+    *("organization_id", "team_id", "project_id", "principal_id", "key_id"),
+    *("dialect", "operation", "model_requested", "streaming", "request_bytes", "estimated_input_tokens"),
+    *("client", "client_version", "session", "tags", "metadata", "end_user_id"),
+)

@@ -27,7 +27,7 @@ from dataplane.settings import Settings
 from dataplane.telemetry import logs
 from dataplane.telemetry.metrics import Metrics
 from dataplane.telemetry.tasks import spawn
-from dataplane.telemetry.telemetry import Telemetry
+from dataplane.telemetry.telemetry import PodTelemetry
 from dataplane.telemetry.traces import NoSpans, SpanExporter, SpanSink
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ async def run(settings: Settings, collector_headers: dict[str, str], worker: Wor
         await _end_with_parent(asked_to_stop)
     running = version(settings.commit)
     metrics = Metrics(running)
-    telemetry = Telemetry(metrics, _sink(settings, collector_headers, running, metrics, lambda: _collector(pod)))
+    telemetry = PodTelemetry(metrics, _sink(settings, collector_headers, running, metrics, lambda: _collector(pod)))
     link = Link(settings, running, metrics, lambda: _status(pod, telemetry))
     tls, certificate = http_tls(), _certificate(settings)
     siblings = None if worker is None else Siblings(worker.directory, worker.number, worker.count, telemetry.exposition)
@@ -144,7 +144,7 @@ def _signals() -> tuple[asyncio.Event, asyncio.Event]:
     return first, second
 
 
-def _status(pod: Pod, telemetry: Telemetry) -> Status:
+def _status(pod: Pod, telemetry: PodTelemetry) -> Status:
     if pod.life.ending:
         state = "draining"
     elif pod.life.phase is Phase.STARTING:

@@ -14,19 +14,20 @@ from dataplane.dialects.count_tokens import HEADER, estimated_count
 from dataplane.dialects.dialect import DialectName, ListedModel, Operation
 from dataplane.dialects.models_page import model_entry, models_page
 from dataplane.dialects.registry import Route
+from dataplane.proxy.attempt import Attempt
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.http.heads import Field
 from dataplane.proxy.life import Phase
 from dataplane.proxy.operators import is_operator
 from dataplane.proxy.pod import Pod
 from dataplane.proxy.provider.connection import Response
-from dataplane.proxy.stages.read import Request
 
 _JSON: Field = (b"Content-Type", b"application/json")
 _NO_STORE: Field = (b"Cache-Control", b"no-store")
 _METRICS: Field = (b"Content-Type", b"text/plain; version=0.0.4; charset=utf-8")
 _COUNTS = frozenset({Operation.COUNT_TOKENS, Operation.RESPONSES_INPUT_TOKENS})
 _PARTICULARS = frozenset({"/readyz", "/startupz", "/health"})
+OF_A_KEY = frozenset({Operation.MODELS, Operation.BUDGET})
 OPEN_PATHS = frozenset({"/", "/api/hello", "/healthz", "/readyz", "/startupz", "/health", "/metrics"})
 
 
@@ -42,13 +43,13 @@ async def without_key(exchange: Exchange, pod: Pod) -> None:
             raise Refusal(Code.NOT_FOUND, "/metrics is shown to operators only, by their address (AIGATEWAY_OPERATORS)")
         exchange.answer(200, [_METRICS], await pod.scrape())
         return
-    status, said = _say(path, pod)
+    status, content = _content(path, pod)
     if operator and path in _PARTICULARS:
-        said |= _particulars(path, pod)
-    exchange.answer(status, [_JSON], msgspec.json.encode(said))
+        content |= _particulars(path, pod)
+    exchange.answer(status, [_JSON], msgspec.json.encode(content))
 
 
-def _say(path: str, pod: Pod) -> tuple[int, dict[str, object]]:
+def _content(path: str, pod: Pod) -> tuple[int, dict[str, object]]:
     match path:
         case "/":
             return 200, {
@@ -76,27 +77,35 @@ def _say(path: str, pod: Pod) -> tuple[int, dict[str, object]]:
             good = all(value == "ok" for value in checks.values())
             if path == "/startupz":
                 good = pod.life.phase is not Phase.STARTING
-            said: dict[str, object] = {"status": "ok" if good else "degraded", "version": pod.version}
+            content: dict[str, object] = {"status": "ok" if good else "degraded", "version": pod.version}
             if path == "/health":
-                return 200, said
-            return 200 if good else 503, said | {"checks": checks}
+                return 200, content
+            return 200 if good else 503, content | {"checks": checks}
 
 
 def _particulars(path: str, pod: Pod) -> dict[str, object]:
     """How a pod is, for whoever runs it."""
     network = {f"network {address}": words for address, words in pod.life.network.items()}
-    said: dict[str, object] = {"phase": pod.life.phase.value, "checks": {**pod.checks(), **network}}
+    content: dict[str, object] = {"phase": pod.life.phase.value, "checks": {**pod.checks(), **network}}
     if path == "/health":
-        said |= {
+        content |= {
             "uptime_s": pod.uptime_s(),
             "revision": pod.configuration.snapshot.revision,
             "open_exchanges": len(pod.exchanges) - 1,
             "connections": len(pod.connections),
         }
-    return said
+    return content
 
 
-def models(exchange: Exchange, snapshot: Snapshot, key: VirtualKey, route: Route) -> None:
+async def of_a_key(exchange: Exchange, snapshot: Snapshot, key: VirtualKey, route: Route) -> None:
+    """Answer what every key may ask, whatever its budgets. Raises Refusal."""
+    if route.operation is Operation.MODELS:
+        _models(exchange, snapshot, key, route)
+    else:
+        await _budget(exchange, snapshot, key)
+
+
+def _models(exchange: Exchange, snapshot: Snapshot, key: VirtualKey, route: Route) -> None:
     """Every name that this key could ask for, in the caller's shape; or one. Raises Refusal.
 
     OpenAI's shape is everybody's who does not say otherwise: it holds what any route serves to the key. Codex's part of
@@ -129,20 +138,23 @@ def _listed(model: ReachableModel) -> ListedModel:
     return ListedModel(model.id, model.owned_by, model.released_ms // 1000, model.use)
 
 
-async def budget(exchange: Exchange, pod: Pod, snapshot: Snapshot, key: VirtualKey) -> None:
+async def _budget(exchange: Exchange, snapshot: Snapshot, key: VirtualKey) -> None:
     """Every budget above the caller's key, as this pod knows it: for status lines and for people with curl."""
+    pod = exchange.pod
     at_ms = pod.holds.at_ms()
     accounts = [account_at(budget, member, at_ms) for budget, member in budgets_over(snapshot, key)]
     await pod.holds.refresh(accounts)
-    said = [budget_words.standing(account, pod.holds.state(account.ref), at_ms) for account in accounts]
-    exchange.answer(200, [_JSON, _NO_STORE], msgspec.json.encode({"object": "list", "data": said}))
+    standings = [budget_words.standing(account, pod.holds.state(account.ref), at_ms) for account in accounts]
+    exchange.answer(200, [_JSON, _NO_STORE], msgspec.json.encode({"object": "list", "data": standings}))
 
 
-def count_instead(exchange: Exchange, route: Route, request: Request, response: Response) -> bool:
+def count_instead(attempt: Attempt, response: Response) -> bool:
     """The provider has no endpoint that counts tokens: answer with an upper bound. False: it has one."""
+    route = attempt.inquiry.route
     if route.operation not in _COUNTS or response.head.status not in (404, 405, 501):
         return False
     response.abort()
     name, value = HEADER
-    exchange.answer(200, [_JSON, (name.encode(), value.encode())], estimated_count(route.dialect.name, request.facts))
+    count = estimated_count(route.dialect.name, attempt.inquiry.request.facts)
+    attempt.exchange.answer(200, [_JSON, (name.encode(), value.encode())], count)
     return True

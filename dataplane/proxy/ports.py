@@ -1,13 +1,50 @@
-"""What the proxy asks of the link about money."""
+"""What the proxy asks of the link and of telemetry: the configuration, the journal, money, and somebody to tell."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from dataplane.core.money.accounts import Account, Accounts
 from dataplane.core.money.lease_book import Cut, Denied, Hold
 from dataplane.core.money.messages import AccountRef, AccountState
+from dataplane.core.secret import Secret
+from dataplane.core.snapshot import Snapshot
+from dataplane.core.usage import UsageRecord
+
+
+class Configuration(Protocol):
+    """What the control plane decided, as far as this pod knows."""
+
+    @property
+    def snapshot(self) -> Snapshot: ...
+
+    @property
+    def peppers(self) -> Mapping[int, Secret]: ...
+
+    def fresh(self, bound_ms: int) -> bool:
+        """Was the configuration known to be the newest less than `bound_ms` ago (0: the default bound)?"""
+        ...
+
+    async def learn(self, public_id: str) -> bool:
+        """Ask the control plane for a key minted a moment ago. False: there is none. Raises Refusal if nobody knows."""
+        ...
+
+    def on_revoked(self, callback: Callable[[frozenset[str], bool], None]) -> None:
+        """`callback(key ids, cut their running streams?)` after each revision that stopped keys."""
+        ...
+
+
+class Journal(Protocol):
+    """Usage records on their way to the ledger."""
+
+    def admit(self, record: UsageRecord) -> None:
+        """Written when it returns: the record changes afterwards. Raises Refusal(SPOOL_FULL)."""
+        ...
+
+    def settle(self, record: UsageRecord) -> None:
+        """Written when it returns; never raises."""
+        ...
 
 
 class Holds(Protocol):
@@ -45,4 +82,22 @@ class Holds(Protocol):
 
     def refresh(self, accounts: Iterable[Account]) -> Awaitable[None]:
         """Ask how accounts stand, if that is not known or old. Returns when it is known, or soon anyway."""
+        ...
+
+
+class Telemetry(Protocol):
+    """Metrics, access log, spans."""
+
+    def finished(self, record: UsageRecord, attempts: Sequence[UsageRecord], overhead_us: int) -> None:
+        """Once per exchange, refused ones included (unauthenticated: empty ids). Nobody fills the records in further.
+
+        `record`: how it ended; the last attempt's own, if that was admitted. `attempts`: those of all that were.
+        `overhead_us`: the pod's own time.
+        """
+        ...
+
+    def open_exchanges(self, count: int) -> None: ...
+
+    def exposition(self) -> bytes:
+        """This process's figures, as Prometheus wants them."""
         ...

@@ -24,8 +24,8 @@ Session = tuple[str, str]  # key id, client's session
 
 
 @dataclass(slots=True)
-class _Told:
-    """What a session was told last, for which request, and when it asked."""
+class _Answer:
+    """What a session got to hear last, for which request, and when it asked."""
 
     request: bytes
     accounts: Accounts
@@ -36,30 +36,30 @@ class _Told:
 class Repeats:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._told: dict[Session, _Told] = {}
+        self._answers: dict[Session, _Answer] = {}
 
     def check(self, session: Session, body: bytes, accounts: Accounts) -> None:
         """Raises Refusal(RATE_LIMITED) for the sixth time within ten seconds. A changed budget and a new window, which
         make other accounts, forgive."""
-        told = self._told.get(session) if self._told else None
-        if told is None or len(told.times) < MOST:
+        last = self._answers.get(session) if self._answers else None
+        if last is None or len(last.times) < MOST:
             return
         now = self._clock()
-        if now - told.times[0] <= WITHIN_S and (told.request, told.accounts) == (_fingerprint(body), accounts):
-            told.times.append(now)
-            meta = {"repeated": True, "budget_id": told.refusal.budget_id}
-            raise Refusal(Code.RATE_LIMITED, told.refusal.message, meta=meta, retry_after=WAIT_S)
+        if now - last.times[0] <= WITHIN_S and (last.request, last.accounts) == (_fingerprint(body), accounts):
+            last.times.append(now)
+            meta = {"repeated": True, "budget_id": last.refusal.budget_id}
+            raise Refusal(Code.RATE_LIMITED, last.refusal.message, meta=meta, retry_after=WAIT_S)
 
-    def told(self, session: Session, body: bytes, accounts: Accounts, refusal: Refusal) -> None:
+    def remember(self, session: Session, body: bytes, accounts: Accounts, refusal: Refusal) -> None:
         """This request was refused like this."""
         request = _fingerprint(body)
-        told = self._told.pop(session, None)
-        if told is None or (told.request, told.accounts) != (request, accounts):
-            told = _Told(request, accounts, refusal)
-        told.times.append(self._clock())
-        self._told[session] = told
-        if len(self._told) > REMEMBERED:
-            del self._told[next(iter(self._told))]
+        last = self._answers.pop(session, None)
+        if last is None or (last.request, last.accounts) != (request, accounts):
+            last = _Answer(request, accounts, refusal)
+        last.times.append(self._clock())
+        self._answers[session] = last
+        if len(self._answers) > REMEMBERED:
+            del self._answers[next(iter(self._answers))]
 
 
 def _fingerprint(body: bytes) -> bytes:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol
+from functools import partial
+from typing import Final, NamedTuple
 
 from dataplane.core.errors import Refusal
 from dataplane.core.money import words as budget_words
-from dataplane.core.money.estimates import OutputEstimates
 from dataplane.core.money.lease_book import Cut, Hold, Reason
 from dataplane.core.snapshot import OrganizationView
-from dataplane.core.usage import Outcome, Usage, UsageClass, UsageSource
+from dataplane.core.usage import Usage, UsageClass, UsageSource
 from dataplane.dialects import clients
 from dataplane.dialects.dialect import DialectName, Meter
 from dataplane.dialects.meters import EventMeter
 from dataplane.proxy.http.heads import Field
-from dataplane.proxy.ports import Holds
+from dataplane.proxy.pod import Pod
 
 # How often a running answer is priced, which takes 20 µs: per so many bytes of output (64 tokens, a tenth of a cent
 # with the dearest models) where its money is nearly used, per so many events where a provider counts hidden tokens
@@ -31,100 +31,66 @@ _PICO_PER_NANO: Final = 1_000
 _MINUTE_MS: Final = 60_000
 
 
-class Payer(Protocol):
-    """The exchange that holds."""
+class Asker(NamedTuple):
+    """Of whom a model's output is to be expected as it was before."""
 
-    def cost_so_far(self) -> int: ...
-    def cut(self, refusal: Refusal, outcome: Outcome = ..., status: int = ...) -> None: ...
-
-
-class Money(Protocol):
-    """What an exchange asks of its reservation."""
-
-    def follow(self, meter: Meter, dialect: DialectName) -> Callable[[], None] | None:
-        """What to call after every read of the running answer; None: nothing."""
-        ...
-
-    def fields(self, client: str) -> list[Field]:
-        """Headers of the answer."""
-        ...
-
-    def settle(self, cost_nano: int, usage: Usage) -> None: ...
-
-
-class Unheld:
-    """Of an exchange that no budget covers, or that has not come so far."""
-
-    def follow(self, meter: Meter, dialect: DialectName) -> None:
-        return None
-
-    def fields(self, client: str) -> list[Field]:
-        return []
-
-    def settle(self, cost_nano: int, usage: Usage) -> None: ...
-
-
-UNHELD: Final = Unheld()
+    model: str
+    principal_id: str
 
 
 class Reservation:
-    """A hold and its exchange. `pico_per_token`: the dearest output of the model; `asker`: model and person."""
+    """A hold, what became of the money in it, and what the answer's head says of it. `pico_per_token`: of the model's
+    dearest output."""
 
     __slots__ = (
-        *("_asker", "_estimates", "_events", "_holds", "_look_at_byte", "_look_at_event", "_payer", "_pico_per_byte"),
+        *("_asker", "_estimates", "_events", "_holds", "_look_at_byte", "_look_at_event", "_pico_per_byte"),
         *("_view", "hold"),
     )
 
-    def __init__(
-        self,
-        hold: Hold,
-        holds: Holds,
-        estimates: OutputEstimates,
-        view: OrganizationView,
-        payer: Payer,
-        pico_per_token: int,
-        asker: tuple[str, str],
-    ) -> None:
+    def __init__(self, hold: Hold, pod: Pod, view: OrganizationView, asker: Asker, pico_per_token: int) -> None:
         self.hold = hold
-        self._holds = holds
-        self._estimates = estimates
+        self._holds = pod.holds
+        self._estimates = pod.estimates
         self._view = view
-        self._payer = payer
         self._asker = asker
         self._pico_per_byte = max(1, pico_per_token // _BYTES_PER_TOKEN)
         self._look_at_byte = 0
         self._look_at_event = NEVER
         self._events = NEVER
 
-    def follow(self, meter: Meter, dialect: DialectName) -> Callable[[], None] | None:
-        """Only a stream can be followed, and cut: an answer in one piece tells what it costs when it is over."""
+    def follow(
+        self, meter: Meter, dialect: DialectName, cost_so_far: Callable[[], int], cut: Callable[[Refusal], None]
+    ) -> Callable[[], None] | None:
+        """What to call after every read of the running answer; None: nothing.
+
+        Only a stream can be followed, and cut: an answer in one piece tells what it costs when it is over.
+        """
         if not isinstance(meter, EventMeter):
             return None
-        self._holds.watch(self.hold, self.ended_by)
+        self._holds.watch(self.hold, partial(self._ended_by, cut))
         if dialect is DialectName.GEMINI:
             self._events = LOOK_EVENTS
             self._look_at_event = 1
 
-        def heard() -> None:
+        def look() -> None:
             if meter.produced >= self._look_at_byte or meter.events >= self._look_at_event:
-                self._look(meter)
+                self._look(meter, cost_so_far())
 
-        return heard
+        return look
 
-    def _look(self, meter: Meter) -> None:
-        accrued = self._payer.cost_so_far()
+    def _look(self, meter: Meter, accrued: int) -> None:
         self._holds.accrue(self.hold, accrued)
         ahead = (self.hold.charged - accrued) // 2  # the other half is for asking in time
         self._look_at_byte = meter.produced + max(LOOK_BYTES, ahead * _PICO_PER_NANO // self._pico_per_byte)
         self._look_at_event = meter.events + self._events
 
-    def ended_by(self, cut: Cut) -> None:
+    def _ended_by(self, cut: Callable[[Refusal], None], reason: Cut) -> None:
         """The money is used up: in the loop's next turn, since what came last is still on its way to the client."""
-        if cut.reason is Reason.UNREACHABLE:
-            refusal = budget_words.unreachable(cut.account)
+        if reason.reason is Reason.UNREACHABLE:
+            refusal = budget_words.unreachable(reason.account)
         else:
-            refusal = budget_words.exhausted(self._view, cut.account, cut.state, self._holds.at_ms())
-        asyncio.get_running_loop().call_soon(self._payer.cut, refusal, Outcome.CUT)
+            refusal = budget_words.exhausted(self._view, reason.account, reason.state, self._holds.at_ms())
+        asyncio.get_running_loop().call_soon(cut, refusal)
 
     def settle(self, cost_nano: int, usage: Usage) -> None:
         self._holds.settle(self.hold, cost_nano)
@@ -134,23 +100,23 @@ class Reservation:
 
     def fields(self, client: str) -> list[Field]:
         """How full the fullest budget is."""
-        found: list[Field] = []
+        fields: list[Field] = []
         warning = self._holds.warning(self.hold)
         if warning is not None:
             account, percent = warning
-            found.append((b"X-Langwatch-Budget-Warning", f"{account.budget.scope_kind}:{percent}".encode()))
-        return found + self._codex_footer() if client == clients.CODEX else found
+            fields.append((b"X-Langwatch-Budget-Warning", f"{account.budget.scope_kind}:{percent}".encode()))
+        return fields + self._codex_footer() if client == clients.CODEX else fields
 
     def _codex_footer(self) -> list[Field]:
         """What Codex shows below its input line: its own words for an allowance."""
-        known = [
+        levels = [
             (state.percent, account.window)
             for account in self.hold.accounts
             if account.window.ends_ms and (state := self._holds.state(account.ref)) is not None
         ]
-        if not known:
+        if not levels:
             return []
-        percent, window = max(known, key=lambda each: each[0])
+        percent, window = max(levels, key=lambda each: each[0])
         return [
             (b"x-codex-primary-used-percent", b"%d" % min(percent, 100)),
             (b"x-codex-primary-window-minutes", b"%d" % ((window.ends_ms - window.starts_ms) // _MINUTE_MS)),

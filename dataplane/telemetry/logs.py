@@ -168,7 +168,7 @@ class _Bridge(logging.Handler):
         fields: dict[str, Any] = {"logger": record.name, "message": record.getMessage()}
         if record.exc_info is not None and record.exc_info[1] is not None:
             fields["error"] = record.exc_info[1]
-        level = max((known for known in Level if known <= record.levelno), default=Level.DEBUG)
+        level = max((one for one in Level if one <= record.levelno), default=Level.DEBUG)
         _writer.emit(level, "library", fields)
 
 

@@ -43,7 +43,7 @@ ANSWER_S_OF_FLEET: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 LAG_S: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 
 
-class Kind(StrEnum):
+class MetricKind(StrEnum):
     COUNTER = "counter"
     GAUGE = "gauge"
     HISTOGRAM = "histogram"
@@ -54,7 +54,7 @@ class Metric:
     """One line of the catalogue. `labels` maps a label to the values that it may have, or to CONFIGURED."""
 
     name: str
-    kind: Kind
+    kind: MetricKind
     meaning: str
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     buckets: tuple[float, ...] = ()
@@ -69,77 +69,87 @@ _PROVIDER: Final = {"provider_kind": tuple(ProviderKind)}
 
 CATALOGUE: Final = (
     Metric(
-        "requests_total", Kind.COUNTER, "Exchanges that ended. `code` is ours, empty when we had nothing to say.",
+        "requests_total", MetricKind.COUNTER, "Exchanges that ended. `code` is ours, empty when we had nothing to say.",
         {**_DIALECT, "client": CLIENTS, "outcome": tuple(Outcome), "code": ("", *Code)},
     ),
-    Metric("tokens_total", Kind.COUNTER, "Units used at providers.", {**_PROVIDER, "class": tuple(UsageClass)}),
-    Metric("cost_dollars_total", Kind.COUNTER, "Cost of what was used, by the price list.", _PROVIDER),
-    Metric("unpriced_total", Kind.COUNTER, "Exchanges with usage that no price list covered.", _PROVIDER),
+    Metric("tokens_total", MetricKind.COUNTER, "Units used at providers.", {**_PROVIDER, "class": tuple(UsageClass)}),
+    Metric("cost_dollars_total", MetricKind.COUNTER, "Cost of what was used, by the price list.", _PROVIDER),
+    Metric("unpriced_total", MetricKind.COUNTER, "Exchanges with usage that no price list covered.", _PROVIDER),
     Metric(
-        "provider_refusals_total", Kind.COUNTER,
+        "provider_refusals_total", MetricKind.COUNTER,
         "Requests that a provider would not serve since it refused the organization's credential or account.",
         {**_PROVIDER, "provider": CONFIGURED},
     ),
-    Metric("request_duration_seconds", Kind.HISTOGRAM, "First byte in to last byte out.", _DIALECT, EXCHANGE_S),
-    Metric("first_byte_seconds", Kind.HISTOGRAM, "First byte in to the answer's first byte.", _DIALECT, ANSWER_S),
-    Metric("overhead_seconds", Kind.HISTOGRAM, "The pod's own time in an exchange.", {}, OVERHEAD_S),
-    Metric("open_exchanges", Kind.GAUGE, "Exchanges that are running."),
+    Metric("request_duration_seconds", MetricKind.HISTOGRAM, "First byte in to last byte out.", _DIALECT, EXCHANGE_S),
+    Metric("first_byte_seconds", MetricKind.HISTOGRAM, "First byte in to the answer's first byte.", _DIALECT, ANSWER_S),
+    Metric("overhead_seconds", MetricKind.HISTOGRAM, "The pod's own time in an exchange.", {}, OVERHEAD_S),
+    Metric("open_exchanges", MetricKind.GAUGE, "Exchanges that are running."),
     Metric(
-        "upstream_connections", Kind.GAUGE, "Connections to providers.", {"state": ("idle", "busy")}
+        "upstream_connections", MetricKind.GAUGE, "Connections to providers.", {"state": ("idle", "busy")}
     ),
-    Metric("configuration_age_seconds", Kind.GAUGE, "Since the configuration was known to be the newest; -1: never."),
-    Metric("configuration_revision", Kind.GAUGE, "Revision that is served."),
     Metric(
-        "configuration_updates_total", Kind.COUNTER, "Updates that came over the link, by what became of them.",
+        "configuration_age_seconds", MetricKind.GAUGE, "Since the configuration was known to be the newest; -1: never."
+    ),
+    Metric("configuration_revision", MetricKind.GAUGE, "Revision that is served."),
+    Metric(
+        "configuration_updates_total", MetricKind.COUNTER, "Updates that came over the link, by what became of them.",
         {"result": ("applied", "rejected", "ignored")},
     ),
     Metric(
-        "configuration_apply_seconds", Kind.HISTOGRAM, "From the last byte of an update to the swap.", {}, LAG_S
+        "configuration_apply_seconds", MetricKind.HISTOGRAM, "From the last byte of an update to the swap.", {}, LAG_S
     ),
     Metric(
-        "configuration_not_understood", Kind.GAUGE,
+        "configuration_not_understood", MetricKind.GAUGE,
         "Resources of a newer control plane that this pod does not understand; whom they cover is refused.",
     ),
-    Metric("link_connected", Kind.GAUGE, "1 while the control plane answers."),
+    Metric("link_connected", MetricKind.GAUGE, "1 while the control plane answers."),
     Metric(
-        "link_reconnects_total", Kind.COUNTER, "Connections to the control plane that ended, by why.",
+        "link_reconnects_total", MetricKind.COUNTER, "Connections to the control plane that ended, by why.",
         {"reason": ("goodbye", "lost", "silent", "protocol")},
     ),
     Metric(
-        "key_lookups_total", Kind.COUNTER, "Questions about keys that the pod did not know, by answer.",
+        "key_lookups_total", MetricKind.COUNTER, "Questions about keys that the pod did not know, by answer.",
         {"answer": ("known", "unknown", "remembered", "limited", "failed")},
     ),
     Metric(
-        "budget_asks_total", Kind.COUNTER, "Questions to the control plane about money, repeated ones too.",
+        "budget_asks_total", MetricKind.COUNTER, "Questions to the control plane about money, repeated ones too.",
         {"kind": ("admit", "extend")},
     ),
-    Metric("budget_messages_total", Kind.COUNTER, "Messages that carried such questions, reports or returned money."),
     Metric(
-        "budget_answers_total", Kind.COUNTER, "Their answers; none: nobody answered in time.",
+        "budget_messages_total", MetricKind.COUNTER, "Messages that carried such questions, reports or returned money."
+    ),
+    Metric(
+        "budget_answers_total", MetricKind.COUNTER, "Their answers; none: nobody answered in time.",
         {"answer": ("granted", "exhausted", "unknown", "closed", "none")},
     ),
-    Metric("budget_ask_seconds", Kind.HISTOGRAM, "From such a question to its answer.", {}, ANSWER_S_OF_FLEET),
+    Metric("budget_ask_seconds", MetricKind.HISTOGRAM, "From such a question to its answer.", {}, ANSWER_S_OF_FLEET),
     Metric(
-        "budget_refusals_total", Kind.COUNTER, "Requests that a budget refused, by why.",
+        "budget_refusals_total", MetricKind.COUNTER, "Requests that a budget refused, by why.",
         {"reason": ("exhausted", "unreachable", "remembered")},
     ),
     Metric(
-        "budget_extensions_total", Kind.COUNTER, "Holds that grew while their streams ran, by where the money was.",
+        "budget_extensions_total", MetricKind.COUNTER,
+        "Holds that grew while their streams ran, by where the money was.",
         {"from": ("leased", "asked")},
     ),
     Metric(
-        "budget_cuts_total", Kind.COUNTER, "Streams that ended because their money did, by why.",
+        "budget_cuts_total", MetricKind.COUNTER, "Streams that ended because their money did, by why.",
         {"reason": ("exhausted", "unreachable")},
     ),
-    Metric("budget_holds", Kind.GAUGE, "Requests that hold money."),
-    Metric("budget_alarms_total", Kind.COUNTER, "Books of this pod that do not add up: a defect, of which to tell us."),
-    Metric("spool_records", Kind.GAUGE, "Usage records that the control plane has not acknowledged."),
-    Metric("spool_bytes", Kind.GAUGE, "Size of these records."),
-    Metric("spool_errors_total", Kind.COUNTER, "Writes that the spool's disk refused."),
-    Metric("spool_unrecorded_total", Kind.COUNTER, "Records of refused requests given up because the spool was full."),
-    Metric("dead_letters_total", Kind.COUNTER, "Usage records that the control plane put aside as unusable."),
-    Metric("spans_total", Kind.COUNTER, "Spans by their fate.", {"result": ("sent", "dropped", "failed")}),
-    Metric("loop_lag_seconds", Kind.HISTOGRAM, "How late the event loop gave a task its turn.", {}, LAG_S),
+    Metric("budget_holds", MetricKind.GAUGE, "Requests that hold money."),
+    Metric(
+        "budget_alarms_total", MetricKind.COUNTER,
+        "Books of this pod that do not add up: a defect, of which to tell us.",
+    ),
+    Metric("spool_records", MetricKind.GAUGE, "Usage records that the control plane has not acknowledged."),
+    Metric("spool_bytes", MetricKind.GAUGE, "Size of these records."),
+    Metric("spool_errors_total", MetricKind.COUNTER, "Writes that the spool's disk refused."),
+    Metric(
+        "spool_unrecorded_total", MetricKind.COUNTER, "Records of refused requests given up because the spool was full."
+    ),
+    Metric("dead_letters_total", MetricKind.COUNTER, "Usage records that the control plane put aside as unusable."),
+    Metric("spans_total", MetricKind.COUNTER, "Spans by their fate.", {"result": ("sent", "dropped", "failed")}),
+    Metric("loop_lag_seconds", MetricKind.HISTOGRAM, "How late the event loop gave a task its turn.", {}, LAG_S),
 )  # fmt: skip
 
 Labels = tuple[str, ...]
@@ -169,14 +179,14 @@ class _Family:
         self.known: dict[Labels, Labels] = {}
 
     def bounded(self, labels: Labels) -> Labels:
-        known = self.known.get(labels)
-        if known is None:
-            known = tuple(
+        counted = self.known.get(labels)
+        if counted is None:
+            counted = tuple(
                 str(value) if value in allowed else OTHER for value, allowed in zip(labels, self._allowed, strict=True)
             )
             if len(self.known) < REMEMBERED and sum(map(len, labels)) < REMEMBERED:
-                self.known[labels] = known
-        return known
+                self.known[labels] = counted
+        return counted
 
 
 class _Counters(_Family):
@@ -239,15 +249,17 @@ class Metrics(Collector):
     def __init__(self, version: str) -> None:
         self._registry = CollectorRegistry()
         self._tellers: list[Callable[[], None]] = []
-        self._counters = {metric.name: _Counters(metric) for metric in CATALOGUE if metric.kind is Kind.COUNTER}
-        self._histograms = {metric.name: _Histograms(metric) for metric in CATALOGUE if metric.kind is Kind.HISTOGRAM}
+        self._counters = {metric.name: _Counters(metric) for metric in CATALOGUE if metric.kind is MetricKind.COUNTER}
+        self._histograms = {
+            metric.name: _Histograms(metric) for metric in CATALOGUE if metric.kind is MetricKind.HISTOGRAM
+        }
         self._gauges = {
             metric.name: (
                 Gauge(PREFIX + metric.name, metric.meaning, tuple(metric.labels), registry=self._registry),
                 _Family(metric),
             )
             for metric in CATALOGUE
-            if metric.kind is Kind.GAUGE
+            if metric.kind is MetricKind.GAUGE
         }
         build = Gauge(
             f"{PREFIX}build_info", "Always 1; its label is the version.", ("version",), registry=self._registry

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 from functools import lru_cache
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
@@ -92,8 +92,8 @@ def request(resource: dict[str, str], version: str, encoded: Sequence[bytes]) ->
     return b"".join((whole_head, resource_bytes, scope_head, scope, *encoded))  # a megabyte is copied once
 
 
-def encode(record: UsageRecord, overhead_us: int) -> bytes:
-    """The spans of one exchange as fields of a ScopeSpans; nothing where its ids are none.
+def encode(record: UsageRecord, attempts: Sequence[UsageRecord], overhead_us: int) -> bytes:
+    """The spans of one exchange and of its attempts as fields of a ScopeSpans; nothing where its ids are none.
 
     Texts go out as they are: what looks like a secret was cut out before (`redaction.scrubbed`).
     """
@@ -104,8 +104,7 @@ def encode(record: UsageRecord, overhead_us: int) -> bytes:
         return b""
     if len(trace) != 16 or len(span) != 8 or len(parent) not in (0, 8):
         return b""
-    remembers = len(record.model_requested) < REMEMBERED_LENGTH
-    server, client = (_repeated if remembers else _repeated.__wrapped__)(*_of_many(record))
+    server, client = _of_labels(record)
     started, ended = record.started_at_ms * NANO_PER_MS, record.ended_at_ms * NANO_PER_MS
     cost = record.cost_nano / NANO_PER_DOLLAR
     session = record.session
@@ -129,40 +128,75 @@ def encode(record: UsageRecord, overhead_us: int) -> bytes:
         parts.append(_RESERVED[record.reserved_nano])
     if record.metadata:
         parts.append(_METADATA.encode(record.metadata))
-    encoded = b"".join(parts)
-    if not client:
-        return b"%b%b%b" % (_SPAN, varint(len(encoded)), encoded)
-    asked = started + overhead_us * 1000
-    own = (int.from_bytes(span) ^ _GOLDEN * (record.attempt + 1)) & 0xFFFF_FFFF_FFFF_FFFF or 1
-    incoming, outgoing = record.usage.tokens
-    units = record.usage.units.get
+    whole = b"".join(parts)
+    encoded = [_SPAN, varint(len(whole)), whole]
+    for attempt in attempts:
+        labels = _of_labels(attempt)[1] if record.attempt else client
+        if labels:
+            below = _below(attempt, trace, span, labels + both, overhead_us)
+            encoded += (_SPAN, varint(len(below)), below)
+    return b"".join(encoded)
+
+
+def _below(attempt: UsageRecord, trace: bytes, span: bytes, labels: bytes, overhead_us: int) -> bytes:
+    """The client span of one attempt."""
+    asked_ns = attempt.started_at_ms * NANO_PER_MS + overhead_us * 1000
+    ended_ns = attempt.ended_at_ms * NANO_PER_MS
+    own = (int.from_bytes(span) ^ _GOLDEN * (attempt.attempt + 1)) & 0xFFFF_FFFF_FFFF_FFFF or 1
+    cost = attempt.cost_nano / NANO_PER_DOLLAR
+    incoming, outgoing = attempt.usage.tokens
+    units = attempt.usage.units.get
     reads = units(UsageClass.CACHE_READ, 0)
     writes = (
         units(UsageClass.CACHE_WRITE, 0) + units(UsageClass.CACHE_WRITE_5M, 0) + units(UsageClass.CACHE_WRITE_1H, 0)
     )
-    below = b"".join(
+    return b"".join(
         [
             _IDS_BELOW % (trace, own.to_bytes(8), span),
-            _FIXED_BELOW.pack(0x39, asked, 0x41, ended if ended > asked else asked, _COST, cost),
-            client,
-            both,
+            _FIXED_BELOW.pack(0x39, asked_ns, 0x41, ended_ns if ended_ns > asked_ns else asked_ns, _COST, cost),
+            labels,
             _INPUT[incoming],
             _OUTPUT[outgoing],
             _CACHE_READ[reads],
             _CACHE_WRITE[writes],
-            _PROVIDER_REQUEST.encode(record.provider_request_id),
+            _PROVIDER_REQUEST.encode(attempt.provider_request_id),
         ]
     )
-    return b"%b%b%b%b%b%b" % (_SPAN, varint(len(encoded)), encoded, _SPAN, varint(len(below)), below)
 
 
-# What many exchanges have in common is encoded once and remembered: spans cost 0.2 of what they did without that.
-_of_many: Final = attrgetter(
-    *("operation", "model", "http_status", "outcome", "refusal_code"),
-    *("key_id", "organization_id", "team_id", "project_id", "principal_id"),
-    *("tags", "client", "client_version", "model_requested", "dialect", "streaming", "attempt"),
-    *("provider_kind", "provider_id", "model_reported", "usage.source"),
-)
+class _Labels(NamedTuple):
+    """What many exchanges have in common: encoded once and remembered, spans cost 0.2 of what they did without that."""
+
+    operation: str
+    model: str
+    http_status: int
+    outcome: Outcome
+    refusal_code: str
+    key_id: str
+    organization_id: str
+    team_id: str
+    project_id: str
+    principal_id: str
+    tags: tuple[str, ...]
+    client: str
+    client_version: str
+    model_requested: str
+    dialect: str
+    streaming: bool
+    attempt: int
+    provider_kind: str
+    provider_id: str
+    model_reported: str
+    source: str
+
+
+_of_many: Final = attrgetter(*("usage.source" if name == "source" else name for name in _Labels._fields))
+
+
+def _of_labels(record: UsageRecord) -> tuple[bytes, bytes]:
+    remembers = len(record.model_requested) < REMEMBERED_LENGTH
+    server_and_client: tuple[bytes, bytes] = (_repeated if remembers else _repeated.__wrapped__)(_of_many(record))
+    return server_and_client
 
 
 @lru_cache(maxsize=REMEMBERED)
@@ -172,70 +206,50 @@ def _budgets(accounts: tuple[AccountRef, ...]) -> bytes:
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _repeated(
-    operation: str,
-    model: str,
-    http_status: int,
-    outcome: Outcome,
-    refusal_code: str,
-    key: str,
-    organization: str,
-    team: str,
-    project: str,
-    principal: str,
-    tags: tuple[str, ...],
-    client: str,
-    client_version: str,
-    model_requested: str,
-    dialect: str,
-    streaming: bool,
-    attempt: int,
-    provider_kind: str,
-    provider: str,
-    model_reported: str,
-    source: str,
-) -> tuple[bytes, bytes]:
+def _repeated(values: tuple[Any, ...]) -> tuple[bytes, bytes]:
     """Name, kind, status and attributes of the server span and of the client span; of the latter, nothing where no
     provider was reached for."""
+    labels = _Labels(*values)
+    outcome, broken = labels.outcome, labels.outcome in _BROKEN
+    operation = _OPERATIONS.get(labels.operation, labels.operation)
     shared = attributes(
         {
-            "gen_ai.operation.name": _OPERATIONS.get(operation, operation),
-            "gen_ai.request.model": model or model_requested,
-            "http.response.status_code": http_status,
-            "error.type": refusal_code or (str(outcome) if outcome in _BROKEN else ""),
-            "langwatch.virtual_key_id": key,
-            "langwatch.organization_id": organization,
-            "langwatch.team_id": team,
-            "langwatch.project_id": project,
-            "langwatch.principal_id": principal,
+            "gen_ai.operation.name": operation,
+            "gen_ai.request.model": labels.model or labels.model_requested,
+            "http.response.status_code": labels.http_status,
+            "error.type": labels.refusal_code or (str(outcome) if broken else ""),
+            "langwatch.virtual_key_id": labels.key_id,
+            "langwatch.organization_id": labels.organization_id,
+            "langwatch.team_id": labels.team_id,
+            "langwatch.project_id": labels.project_id,
+            "langwatch.principal_id": labels.principal_id,
         }
     )
-    asked: dict[str, Value] = {
-        "langwatch.vk.tags": tags,
-        "langwatch.labels": tags,
-        "langwatch.client": client,
-        "langwatch.client_version": client_version,
-        "langwatch.requested_model": model_requested,
-        "langwatch.dialect": dialect,
+    request: dict[str, Value] = {
+        "langwatch.vk.tags": labels.tags,
+        "langwatch.labels": labels.tags,
+        "langwatch.client": labels.client,
+        "langwatch.client_version": labels.client_version,
+        "langwatch.requested_model": labels.model_requested,
+        "langwatch.dialect": labels.dialect,
         "langwatch.outcome": str(outcome),
-        "langwatch.streaming": streaming,
-        "langwatch.fallback.attempts_count": attempt + 1 if provider else 0,
+        "langwatch.streaming": labels.streaming,
+        "langwatch.fallback.attempts_count": labels.attempt + bool(labels.provider_id),
     }
-    broken = outcome is Outcome.FAILED or outcome is Outcome.CUT or http_status >= 500
-    head = _head(f"gateway {operation or 'request'}", Span.SPAN_KIND_SERVER, broken=broken)
-    server = head + shared + attributes(asked)
-    if not provider or outcome is Outcome.REFUSED:
+    ours = outcome is Outcome.FAILED or outcome is Outcome.CUT or labels.http_status >= 500
+    head = _head(f"gateway {labels.operation or 'request'}", Span.SPAN_KIND_SERVER, broken=ours)
+    server = head + shared + attributes(request)
+    if not labels.provider_id or outcome is Outcome.REFUSED:
         return server, b""
-    answered: dict[str, Value] = {
-        "gen_ai.provider.name": PROVIDER_NAMES.get(provider_kind, provider_kind),
-        "gen_ai.response.model": model_reported,
-        "langwatch.provider_id": provider,
-        "langwatch.usage_source": str(source),
-        "langwatch.fallback.attempt": attempt,
+    answer: dict[str, Value] = {
+        "gen_ai.provider.name": PROVIDER_NAMES.get(labels.provider_kind, labels.provider_kind),
+        "gen_ai.response.model": labels.model_reported,
+        "langwatch.provider_id": labels.provider_id,
+        "langwatch.usage_source": str(labels.source),
+        "langwatch.fallback.attempt": labels.attempt,
     }
-    name = f"{_OPERATIONS.get(operation, operation)} {model}".strip()
-    below = _head(name, Span.SPAN_KIND_CLIENT, broken=outcome in _BROKEN)
-    return server, below + shared + attributes(answered)
+    below = _head(f"{operation} {labels.model}".strip(), Span.SPAN_KIND_CLIENT, broken=broken)
+    return server, below + shared + attributes(answer)
 
 
 def _head(name: str, kind: Span.SpanKind.ValueType, *, broken: bool) -> bytes:

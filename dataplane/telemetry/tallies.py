@@ -7,6 +7,7 @@ against 8 when each metric looks for its own).
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -60,40 +61,44 @@ class Tallies:
         self._by_kind: dict[tuple[Any, ...], _Tally] = {}
         metrics.before_scrape(self.tell)
 
-    def add(self, record: UsageRecord, overhead_us: int) -> None:
-        kind = _kind(record)
-        tally = self._by_kind.get(kind)
-        if tally is None:
-            if len(self._by_kind) >= MOST_KINDS:
-                self.tell()
-            tally = self._by_kind[kind] = _Tally()
-        if record.refusal_code == REFUSED_BY_PROVIDER:
-            self._metrics.count("provider_refusals_total", record.provider_kind, record.provider_id)
+    def add(self, record: UsageRecord, attempts: Sequence[UsageRecord], overhead_us: int) -> None:
+        """`record`: of the whole exchange; its usage is counted per attempt."""
+        tally = self._by_kind.get(_kind(record)) or self._begin(_kind(record))
         tally.exchanges += 1
         tally.overheads.add(overhead_us)
         tally.durations.add(record.duration_ms)
-        if record.outcome is Outcome.REFUSED:
-            return
-        if record.first_byte_ms:
+        if record.first_byte_ms and record.outcome is not Outcome.REFUSED:
             tally.answers.add(record.first_byte_ms)
-        units = record.usage.units
-        if units:
-            sums = tally.units
-            for unit, count in units.items():
-                sums[unit] = sums.get(unit, 0) + count
-            tally.cost_nano += record.cost_nano
-            tally.unpriced += not record.priced
+        for attempt in attempts:
+            if record.attempt:  # not the only one
+                tally = self._by_kind.get(_kind(attempt)) or self._begin(_kind(attempt))
+            if attempt.refusal_code == REFUSED_BY_PROVIDER:
+                self._metrics.count("provider_refusals_total", attempt.provider_kind, attempt.provider_id)
+            units = attempt.usage.units
+            if units:
+                sums = tally.units
+                for unit, count in units.items():
+                    sums[unit] = sums.get(unit, 0) + count
+                tally.cost_nano += attempt.cost_nano
+                tally.unpriced += not attempt.priced
+
+    def _begin(self, kind: tuple[Any, ...]) -> _Tally:
+        if len(self._by_kind) >= MOST_KINDS:
+            self.tell()
+        tally = self._by_kind[kind] = _Tally()
+        return tally
 
     def tell(self) -> None:
         """Count it all, and begin anew."""
-        told, self._by_kind = self._by_kind, {}
+        by_kind, self._by_kind = self._by_kind, {}
         metrics = self._metrics
-        for (dialect, client, outcome, code, provider), tally in told.items():
-            metrics.count("requests_total", dialect, client, outcome, code, by=tally.exchanges)
-            metrics.observe_many("overhead_seconds", tally.overheads.counts, tally.overheads.total / 1e6)
-            metrics.observe_many(
-                "request_duration_seconds", tally.durations.counts, tally.durations.total / 1e3, dialect
-            )
+        for (dialect, client, outcome, code, provider), tally in by_kind.items():
+            if tally.exchanges:
+                metrics.count("requests_total", dialect, client, outcome, code, by=tally.exchanges)
+                metrics.observe_many("overhead_seconds", tally.overheads.counts, tally.overheads.total / 1e6)
+                metrics.observe_many(
+                    "request_duration_seconds", tally.durations.counts, tally.durations.total / 1e3, dialect
+                )
             if any(tally.answers.counts):
                 metrics.observe_many("first_byte_seconds", tally.answers.counts, tally.answers.total / 1e3, dialect)
             for unit, count in tally.units.items():

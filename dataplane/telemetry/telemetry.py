@@ -1,10 +1,11 @@
-"""`Telemetry`: one call per exchange, from which metrics, the access log and spans are made a moment later."""
+"""`PodTelemetry`: one call per exchange, from which metrics, the access log and spans are made a moment later."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, TypeAlias
 
 from dataplane.core.usage import Outcome, UsageRecord
 from dataplane.telemetry import access, logs
@@ -13,13 +14,16 @@ from dataplane.telemetry.redaction import scrubbed, spotless
 from dataplane.telemetry.tallies import Tallies
 from dataplane.telemetry.tasks import spawn
 from dataplane.telemetry.traces import LoopWatch, SpanSink
+from dataplane.telemetry.whole import whole
 
 BATCH_S: Final = 0.05
 AT_ONCE: Final = 10  # records per turn of the loop, about 0.2 ms: whoever is answered meanwhile waits so long
 SHARE: Final = 8  # of many that wait, one in so many: more may come in a turn than AT_ONCE
 
+Finished: TypeAlias = tuple[UsageRecord, Sequence[UsageRecord], int]  # as `finished` is called
 
-class Telemetry:
+
+class PodTelemetry:
     """Implements the proxy's port. `finished` appends; the rest happens in batches on the same loop."""
 
     def __init__(self, metrics: Metrics, sink: SpanSink) -> None:
@@ -30,7 +34,7 @@ class Telemetry:
         metrics.gauge_from("open_exchanges", lambda: self._open)
         self._tallies = Tallies(metrics)
         self._sink = sink
-        self._pending: list[tuple[UsageRecord, int]] = []
+        self._pending: list[Finished] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watch: asyncio.Task[None] | None = None
 
@@ -47,8 +51,8 @@ class Telemetry:
             self._watch.cancel()
         await self._sink.close(timeout_s)
 
-    def finished(self, record: UsageRecord, overhead_us: int) -> None:
-        self._pending.append((record, overhead_us))
+    def finished(self, record: UsageRecord, attempts: Sequence[UsageRecord], overhead_us: int) -> None:
+        self._pending.append((record, attempts, overhead_us))
         if len(self._pending) == 1 and self._loop is not None:
             self._loop.call_later(BATCH_S, self._drain)
 
@@ -71,16 +75,17 @@ class Telemetry:
         if self._pending and self._loop is not None:
             self._loop.call_soon(self._drain)
 
-    def _take(self, finished: list[tuple[UsageRecord, int]]) -> None:
+    def _take(self, finished: list[Finished]) -> None:
         logged = logs.wants(logs.Level.INFO)
         at_ns = time.time_ns()
         stamp = logs.stamp_of(at_ns)
         self.requests_total += len(finished)
-        for record, overhead_us in finished:
+        for record, attempts, overhead_us in finished:
+            exchange = whole(record, attempts) if record.attempt else record
             self.refusals_total += record.outcome is Outcome.REFUSED
-            self._tallies.add(record, overhead_us)
-            clean = spotless(record)
-            shown = record if clean else scrubbed(record)
-            self._sink.add(shown, overhead_us)
+            self._tallies.add(exchange, attempts, overhead_us)
+            clean = spotless(record) and (not record.attempt or all(map(spotless, attempts)))
+            shown = exchange if clean else scrubbed(exchange)
+            self._sink.add(shown, attempts if clean else [scrubbed(attempt) for attempt in attempts], overhead_us)
             if logged:
                 logs.write(access.line(shown, overhead_us, at_ns, stamp, spotless=clean))

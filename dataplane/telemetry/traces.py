@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import unquote
 
@@ -30,7 +30,7 @@ RETRYABLE: Final = frozenset({429, 502, 503, 504})  # OTLP specification, "Retry
 class SpanSink(Protocol):
     """Where finished exchanges go to become spans; their records hold nothing that looks like a secret."""
 
-    def add(self, record: UsageRecord, overhead_us: int) -> None: ...
+    def add(self, record: UsageRecord, attempts: Sequence[UsageRecord], overhead_us: int) -> None: ...
 
     async def close(self, timeout_s: float) -> None: ...
 
@@ -38,7 +38,7 @@ class SpanSink(Protocol):
 class NoSpans:
     """No collector is configured."""
 
-    def add(self, record: UsageRecord, overhead_us: int) -> None: ...
+    def add(self, record: UsageRecord, attempts: Sequence[UsageRecord], overhead_us: int) -> None: ...
 
     async def close(self, timeout_s: float) -> None: ...
 
@@ -73,11 +73,11 @@ class SpanExporter:
     def start(self) -> None:
         self._sender = spawn(self._run(), "span-sender")
 
-    def add(self, record: UsageRecord, overhead_us: int) -> None:
+    def add(self, record: UsageRecord, attempts: Sequence[UsageRecord], overhead_us: int) -> None:
         if len(self._queue) >= QUEUE:
             self._metrics.count("spans_total", "dropped")
             return
-        self._queue.append(spans.encode(record, overhead_us))
+        self._queue.append(spans.encode(record, attempts, overhead_us))
         if len(self._queue) == BATCH:
             self._wake.set()
 
@@ -159,9 +159,9 @@ class LoopWatch:
 
     async def run(self) -> None:
         while True:
-            asked = time.monotonic()
+            began = time.monotonic()
             await asyncio.sleep(self.INTERVAL_S)
-            lag = max(0.0, time.monotonic() - asked - self.INTERVAL_S)
+            lag = max(0.0, time.monotonic() - began - self.INTERVAL_S)
             self._metrics.observe("loop_lag_seconds", lag)
             if lag > self.COMPLAIN_S:
                 logs.warning("loop_lagged", seconds=round(lag, 3))

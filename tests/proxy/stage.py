@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -132,12 +132,14 @@ class Journal:
 class Telemetry:
     def __init__(self) -> None:
         self.records: list[UsageRecord] = []
+        self.attempts: list[Sequence[UsageRecord]] = []
         self.overheads: list[int] = []
         self.open = 0
         self.most_open = 0
 
-    def finished(self, record: UsageRecord, overhead_us: int) -> None:
+    def finished(self, record: UsageRecord, attempts: Sequence[UsageRecord], overhead_us: int) -> None:
         self.records.append(record)
+        self.attempts.append(attempts)
         self.overheads.append(overhead_us)
 
     def open_exchanges(self, count: int) -> None:

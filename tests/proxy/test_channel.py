@@ -9,9 +9,10 @@ import json
 import pytest
 
 from dataplane.core.usage import UsageClass
+from dataplane.proxy.attempt import Attempt
 from dataplane.proxy.channel import Channel
 from dataplane.proxy.client.connection import Waiting
-from dataplane.proxy.client.memory import NOBODY
+from dataplane.proxy.client.memory import NO_HEAD
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.http.heads import RequestHead
 from dataplane.proxy.provider.connection import Response, UpstreamConnection
@@ -387,12 +388,12 @@ def test_one_conversation_after_a_failed_one_starts_afresh():
 def test_an_exchange_leaves_nothing_for_the_garbage_collector(end: str):
     def alive() -> list[object]:
         things = gc.get_objects()
-        return [thing for thing in things if issubclass(type(thing), (Exchange, Channel, Response))] + [
+        return [thing for thing in things if issubclass(type(thing), (Exchange, Attempt, Channel, Response))] + [
             thing for thing in things if issubclass(type(thing), UpstreamConnection) and not thing.alive
         ]
 
     def remembered() -> list[object]:
-        return [thing for thing in gc.get_objects() if type(thing) is RequestHead and thing is not NOBODY.head]
+        return [thing for thing in gc.get_objects() if type(thing) is RequestHead and thing is not NO_HEAD.head]
 
     async def scene() -> None:
         async with Stage() as stage:

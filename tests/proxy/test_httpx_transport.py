@@ -160,7 +160,7 @@ def test_spans_go_this_way_and_are_forgotten_with_their_answer():
             url = f"http://127.0.0.1:{stage.provider_port}"
             http = httpx.AsyncClient(transport=Watched(stage.pod.upstreams, private_network=True), trust_env=False)
             exporter = SpanExporter(lambda: http, url, {"x-mine": "yes"}, {"service.version": "1"}, Metrics("1"))
-            exporter.add(UsageRecord(request_id="req_1"), 1)
+            exporter.add(UsageRecord(request_id="req_1"), (), 1)
             exporter.start()
             closing = asyncio.ensure_future(exporter.close(5))
             provider = await stage.provider()

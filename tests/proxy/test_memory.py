@@ -75,8 +75,8 @@ def test_a_memory_holds_a_few_heads_of_modest_size():
         caller.admitted = ADMITTED
         memory.read(post("/v1/messages", headers={"X-Large": "x" * 5_000, "X-Number": str(number)}))
         assert memory.read(post(f"/v1/messages?n={number}"))[0] is caller
-    assert 1 <= len(memory._known) <= 4
-    assert max(len(known) for known, _ in memory._known) <= 4096
+    assert 1 <= len(memory._memos) <= 4
+    assert max(len(known) for known, _ in memory._memos) <= 4096
 
 
 def test_who_was_not_let_in_is_remembered_until_the_next_head():
@@ -85,7 +85,7 @@ def test_who_was_not_let_in_is_remembered_until_the_next_head():
     good.admitted = ADMITTED
     for number in range(50):
         memory.read(post(f"/v1/messages?n={number}"))
-        assert len(memory._known) == 2
+        assert len(memory._memos) == 2
     assert memory.read(post("/v1/messages"))[0] is good
 
 

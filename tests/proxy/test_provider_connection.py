@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pytest
 
 from dataplane.proxy.limits import Limits
-from dataplane.proxy.provider.connection import State, UpstreamConnection
+from dataplane.proxy.provider.connection import ConnectionState, UpstreamConnection
 from dataplane.proxy.provider.gate import Destination
 from tests.proxy.stage import ANSWER, MESSAGE, PATIENCE_S, Peer, Stage, answer, chunk, play, post
 
@@ -101,7 +101,7 @@ def test_an_answer_that_had_begun_when_its_asker_was_stopped_is_given_up():
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
-        assert connection.state is State.CLOSED
+        assert connection.state is ConnectionState.CLOSED
 
     play(scene())
 

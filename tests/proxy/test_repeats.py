@@ -27,7 +27,7 @@ class Clock:
 def looping(repeats: Repeats, times: int = MOST, body: bytes = b"{}") -> None:
     for _ in range(times):
         repeats.check(SESSION, body, THIS_MONTH)
-        repeats.told(SESSION, body, THIS_MONTH, SPENT)
+        repeats.remember(SESSION, body, THIS_MONTH, SPENT)
 
 
 def test_the_sixth_time_is_refused_in_the_same_words_with_a_wait():
@@ -64,5 +64,5 @@ def test_a_loop_that_goes_on_stays_refused_and_one_that_stopped_is_forgiven():
 def test_memory_is_bounded():
     repeats = Repeats(Clock())
     for number in range(REMEMBERED + 10):
-        repeats.told(("vk_1", str(number)), b"{}", THIS_MONTH, SPENT)
-    assert len(repeats._told) == REMEMBERED
+        repeats.remember(("vk_1", str(number)), b"{}", THIS_MONTH, SPENT)
+    assert len(repeats._answers) == REMEMBERED

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataplane.core.errors import Code
-from dataplane.telemetry.metrics import CATALOGUE, MOST_CONFIGURED, PREFIX, Kind, Metrics, render_table
+from dataplane.telemetry.metrics import CATALOGUE, MOST_CONFIGURED, PREFIX, MetricKind, Metrics, render_table
 
 
 def lines(metrics: Metrics, name: str) -> list[str]:
@@ -27,8 +27,8 @@ def test_the_table_of_the_documentation_names_every_metric():
 
 def test_names_say_their_unit_and_histograms_have_bounds():
     for metric in CATALOGUE:
-        assert metric.name.endswith("_total") is (metric.kind is Kind.COUNTER)
-        if metric.kind is Kind.HISTOGRAM:
+        assert metric.name.endswith("_total") is (metric.kind is MetricKind.COUNTER)
+        if metric.kind is MetricKind.HISTOGRAM:
             assert metric.name.endswith("_seconds")
             assert list(metric.buckets) == sorted(metric.buckets)
 

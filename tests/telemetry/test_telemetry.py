@@ -6,7 +6,7 @@ import gc
 import json
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -19,7 +19,7 @@ from dataplane.core.usage import Outcome, Usage, UsageClass, UsageRecord, UsageS
 from dataplane.telemetry import logs, spans, traces
 from dataplane.telemetry.metrics import Metrics
 from dataplane.telemetry.tallies import MOST_KINDS
-from dataplane.telemetry.telemetry import AT_ONCE, SHARE, Telemetry
+from dataplane.telemetry.telemetry import AT_ONCE, SHARE, PodTelemetry
 from dataplane.telemetry.traces import BATCH, NoSpans, SpanExporter, parse_headers
 
 RECORD = UsageRecord(
@@ -79,14 +79,19 @@ def written(tmp_path):
     os.close(fd)
 
 
-def exposed(telemetry: Telemetry) -> str:
+def finish(telemetry: PodTelemetry, record: UsageRecord, overhead_us: int) -> None:
+    """An exchange of one attempt, of which this is the record."""
+    telemetry.finished(record, (record,), overhead_us)
+
+
+def exposed(telemetry: PodTelemetry) -> str:
     text: bytes = telemetry.exposition()
     return text.decode()
 
 
 def test_an_exchange_is_counted_with_its_tokens_cost_and_times(written):
-    telemetry = Telemetry(Metrics("1"), NoSpans())
-    telemetry.finished(RECORD, 250)
+    telemetry = PodTelemetry(Metrics("1"), NoSpans())
+    finish(telemetry, RECORD, 250)
     text = exposed(telemetry)
     assert 'requests_total{client="claude_code",code="",dialect="anthropic_messages",outcome="ok"} 1.0' in text
     assert 'tokens_total{class="cache_read",provider_kind="anthropic"} 90.0' in text
@@ -105,8 +110,8 @@ def test_an_exchange_is_counted_with_its_tokens_cost_and_times(written):
 
 
 def test_a_refusal_is_counted_and_logged_but_used_nothing(written):
-    telemetry = Telemetry(Metrics("1"), NoSpans())
-    telemetry.finished(REFUSED, 40)
+    telemetry = PodTelemetry(Metrics("1"), NoSpans())
+    telemetry.finished(REFUSED, (), 40)
     text = exposed(telemetry)
     assert 'requests_total{client="other",code="invalid_api_key",dialect="openai_chat",outcome="refused"} 1.0' in text
     assert "first_byte_seconds_count" not in text
@@ -117,10 +122,10 @@ def test_a_refusal_is_counted_and_logged_but_used_nothing(written):
 
 
 def test_sums_of_many_kinds_are_exact_and_kinds_that_clients_invent_are_not_kept():
-    telemetry = Telemetry(Metrics("1"), NoSpans())
+    telemetry = PodTelemetry(Metrics("1"), NoSpans())
     for number in range(1_000):
-        telemetry.finished(replace(RECORD, client=f"invented-{number}"), 100 * number)
-        telemetry.finished(RECORD, 250)
+        finish(telemetry, replace(RECORD, client=f"invented-{number}"), 100 * number)
+        finish(telemetry, RECORD, 250)
     telemetry.flush()
     assert len(telemetry._tallies._by_kind) <= MOST_KINDS
     text = exposed(telemetry)
@@ -135,18 +140,18 @@ def test_sums_of_many_kinds_are_exact_and_kinds_that_clients_invent_are_not_kept
 
 
 def test_usage_that_no_price_list_covered_is_seen():
-    telemetry = Telemetry(Metrics("1"), NoSpans())
-    telemetry.finished(replace(RECORD, priced=False, cost_nano=0), 1)
+    telemetry = PodTelemetry(Metrics("1"), NoSpans())
+    finish(telemetry, replace(RECORD, priced=False, cost_nano=0), 1)
     assert 'unpriced_total{provider_kind="anthropic"} 1.0' in exposed(telemetry)
 
 
 def test_records_are_counted_a_moment_later_without_anybody_asking():
     async def story():
-        telemetry = Telemetry(Metrics("1"), NoSpans())
-        telemetry.finished(RECORD, 1)  # before the loop runs
+        telemetry = PodTelemetry(Metrics("1"), NoSpans())
+        finish(telemetry, RECORD, 1)  # before the loop runs
         telemetry.start()
         for _ in range(500):
-            telemetry.finished(RECORD, 1)
+            finish(telemetry, RECORD, 1)
         async with asyncio.timeout(60):
             while telemetry.requests_total < 501:
                 await asyncio.sleep(0.005)
@@ -159,7 +164,7 @@ def test_records_are_counted_a_moment_later_without_anybody_asking():
 
 
 def exported(*finished: tuple[UsageRecord, int]) -> list[Span]:
-    encoded = [spans.encode(record, overhead_us) for record, overhead_us in finished]
+    encoded = [spans.encode(record, (record,), overhead_us) for record, overhead_us in finished]
     sent = ExportTraceServiceRequest.FromString(spans.request({"service.name": "aigateway"}, "1", encoded))
     return list(sent.resource_spans[0].scope_spans[0].spans)
 
@@ -244,13 +249,110 @@ def test_ids_that_are_none_make_no_span():
 
 def test_more_that_ends_in_a_turn_than_is_looked_at_in_one_does_not_pile_up(monkeypatch):
     monkeypatch.setattr(logs, "wants", lambda level: False)
-    telemetry = Telemetry(Metrics("1"), NoSpans())
+    telemetry = PodTelemetry(Metrics("1"), NoSpans())
     for _ in range(100):
         for _ in range(3 * AT_ONCE):
-            telemetry.finished(RECORD, 1)
+            finish(telemetry, RECORD, 1)
         telemetry._drain()
     assert len(telemetry._pending) < 3 * AT_ONCE * SHARE
     assert telemetry.requests_total == 300 * AT_ONCE - len(telemetry._pending)
+
+
+# ---- several attempts ----
+
+FAILED = replace(
+    RECORD,
+    ended_at_ms=1_000_400,
+    duration_ms=400,
+    first_byte_ms=0,
+    provider_id="prov_0",
+    provider_kind="openai",
+    model="gpt-x",
+    model_reported="",
+    outcome=Outcome.FAILED,
+    refusal_code="provider_error",
+    http_status=502,
+    usage=Usage({UsageClass.INPUT: 3}, UsageSource.METERED),
+    cost_nano=500_000_000,
+)
+ANSWERED = replace(RECORD, attempt=1, started_at_ms=1_000_500, duration_ms=2_000)
+
+
+class Spans(NoSpans):
+    def __init__(self) -> None:
+        self.encoded: list[bytes] = []
+
+    def add(self, record: UsageRecord, attempts: Sequence[UsageRecord], overhead_us: int) -> None:
+        self.encoded.append(spans.encode(record, attempts, overhead_us))
+
+    def all(self) -> list[Span]:
+        sent = ExportTraceServiceRequest.FromString(spans.request({}, "1", self.encoded))
+        return list(sent.resource_spans[0].scope_spans[0].spans)
+
+
+def test_two_attempts_are_one_exchange_with_a_client_span_each_and_what_each_used_at_its_provider(written):
+    sink = Spans()
+    telemetry = PodTelemetry(Metrics("1"), sink)
+    telemetry.finished(ANSWERED, (FAILED, ANSWERED), 250)
+    text = exposed(telemetry)
+    assert telemetry.requests_total == 1
+    assert 'requests_total{client="claude_code",code="",dialect="anthropic_messages",outcome="ok"} 1.0' in text
+    assert text.count("aigateway_requests_total{") == 1
+    assert 'request_duration_seconds_sum{dialect="anthropic_messages"} 2.5' in text
+    assert 'request_duration_seconds_count{dialect="anthropic_messages"} 1.0' in text
+    assert 'first_byte_seconds_sum{dialect="anthropic_messages"} 1.3' in text
+    assert "overhead_seconds_count 1.0" in text
+    assert 'tokens_total{class="input",provider_kind="openai"} 3.0' in text
+    assert 'tokens_total{class="input",provider_kind="anthropic"} 10.0' in text
+    assert 'cost_dollars_total{provider_kind="openai"} 0.5' in text
+    assert 'cost_dollars_total{provider_kind="anthropic"} 1.5' in text
+    [line] = [json.loads(each) for each in written().splitlines()]
+    assert (line["attempt"], line["outcome"], line["provider_id"]) == (1, "ok", "prov_1")
+    assert (line["input_tokens"], line["cost_nano"], line["duration_ms"]) == (110, 2_000_000_000, 2_500)
+    server, first, second = sink.all()
+    assert [span.kind for span in (server, first, second)] == [
+        *(Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT, Span.SPAN_KIND_CLIENT),
+    ]
+    assert first.parent_span_id == second.parent_span_id == server.span_id
+    assert len({server.span_id, first.span_id, second.span_id}) == 3
+    assert (server.start_time_unix_nano, server.end_time_unix_nano) == (10**12, 10**12 + 2_500_000_000)
+    assert (first.end_time_unix_nano, second.end_time_unix_nano) == (10**12 + 400_000_000, 10**12 + 2_500_000_000)
+    assert second.start_time_unix_nano == 10**12 + 500_250_000
+    assert attributes(server)["langwatch.fallback.attempts_count"] == 2
+    assert attributes(server)["langwatch.cost_usd"] == 2
+    assert server.status.code == Status.STATUS_CODE_UNSET
+    assert [attributes(span)["langwatch.fallback.attempt"] for span in (first, second)] == [0, 1]
+    assert [attributes(span)["langwatch.cost_usd"] for span in (first, second)] == [0.5, 1.5]
+    assert [attributes(span)["gen_ai.provider.name"] for span in (first, second)] == ["openai", "anthropic"]
+    assert first.status.code == Status.STATUS_CODE_ERROR
+
+
+def test_an_exchange_that_is_refused_after_its_first_attempt_has_that_one_span_below_it(written):
+    refused = replace(
+        RECORD, attempt=1, started_at_ms=1_000_500, ended_at_ms=1_000_600, outcome=Outcome.REFUSED,
+        refusal_code="budget_exceeded", http_status=402, provider_id="", provider_kind="", model="", usage=Usage(),
+        cost_nano=0, first_byte_ms=0,
+    )  # fmt: skip
+    sink = Spans()
+    telemetry = PodTelemetry(Metrics("1"), sink)
+    telemetry.finished(refused, (FAILED,), 250)
+    text = exposed(telemetry)
+    assert (telemetry.requests_total, telemetry.refusals_total) == (1, 1)
+    assert text.count("aigateway_requests_total{") == 1
+    assert 'cost_dollars_total{provider_kind="openai"} 0.5' in text
+    server, first = sink.all()
+    assert attributes(server)["error.type"] == "budget_exceeded"
+    assert attributes(server)["langwatch.fallback.attempts_count"] == 1
+    assert attributes(first)["langwatch.provider_id"] == "prov_0"
+
+
+def test_a_secret_in_an_earlier_attempt_leaves_no_trace():
+    sink = Spans()
+    telemetry = PodTelemetry(Metrics("1"), sink)
+    telemetry.finished(ANSWERED, (replace(FAILED, provider_request_id=CANARIES[1]), ANSWERED), 1)
+    telemetry.flush()
+    assert b"[redacted]" in sink.encoded[0]
+    assert CANARIES[1].encode() not in sink.encoded[0]
 
 
 class Collector:
@@ -277,7 +379,7 @@ def export(collector: Callable[[httpx.Request], httpx.Response], count: int, met
             headers = parse_headers("authorization=Bearer%20t")
             exporter = SpanExporter(lambda: client, "http://collector:4318", headers, {"service.version": "1"}, metrics)
             for _ in range(count):
-                exporter.add(RECORD, 1)
+                exporter.add(RECORD, (RECORD,), 1)
             exporter.start()
             await exporter.close(30)
 
@@ -359,18 +461,18 @@ def test_a_key_that_a_client_puts_where_it_does_not_belong_leaves_no_trace(canar
     encoded: list[bytes] = []
 
     class Sink(NoSpans):
-        def add(self, record: UsageRecord, overhead_us: int) -> None:
-            encoded.append(spans.encode(record, overhead_us))
+        def add(self, record: UsageRecord, attempts: Sequence[UsageRecord], overhead_us: int) -> None:
+            encoded.append(spans.encode(record, attempts, overhead_us))
 
-    telemetry = Telemetry(Metrics("1"), Sink())
+    telemetry = PodTelemetry(Metrics("1"), Sink())
     hostile = replace(
         RECORD, model_requested=canary, model=canary, session=canary, client=canary, client_version=canary,
         dialect=canary, operation=canary, refusal_code=canary, provider_request_id=canary, metadata=canary,
     )  # fmt: skip
     for placed in (hostile, *(replace(RECORD, **{name: canary}) for name in WRITTEN_BY_OTHERS)):
-        telemetry.finished(placed, 1)
-    telemetry.finished(replace(RECORD, tags=(canary,)), 1)
-    telemetry.finished(replace(RECORD, model_requested=canary + "\ud800" + "x" * 300), 1)
+        finish(telemetry, placed, 1)
+    finish(telemetry, replace(RECORD, tags=(canary,)), 1)
+    finish(telemetry, replace(RECORD, model_requested=canary + "\ud800" + "x" * 300), 1)
     telemetry.flush()
     logs.error("failed", error=RuntimeError(f"upstream said {canary}"), headers={"authorization": f"Bearer {canary}"})
     assert len(encoded) == len(WRITTEN_BY_OTHERS) + 3
@@ -383,10 +485,10 @@ def test_a_key_that_a_client_puts_where_it_does_not_belong_leaves_no_trace(canar
 
 def test_a_provider_that_refuses_the_organization_is_counted_by_its_id(capfd):
     metrics = Metrics("1")
-    telemetry = Telemetry(metrics, NoSpans())
+    telemetry = PodTelemetry(metrics, NoSpans())
     refused = replace(RECORD, outcome=Outcome.PROVIDER_ERROR, refusal_code="provider_credential_refused")
     for record in (refused, replace(refused, provider_id="prov_2"), refused, RECORD):
-        telemetry.finished(record, 1)
+        finish(telemetry, record, 1)
     exposed = telemetry.exposition().decode()
     for provider, count in (("prov_1", 2), ("prov_2", 1)):
         line = f'provider_refusals_total{{provider="{provider}",provider_kind="anthropic"}} {count}.0'

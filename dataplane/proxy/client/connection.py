@@ -68,7 +68,7 @@ class Conversation(Protocol):
     def overdue(self, waiting: Waiting) -> None: ...
 
 
-class _Nobody:
+class _Idle:
     """No exchange is running."""
 
     def client_gone(self) -> None: ...
@@ -77,7 +77,7 @@ class _Nobody:
     def overdue(self, waiting: Waiting) -> None: ...
 
 
-_NOBODY = _Nobody()
+_IDLE = _Idle()
 _NO_BODY = Length(0)
 
 Begin = Callable[["ClientConnection", HeadMemo], Conversation]
@@ -102,13 +102,13 @@ class ClientConnection(asyncio.Protocol):
         self._seen_mark = -1
         self._seen_at = 0.0
         self._limits = limits
-        self._callers = HeadMemory(HeadBounds(limits.head_bytes, limits.head_fields, limits.target_bytes))
+        self._memos = HeadMemory(HeadBounds(limits.head_bytes, limits.head_fields, limits.target_bytes))
         self._connections = connections
         self._begin = begin
         self._reject = reject
         self._ending = ending
-        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self._exchange: Conversation = _NOBODY
+        self._transport: asyncio.Transport  # from `connection_made` on
+        self._exchange: Conversation = _IDLE
         self._heads = HeadBuffer(limits.head_bytes)
         self._next = b""  # what came behind the running request
         self._framing: Framing = _NO_BODY
@@ -135,7 +135,7 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        if self._exchange is _NOBODY and self._writable:
+        if self._exchange is _IDLE and self._writable:
             self._read_head(data)
         elif not self._framing.done:
             self._read_body(data)
@@ -145,7 +145,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self)
         self._deaf = True
-        exchange, self._exchange = self._exchange, _NOBODY
+        exchange, self._exchange = self._exchange, _IDLE
         exchange.client_gone()
 
     def pause_writing(self) -> None:
@@ -154,7 +154,7 @@ class ClientConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writable = True
-        if self._exchange is _NOBODY and not self._deaf:
+        if self._exchange is _IDLE and not self._deaf:
             self._go_on()
         else:
             self._exchange.client_reads(True)
@@ -163,17 +163,17 @@ class ClientConnection(asyncio.Protocol):
 
     def _read_head(self, data: bytes) -> None:
         try:
-            found = self._heads.feed(data)
-            if found is None:
+            parts = self._heads.feed(data)
+            if parts is None:
                 if self.waiting is Waiting.REQUEST and self._heads:
                     self.wait_for(Waiting.HEAD)
                 return
-            block, rest = found
-            caller, length = self._callers.read(block)
+            block, rest = parts
+            memo, length = self._memos.read(block)
         except ProtocolError as error:
             self._refuse(Refusal(Code.BAD_REQUEST, f"the HTTP request is malformed: {error}"), error.status)
             return
-        head = caller.head
+        head = memo.head
         self._keep_alive = head.keep_alive
         self.declared = length
         if length == len(rest) and not head.chunked:  # a small request comes in one piece
@@ -186,7 +186,7 @@ class ClientConnection(asyncio.Protocol):
             self._framing = self._body_framing(chunked=head.chunked)
         self.waiting = _OURSELVES
         self.mark += 1
-        self._exchange = self._begin(self, caller)
+        self._exchange = self._begin(self, memo)
         if rest:
             self.data_received(rest)
 
@@ -298,7 +298,7 @@ class ClientConnection(asyncio.Protocol):
 
     def finished(self, *, reusable: bool) -> None:
         """The answer is written. `reusable`: the answer ended cleanly and its head did not say close."""
-        self._exchange = _NOBODY
+        self._exchange = _IDLE
         self._body.clear()
         self._body_waiter = None
         if self._transport.is_closing():
@@ -324,7 +324,7 @@ class ClientConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Break off: the client must not take what it has for the whole."""
-        self._exchange = _NOBODY
+        self._exchange = _IDLE
         self._transport.abort()
 
     def close(self) -> None:
@@ -346,7 +346,7 @@ class ClientConnection(asyncio.Protocol):
             self._transport.close()
         elif self.waiting is Waiting.HEAD:
             self._refuse(Refusal(Code.BAD_REQUEST, "the head of the request took too long"), 408)
-        elif self._exchange is _NOBODY:
+        elif self._exchange is _IDLE:
             self._transport.abort()
         else:
             self._exchange.overdue(self.waiting)

@@ -16,10 +16,10 @@ FIELDS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key
 def presented(head: Head, query: str) -> Secret:
     """The credential to check; empty when there is none. Raises Refusal when two different ones are ours."""
     if len(head.first) == len(head.fields):  # nothing came twice
-        found = [head.first[name] for name in FIELDS & head.first.keys()]
+        fields = [head.first[name] for name in FIELDS & head.first.keys()]
     else:
-        found = [value for name, value in head.fields if name.lower() in FIELDS]
-    values = [value[7:].strip() if value[:7].lower() == b"bearer " else value for value in found]
+        fields = [value for name, value in head.fields if name.lower() in FIELDS]
+    values = [value[7:].strip() if value[:7].lower() == b"bearer " else value for value in fields]
     if "key=" in query:
         values += [value.encode() for name, value in parse_qsl(query, max_num_fields=100) if name == "key"]
     ours = {value for value in values if value.startswith(keys.MARK)}

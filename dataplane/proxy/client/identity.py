@@ -45,9 +45,9 @@ class Identity(NamedTuple):
         ).encode("latin-1")
 
 
-def clients_id(said: bytes) -> bytes:
+def clients_id(value: bytes) -> bytes:
     """What `X-Request-Id` said, when it can be repeated; else nothing. Never a key of ours that went astray."""
-    return said if _CLIENTS_ID.fullmatch(said) is not None and MARK not in said.lower() else b""
+    return value if _CLIENTS_ID.fullmatch(value) is not None and MARK not in value.lower() else b""
 
 
 def mint(random: str, now_ms: int, parent: Parent) -> Identity:
@@ -67,9 +67,9 @@ def mint(random: str, now_ms: int, parent: Parent) -> Identity:
 
 def parse_traceparent(value: bytes) -> Parent | None:
     """None for anything that W3C Trace Context tells us to ignore."""
-    found = _TRACEPARENT.fullmatch(value.strip())
-    if found is None or found[1] == b"ff" or found[2] == _NO_TRACE or found[3] == _NO_SPAN:
+    match = _TRACEPARENT.fullmatch(value.strip())
+    if match is None or match[1] == b"ff" or match[2] == _NO_TRACE or match[3] == _NO_SPAN:
         return None
-    if found[1] == b"00" and found[5] is not None:
+    if match[1] == b"00" and match[5] is not None:
         return None
-    return Parent(found[2].decode(), found[3].decode(), f"{int(found[4], 16) & 1:02x}")
+    return Parent(match[2].decode(), match[3].decode(), f"{int(match[4], 16) & 1:02x}")

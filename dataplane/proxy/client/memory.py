@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from dataplane.core import routing
+import msgspec
+
 from dataplane.core.routing import Candidate
 from dataplane.core.secret import Secret
 from dataplane.core.snapshot import Snapshot, VirtualKey
@@ -61,31 +62,19 @@ class Admitted:
         return self.snapshot is snapshot and self.peppers is peppers and (not self.until_ms or now_ms < self.until_ms)
 
 
-class Sent:
+class Sent(msgspec.Struct, frozen=True, gc=False):
     """The head of a request as one provider gets it, up to its Content-Length.
 
     `unpacked`: the body came in a content coding and is sent without it. `ask`: the way of its kind.
     """
 
-    __slots__ = ("ask", "billed", "candidate", "destination", "head", "kind", "unpacked")
-
-    def __init__(
-        self,
-        candidate: Candidate,
-        unpacked: bool,
-        destination: Destination,
-        head: bytes,
-        kind: str,
-        billed: bool,
-        ask: Ask,
-    ) -> None:
-        self.candidate = candidate
-        self.unpacked = unpacked
-        self.destination = destination
-        self.head = head
-        self.kind = kind
-        self.billed = billed
-        self.ask = ask
+    candidate: Candidate
+    unpacked: bool
+    destination: Destination
+    head: bytes
+    kind: str
+    billed: bool
+    ask: Ask
 
 
 class HeadMemo:
@@ -116,20 +105,17 @@ class HeadMemo:
             self.client = clients.detect(self.head.first, facts, self.route.prefix)
         return self.client
 
-    def candidate(self, snapshot: Snapshot, key: VirtualKey, dialect: str, model: str) -> Candidate:
-        """Who answers `model` ("": whoever speaks the dialect). Raises Refusal."""
+    def candidate(self, snapshot: Snapshot, model: str) -> Candidate | None:
+        """Who answered the client's name for the model ("": it named none) when it was asked for last."""
         admitted = self.admitted
-        known = admitted.candidates if admitted is not None and admitted.snapshot is snapshot else {}
-        found = known.get(model)
-        if found is None:
-            if model:
-                found = routing.resolve(snapshot, key, dialect, model)
-            else:
-                found = routing.for_dialect(snapshot, key, dialect)
-            if len(known) >= _MODELS:
-                known.clear()
-            known[model] = found
-        return found
+        return admitted.candidates.get(model) if admitted is not None and admitted.snapshot is snapshot else None
+
+    def remember_candidate(self, snapshot: Snapshot, model: str, candidate: Candidate) -> None:
+        admitted = self.admitted
+        if admitted is not None and admitted.snapshot is snapshot:
+            if len(admitted.candidates) >= _MODELS:
+                admitted.candidates.clear()
+            admitted.candidates[model] = candidate
 
     def was_sent(self, candidate: Candidate, unpacked: bool) -> Sent | None:
         sent = self.sent.get((id(candidate), unpacked))
@@ -141,34 +127,34 @@ class HeadMemo:
         self.sent[id(sent.candidate), sent.unpacked] = sent
 
 
-NOBODY: Final = HeadMemo(RequestHead())
+NO_HEAD: Final = HeadMemo(RequestHead())  # of what never became a request
 
 
 class HeadMemory:
     """The last few heads of one connection, by their bytes without the Content-Length line."""
 
-    __slots__ = ("_bounds", "_known")
+    __slots__ = ("_bounds", "_memos")
 
     def __init__(self, bounds: HeadBounds) -> None:
         self._bounds = bounds
-        self._known: dict[tuple[bytes, bool], HeadMemo] = {}
+        self._memos: dict[tuple[bytes, bool], HeadMemo] = {}
 
     def read(self, block: bytes) -> tuple[HeadMemo, int]:
         """The head in `block` and the length that it declares (0: none). Raises ProtocolError."""
         rest, length = _without_length(block)
         declares = length >= 0
-        known = self._known.get((rest, declares))
-        if known is not None and len(block) <= self._bounds.bytes:
-            return known, length if declares else 0
+        memo = self._memos.get((rest, declares))
+        if memo is not None and len(block) <= self._bounds.bytes:
+            return memo, length if declares else 0
         head = http1.parse_request(block, self._bounds)
-        said = head.first.pop(b"content-length", None)
-        caller = HeadMemo(head)
+        declared = head.first.pop(b"content-length", None)
+        memo = HeadMemo(head)
         # The line that was taken out is the only one of its name, or nothing of that name is in it.
-        if (said is not None) is declares and len(rest) <= _HEAD_BYTES:
-            good = {key: known for key, known in self._known.items() if known.admitted is not None}
-            self._known = good if len(good) < _HEADS else {}  # who was not let in is remembered until the next head
-            self._known[rest, declares] = caller
-        return caller, int(said) if said is not None else 0
+        if (declared is not None) is declares and len(rest) <= _HEAD_BYTES:
+            good = {key: memo for key, memo in self._memos.items() if memo.admitted is not None}
+            self._memos = good if len(good) < _HEADS else {}  # who was not let in is remembered until the next head
+            self._memos[rest, declares] = memo
+        return memo, int(declared) if declared is not None else 0
 
 
 def _without_length(block: bytes) -> tuple[bytes, int]:

@@ -45,14 +45,14 @@ class Sink(Protocol):
         ...
 
 
-class State(Enum):
+class ConnectionState(Enum):
     IDLE = auto()
     WAITING = auto()  # asked; the head is not complete
     BODY = auto()
     CLOSED = auto()
 
 
-_IDLE, _WAITING, _BODY, _CLOSED = State  # looked up once: 0.15 µs each
+_IDLE, _WAITING, _BODY, _CLOSED = ConnectionState  # looked up once: 0.15 µs each
 
 
 class BodySource(Protocol):
@@ -131,9 +131,6 @@ class Response:
         self._failure = failure
 
 
-_NOBODY_WAITS = cast("asyncio.Future[Response]", None)
-
-
 class UpstreamConnection(asyncio.Protocol):
     """One connection, one exchange at a time."""
 
@@ -141,16 +138,16 @@ class UpstreamConnection(asyncio.Protocol):
         self.destination = destination
         self.used = False  # it has answered once
         self.idle_since = 0.0
-        self.state = State.IDLE
+        self.state = ConnectionState.IDLE
         self._limits = limits
         self._reader = ResponseReader(HeadBounds(limits.upstream_head_bytes, limits.head_fields))
         self._ended = ended
         self._loop = asyncio.get_running_loop()  # kept: before 3.12, to ask for it is a system call
-        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self._transport: asyncio.Transport  # from `connection_made` on
         self._heads = HeadBuffer(limits.upstream_head_bytes)
         self._method = ""
-        self._waiter = _NOBODY_WAITS
-        self._response: Response = cast(Response, None)
+        self._waiter: asyncio.Future[Response] | None = None  # while it waits for the head
+        self._response: Response | None = None  # while its body comes
         self._paused = False
 
     async def ask(self, method: str, head: bytes, body: bytes) -> Response:
@@ -185,8 +182,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            if self.state is _BODY:
-                response = self._response
+            response = self._response
+            if response is not None:
                 body, used = response.framing.feed(data)
                 if response.framing.done:
                     self._complete(response, body, clean=used == len(data))
@@ -200,8 +197,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail(UpstreamFailure(f"the provider broke HTTP: {error}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.state is _BODY and isinstance(self._response.framing, UntilClose) and exc is None:
-            response = self._response
+        response = self._response
+        if response is not None and isinstance(response.framing, UntilClose) and exc is None:
             self._finish(response, reusable=False)
             response.received(b"", b"", True)
         elif self.state is _WAITING and self.used and not self._heads:
@@ -214,10 +211,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _head(self, data: bytes) -> None:
         while self.state is _WAITING:
-            found = self._heads.feed(data)
-            if found is None:
+            parts = self._heads.feed(data)
+            if parts is None:
                 return
-            block, data = found
+            block, data = parts
             head = self._reader.read(block)
             if head.status == 101:
                 raise ProtocolError("an upgrade that nobody asked for")
@@ -232,13 +229,13 @@ class UpstreamConnection(asyncio.Protocol):
         if waiter.done():  # whoever asked was stopped a moment ago
             self.close()
             return
-        self._response = Response(self, head, framing)
+        response = self._response = Response(self, head, framing)
         self.state = _BODY
-        waiter.set_result(self._response)
+        waiter.set_result(response)
         if rest:
             self.data_received(rest)
         elif framing.done:
-            self._complete(self._response, b"", clean=True)
+            self._complete(response, b"", clean=True)
 
     def _waits_no_more(self) -> asyncio.Future[Response]:
         """Whoever asked, forgotten before he is told.
@@ -246,7 +243,9 @@ class UpstreamConnection(asyncio.Protocol):
         The future will keep the answer, or the failure and with that the request. Both know us, and all would wait
         together for the garbage collector.
         """
-        waiter, self._waiter = self._waiter, _NOBODY_WAITS
+        waiter, self._waiter = self._waiter, None
+        if waiter is None:
+            raise AssertionError("an answer that nobody waits for")
         return waiter
 
     def _complete(self, response: Response, body: bytes, *, clean: bool) -> None:
@@ -258,7 +257,7 @@ class UpstreamConnection(asyncio.Protocol):
         """The answer is complete: the connection may serve the next request, if nothing was odd about this one."""
         if self._paused:
             self.resume(response)
-        self._response = cast(Response, None)  # or an idle connection would keep its last exchange alive
+        self._response = None  # or an idle connection would keep its last exchange alive
         if reusable and response.head.keep_alive and not self._transport.get_write_buffer_size():
             self.state = _IDLE
             self._ended(self)
@@ -272,8 +271,8 @@ class UpstreamConnection(asyncio.Protocol):
             waiter = self._waits_no_more()
             if not waiter.done():
                 waiter.set_exception(failure)
-        elif state is _BODY:
-            response, self._response = self._response, cast(Response, None)
+        elif self._response is not None:
+            response, self._response = self._response, None
             response.broken(failure)
 
     # what the other side of the proxy may do
@@ -294,11 +293,11 @@ class UpstreamConnection(asyncio.Protocol):
             self.close()
 
     def _runs(self, response: Response) -> bool:
-        return self.state is _BODY and self._response is response
+        return self._response is response
 
     def close(self) -> None:
         self.state = _CLOSED
-        self._response = cast(Response, None)
+        self._response = None
         self._transport.abort()
 
     def remember_session(self, tls: object) -> None:

@@ -66,8 +66,8 @@ def check_address(address: Address, private_network: bool) -> None:
 
 async def resolve(host: str, port: int) -> list[str]:
     """The system's resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    entries = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
 @dataclass(slots=True)
@@ -96,17 +96,18 @@ class Gate:
     async def _checked(self, to: Destination) -> list[Address]:
         literal = check_host(to.host)
         if literal is not None:
-            found = [literal]
+            addresses = [literal]
         else:
-            found = [ipaddress.ip_address(text.partition("%")[0]) for text in await self.resolver(to.host, to.port)]
-        for address in found:
+            texts = await self.resolver(to.host, to.port)
+            addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in texts]
+        for address in addresses:
             check_address(address, to.private_network)
-        return found
+        return addresses
 
     async def _open(self, to: Destination, address: Address, protocol: Callable[[], P]) -> P:
         loop = asyncio.get_running_loop()
         secure = to.scheme == "https"
-        transport, made = await loop.create_connection(
+        transport, connection = await loop.create_connection(
             protocol,
             str(address),
             to.port,
@@ -116,7 +117,7 @@ class Gate:
         if to.port in self.own_ports and _same_machine(transport):
             transport.abort()
             raise Forbidden("the host is this pod itself")
-        return made
+        return connection
 
 
 def _same_machine(transport: asyncio.BaseTransport) -> bool:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from dataplane.core.errors import Code, Refusal
 from dataplane.proxy.limits import Limits
 from dataplane.proxy.provider.connection import (
+    ConnectionState,
     Response,
     Stale,
-    State,
     UpstreamConnection,
     UpstreamFailure,
     UpstreamTimeout,
@@ -93,11 +93,11 @@ class Pool:
                 return await self._connect(to, host)
             if idle:
                 idle.pop(0).close()  # its place is free once the loop has told us
-            given = await self._turn(host)
-            if given is None:
+            turn = await self._turn(host)
+            if turn is None:
                 return await self._connect(to, host)
-            if given.alive:
-                return given
+            if turn.alive:
+                return turn
 
     def _may_open(self, host: _Host) -> bool:
         limits = self._limits
@@ -143,9 +143,9 @@ class Pool:
                 raise UpstreamTimeout("all connections to the provider are in use") from None
             raise
 
-    def _pass_on(self, host: _Host, given: UpstreamConnection | None) -> None:
-        if given is not None:
-            self._idles(host, given)
+    def _pass_on(self, host: _Host, turn: UpstreamConnection | None) -> None:
+        if turn is not None:
+            self._idles(host, turn)
         else:
             host.open -= 1
             host.connecting -= 1
@@ -169,7 +169,7 @@ class Pool:
         """A connection finished an exchange (idle) or is gone (closed)."""
         to = connection.destination
         host = self._hosts[to]
-        if connection.state is State.IDLE:
+        if connection.state is ConnectionState.IDLE:
             connection.idle_since = self._monotonic()
             if not connection.used:
                 connection.used = True

@@ -22,7 +22,7 @@ from dataplane.proxy.http.codings import Decoder, Malformed, TooLarge
 from dataplane.proxy.provider.connection import Response, UpstreamFailure
 from dataplane.telemetry.redaction import redact
 
-__all__ = ["SUSPECT", "Judge", "Refused", "refused_by"]
+__all__ = ["SUSPECT", "AccountErrors", "Refused", "refused_by"]
 
 BODY_BYTES: Final = 64 * 1024
 BODY_S = 2.0
@@ -36,7 +36,7 @@ class Refused(NamedTuple):
     words: str
 
 
-class Judge:
+class AccountErrors:
     """Knows whose account an attempt uses, and who can mend it."""
 
     __slots__ = ("_candidate", "_dialect", "_view")
@@ -54,19 +54,19 @@ class Judge:
             return None
         unpaid = failure.verdict is Verdict.PAYMENT
         words = redact(without_credential(failure.words, provider.credential.reveal()).encode()).decode()
-        said = ": ".join(part for part in (str(failure.status or ""), words) if part)
-        return Refused(credential_refused(self._view, provider, unpaid=unpaid), said or "no reason given")
+        reason = ": ".join(part for part in (str(failure.status or ""), words) if part)
+        return Refused(credential_refused(self._view, provider, unpaid=unpaid), reason or "no reason given")
 
     def event(self, event: bytes) -> Refused | None:
         """Of a stream whose status was fine."""
         return self.body(0, payload(event))
 
 
-async def refused_by(judge: Judge, response: Response) -> Refused | None:
+async def refused_by(errors: AccountErrors, response: Response) -> Refused | None:
     """Whether an error of a suspect status is about the account. Afterwards it is gone; else it is as it was."""
     body = await _Beginning(response).read()
     coding = response.head.first.get(b"content-encoding", b"").strip().lower()
-    refused = judge.body(response.head.status, body if coding in (b"", b"identity") else _unpacked(body, coding))
+    refused = errors.body(response.head.status, body if coding in (b"", b"identity") else _unpacked(body, coding))
     if refused is not None:
         response.abort()
     return refused

@@ -1,76 +1,76 @@
-"""One try of an exchange against one provider: the request as the provider gets it, and its answer's head."""
+"""One try against one provider: the request as the provider gets it, sent once it is on record; its answer's head.
+
+What refuses the organization itself is said in our words, and so is a count of tokens that the provider does not make.
+"""
 
 from __future__ import annotations
 
 from dataplane.core import authenticate as core
-from dataplane.core.routing import Candidate
-from dataplane.core.snapshot import Snapshot, VirtualKey
 from dataplane.dialects.dialect import BILLED
-from dataplane.dialects.registry import Route
 from dataplane.providers.kind import UnsignedRequest
 from dataplane.providers.upstream import upstream_request, wire_model
-from dataplane.proxy.bill import NO_PRICES, Bill
-from dataplane.proxy.client.memory import HeadMemo, Sent
-from dataplane.proxy.exchange import Exchange
+from dataplane.proxy import local_answers
+from dataplane.proxy.attempt import Attempt
+from dataplane.proxy.client.answer_head import provider_request_id
+from dataplane.proxy.client.memory import Sent
 from dataplane.proxy.http import heads as http1
-from dataplane.proxy.pod import Pod
 from dataplane.proxy.provider.connection import Response
 from dataplane.proxy.provider.gate import Destination
 from dataplane.proxy.provider.own_way import way_to
-from dataplane.proxy.stages.read import Request
+from dataplane.proxy.provider.refused import SUSPECT, AccountErrors, refused_by
 
 _CONTENT_ENCODING = frozenset({b"content-encoding"})
 _BODILESS = ("GET", "DELETE")
 
 
-async def attempt(
-    exchange: Exchange,
-    pod: Pod,
-    snapshot: Snapshot,
-    key: VirtualKey,
-    route: Route,
-    request: Request,
-    candidate: Candidate,
-) -> Response:
-    """Raises Refusal before the provider is reached, UpstreamFailure when it cannot be or does not answer."""
-    provider, facts = candidate.provider, request.facts
-    if key.expires_at_ms or pod.configuration.snapshot is not snapshot:
-        core.refuse_unless_usable(pod.configuration.snapshot, key, pod.clock.wall_ms())  # now, not when it came in
-    body = route.dialect.rewrite(
-        request.body,
-        facts,
-        model=wire_model(candidate) if facts.model else "",
-        include_usage=facts.stream and not facts.asks_usage,
-    )
-    unpacked = request.sent is not request.body and body is not request.body
-    if body is request.body:
-        body = request.sent
-    to = exchange.caller.was_sent(candidate, unpacked) or _send(exchange.caller, pod, route, candidate, unpacked)
-    record = exchange.record
-    record.provider_id, record.provider_kind, record.model = provider.id, to.kind, candidate.model
-    exchange.admit(
-        Bill(
-            provider,
-            candidate.model,
-            snapshot.view(key.organization_id).prices or NO_PRICES,
-            to.billed,
-            route.dialect.meter(route.operation, streaming=facts.stream, facts=facts),
-        )
-    )
+async def attempt(one: Attempt) -> Response | None:
+    """The answer to pass on; None: the client has got one of ours instead. Raises Refusal before the provider is
+    reached, UpstreamFailure when it cannot be or does not answer."""
+    exchange, inquiry = one.exchange, one.inquiry
+    pod, request = exchange.pod, inquiry.request
+    snapshot = pod.configuration.snapshot
+    if inquiry.key.expires_at_ms or snapshot is not inquiry.snapshot:
+        core.refuse_unless_usable(snapshot, inquiry.key, pod.clock.wall_ms())  # now, not when it came in
+    body = _body(one)
+    unpacked = request.sent is not request.body and body is not request.sent
+    to = exchange.memo.was_sent(one.candidate, unpacked) or _head(one, unpacked)
+    one.admit(to.kind, billed=to.billed)
     method = exchange.head.method
     head = to.head + (b"Content-Length: %d\r\n\r\n" % len(body) if body or method not in _BODILESS else b"\r\n")
-    exchange.others_turn()
-    response = await to.ask(to.destination, method, head, body, exchange.asking)
-    exchange.our_turn()
-    exchange.answered(response)
+    with exchange.waiting():
+        response = await to.ask(to.destination, method, head, body, one.asking)
+    one.record.provider_request_id = provider_request_id(response.head)
+    if local_answers.count_instead(one, response):
+        return None
+    request.forget_body()
+    exchange.reserve_memory(0)
+    if response.head.status in SUSPECT:
+        del head, body  # a provider that takes its time with an error need not hold them
+        if await _refused(one, response):
+            return None
     return response
 
 
-def _send(caller: HeadMemo, pod: Pod, route: Route, candidate: Candidate, unpacked: bool) -> Sent:
-    """The head for this candidate, remembered with the client's. `unpacked`: the body is no longer in its coding."""
-    head, provider = caller.head, candidate.provider
-    to = upstream_request(candidate, route.operation, route.tail, caller.query, head.fields, version=route.version)
+def _body(attempt: Attempt) -> bytes:
+    """As this provider gets it: what the client sent, compressed or not, unless something of it is to be changed."""
+    request = attempt.inquiry.request
+    facts = request.facts
+    body = attempt.inquiry.route.dialect.rewrite(
+        request.body,
+        facts,
+        model=wire_model(attempt.candidate) if facts.model else "",
+        include_usage=facts.stream and not facts.asks_usage,
+    )
+    return request.sent if body is request.body else body
+
+
+def _head(attempt: Attempt, unpacked: bool) -> Sent:
+    """For this candidate, remembered with the client's. `unpacked`: the body is no longer in its coding."""
+    memo, route, candidate = attempt.exchange.memo, attempt.inquiry.route, attempt.candidate
+    head, provider = memo.head, candidate.provider
+    to = upstream_request(candidate, route.operation, route.tail, memo.query, head.fields, version=route.version)
     fields = http1.without(to.headers, _CONTENT_ENCODING) if unpacked else to.headers
+    pod = attempt.exchange.pod
     unsigned = UnsignedRequest(provider, head.method, to.target, fields)
     sent = Sent(
         candidate,
@@ -81,5 +81,19 @@ def _send(caller: HeadMemo, pod: Pod, route: Route, candidate: Candidate, unpack
         route.operation in BILLED,
         way_to(pod.upstreams, pod.limits, pod.clock.wall_ms, unsigned),
     )
-    caller.remember_sent(sent)
+    memo.remember_sent(sent)
     return sent
+
+
+async def _refused(attempt: Attempt, response: Response) -> bool:
+    """Whether the provider refuses the organization itself; then the client has heard it."""
+    with attempt.exchange.waiting():
+        refused = await refused_by(account_errors(attempt), response)
+    if refused is not None:
+        attempt.refused(refused, answer=True)
+    return refused is not None
+
+
+def account_errors(attempt: Attempt) -> AccountErrors:
+    """Whose account this attempt uses, and who can mend it."""
+    return AccountErrors(attempt.inquiry.route.dialect.name, attempt.candidate, attempt.inquiry.view)

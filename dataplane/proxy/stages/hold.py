@@ -10,55 +10,44 @@ from dataplane.core.errors import Refusal
 from dataplane.core.money import words as budget_words
 from dataplane.core.money.accounts import Accounts, accounts_for
 from dataplane.core.money.amounts import nano_from_pico
-from dataplane.core.money.estimates import HIDDEN_CEILING, OutputEstimates, hides_reasoning
+from dataplane.core.money.estimates import HIDDEN_CEILING, hides_reasoning
 from dataplane.core.money.estimates import need as estimate_need
 from dataplane.core.money.lease_book import Denied, Reason
 from dataplane.core.money.prices import ModelPrice, dearest_in_family
 from dataplane.core.routing import Candidate
-from dataplane.core.snapshot import OrganizationView, Snapshot, Unpriced, VirtualKey
-from dataplane.dialects.dialect import BILLED, RequestFacts
-from dataplane.dialects.registry import Route
-from dataplane.proxy.exchange import Exchange
-from dataplane.proxy.pod import Pod
-from dataplane.proxy.reservation import Reservation
-from dataplane.proxy.stages.read import Request
+from dataplane.core.snapshot import OrganizationView, Unpriced
+from dataplane.dialects.dialect import BILLED
+from dataplane.proxy.attempt import Attempt
+from dataplane.proxy.reservation import Asker, Reservation
 
 
-async def hold(
-    exchange: Exchange,
-    pod: Pod,
-    snapshot: Snapshot,
-    key: VirtualKey,
-    route: Route,
-    request: Request,
-    candidate: Candidate,
-) -> None:
+async def hold(attempt: Attempt) -> None:
     """Raises Refusal naming the budget that stands in the way."""
-    view = snapshot.view(key.organization_id)
-    if not view.budgets or route.operation not in BILLED:
+    exchange, inquiry, candidate = attempt.exchange, attempt.inquiry, attempt.candidate
+    view = inquiry.view
+    if not view.budgets or inquiry.route.operation not in BILLED:
         return
-    accounts = accounts_for(snapshot, key, candidate.provider, candidate.model, pod.holds.at_ms())
+    pod, key = exchange.pod, inquiry.key
+    accounts = accounts_for(inquiry.snapshot, key, candidate.provider, candidate.model, pod.holds.at_ms())
     if not accounts:
         return
     session = (key.id, exchange.client.session)
-    pod.repeats.check(session, request.body, accounts)
-    price = _price(view, candidate, accounts, exchange.started_at_ms)
+    body, at_ms = inquiry.request.body, attempt.record.started_at_ms
+    pod.repeats.check(session, body, accounts)
+    price = _price(view, candidate, accounts, at_ms)
     if price is None:
         return
-    asker = (candidate.model, key.principal_id)
-    hides = hides_reasoning(candidate.provider.kind, candidate.model)
-    need, minimum, output_pico = _amounts(
-        pod.estimates, asker, request.facts, accounts, price, hides, exchange.started_at_ms
-    )
-    exchange.others_turn()
-    held = await pod.holds.hold(exchange.identity.request_id, 0, accounts, need, minimum)
-    exchange.our_turn()
-    if isinstance(held, Denied):
-        refusal = _refusal(view, held, pod.holds.at_ms())
-        if held.reason is Reason.EXHAUSTED:
-            pod.repeats.told(session, request.body, accounts, refusal)
+    asker = Asker(candidate.model, key.principal_id)
+    likely = pod.estimates.expect(*asker, inquiry.request.facts.max_output)
+    need, minimum, output_pico = _amounts(attempt, accounts, price, likely)
+    with exchange.waiting():
+        outcome = await pod.holds.hold(exchange.identity.request_id, attempt.record.attempt, accounts, need, minimum)
+    if isinstance(outcome, Denied):
+        refusal = _refusal(view, outcome, pod.holds.at_ms())
+        if outcome.reason is Reason.EXHAUSTED:
+            pod.repeats.remember(session, body, accounts, refusal)
         raise refusal
-    exchange.holds(Reservation(held, pod.holds, pod.estimates, view, exchange, output_pico, asker))
+    attempt.reserve(Reservation(outcome, pod, view, asker, output_pico))
 
 
 def _refusal(view: OrganizationView, denied: Denied, at_ms: int) -> Refusal:
@@ -80,25 +69,18 @@ def _price(view: OrganizationView, candidate: Candidate, accounts: Accounts, at_
     return price
 
 
-def _amounts(
-    estimates: OutputEstimates,
-    asker: tuple[str, str],
-    facts: RequestFacts,
-    accounts: Accounts,
-    price: ModelPrice,
-    hides: bool,
-    at_ms: int,
-) -> tuple[int, int, int]:
+def _amounts(attempt: Attempt, accounts: Accounts, price: ModelPrice, likely: int) -> tuple[int, int, int]:
     """What to set aside, what is enough where there is not more, and pico-dollars per token of output.
 
-    A running stream can be extended and cut, so its output counts as it is to be expected; an answer in one piece, or
-    one whose reasoning nobody sees, counts at its ceiling. Where a budget tolerates no overdraft that, and the input
-    at its upper bound, has to be there; else input and output as they are likely to be.
+    `likely`: tokens of output as they are to be expected. A running stream can be extended and cut, so its output
+    counts like that; an answer in one piece, or one whose reasoning nobody sees, counts at its ceiling. Where a budget
+    tolerates no overdraft that, and the input at its upper bound, has to be there; else input and output as they are
+    likely to be.
     """
-    likely = estimates.expect(*asker, facts.max_output)
-    seen = facts.stream and not hides
+    facts, candidate = attempt.inquiry.request.facts, attempt.candidate
+    seen = facts.stream and not hides_reasoning(candidate.provider.kind, candidate.model)
     output = likely if seen else facts.max_output or HIDDEN_CEILING
-    whole = estimate_need(price, at_ms, facts.input_tokens_upper, output)
+    whole = estimate_need(price, attempt.record.started_at_ms, facts.input_tokens_upper, output)
     if any(account.tolerates_nothing for account in accounts):
         enough = whole.minimum if seen else whole.need
     else:

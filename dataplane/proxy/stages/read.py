@@ -4,26 +4,11 @@ from __future__ import annotations
 
 from dataplane.core.errors import Refusal
 from dataplane.dialects.clients import CURSOR, shown_by_its_body
-from dataplane.dialects.dialect import RequestFacts
 from dataplane.dialects.registry import Route
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.http.codings import decode_request
+from dataplane.proxy.inquiry import Request
 from dataplane.proxy.limits import Limits
-
-
-class Request:
-    """`sent` is the body as it came, `body` its decoded form: the same object when it was not compressed."""
-
-    __slots__ = ("body", "facts", "sent")
-
-    def __init__(self, facts: RequestFacts, sent: bytes, body: bytes) -> None:
-        self.facts = facts
-        self.sent = sent
-        self.body = body
-
-    def forget_body(self) -> None:
-        """The provider has it: an open stream need not hold it too."""
-        self.sent = self.body = b""
 
 
 async def read(exchange: Exchange, route: Route, limits: Limits) -> Request:
@@ -32,10 +17,9 @@ async def read(exchange: Exchange, route: Route, limits: Limits) -> Request:
     if connection.body_is_here:
         sent = connection.take_body()
     else:
-        exchange.others_turn()
-        sent = await connection.body()
-        exchange.our_turn()
-    record = exchange.record
+        with exchange.waiting():
+            sent = await connection.body()
+    record = exchange.records.current
     record.request_bytes = len(sent)
     coding = exchange.head.first.get(b"content-encoding")
     body = decode_request(sent, coding, cap=limits.body_bytes, ratio=limits.body_ratio) if coding else sent
@@ -45,10 +29,10 @@ async def read(exchange: Exchange, route: Route, limits: Limits) -> Request:
         facts = route.dialect.read_request(route.operation, route.path_model, body)
     except Refusal as refusal:
         if refusal.meta.get("client") == CURSOR:
-            exchange.client = shown_by_its_body(exchange.client)
+            exchange.shown(shown_by_its_body(exchange.client))
         raise
     if facts.session:
-        exchange.client = exchange.caller.client_with(facts)
+        exchange.shown(exchange.memo.client_with(facts))
     record.model_requested, record.streaming = facts.model, facts.stream
     record.estimated_input_tokens = facts.input_tokens_estimate
     return Request(facts, sent, body)

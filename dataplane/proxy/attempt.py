@@ -1,0 +1,181 @@
+"""One try of an exchange against one provider: what is asked, held, heard and owed, and the record of it.
+
+An attempt settles itself, once, whoever asks first: the channel at the answer's end, the exchange that answers instead,
+the client that hangs up, a cut, or the end of its `async with`, which knows what went wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import IntEnum, auto
+
+from dataplane.core.errors import Refusal
+from dataplane.core.routing import Candidate
+from dataplane.core.usage import NO_USAGE, Outcome, Usage, UsageSource
+from dataplane.proxy.bill import NO_PRICES, price
+from dataplane.proxy.client.answer_head import answered_by
+from dataplane.proxy.client.connection import Waiting
+from dataplane.proxy.endings import ending_of
+from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.inquiry import Inquiry
+from dataplane.proxy.provider.connection import UpstreamFailure
+from dataplane.proxy.provider.refused import Refused
+from dataplane.proxy.reservation import Reservation
+
+
+class AttemptState(IntEnum):
+    PLANNED = auto()  # money may be set aside; nothing is owed
+    ADMITTED = auto()  # its record is kept: the provider may be reached
+    ASKED = auto()  # the provider may have read the request
+    ANSWERING = auto()  # its answer is on its way to the client
+    SETTLED = auto()  # the record is final, what was not spent is given back
+
+
+_PLANNED, _ADMITTED, _ASKED, _ANSWERING, _SETTLED = AttemptState  # a look-up in an Enum takes 0.1 µs
+_OK, _FIRST_BYTE = Outcome.OK, Waiting.FIRST_BYTE
+
+_NEXT: dict[AttemptState, frozenset[AttemptState]] = {
+    _PLANNED: frozenset({_ADMITTED, _SETTLED}),
+    _ADMITTED: frozenset({_ASKED, _SETTLED}),
+    _ASKED: frozenset({_ANSWERING, _SETTLED}),
+    _ANSWERING: frozenset({_SETTLED}),
+    _SETTLED: frozenset(),
+}
+
+
+class Attempt:
+    """The provider's side. `record` is the exchange's own when it is the first; `meter` hears the answer."""
+
+    __slots__ = (
+        *("_billed", "_first_byte_s", "_prices", "_reached", "candidate", "exchange", "inquiry", "meter"),
+        *("record", "reservations", "state"),
+    )
+
+    def __init__(self, exchange: Exchange, inquiry: Inquiry, candidate: Candidate) -> None:
+        route, facts = inquiry.route, inquiry.request.facts
+        self.exchange = exchange
+        self.inquiry = inquiry
+        self.candidate = candidate
+        self.record = exchange.records.next_attempt()
+        self.meter = route.dialect.meter(route.operation, streaming=facts.stream, facts=facts)
+        self.reservations: tuple[Reservation, ...] = ()  # none where no budget covers it
+        self.state = _PLANNED
+        self._prices = inquiry.view.prices or NO_PRICES
+        self._billed = False
+        self._reached = False  # it owes the provider something
+        self._first_byte_s = 0.0
+
+    async def __aenter__(self) -> Attempt:
+        return self
+
+    async def __aexit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        """What nobody settled ends here, by what went wrong; that nothing did is a defect."""
+        if self.state is _PLANNED:
+            self._enter(_SETTLED)
+            for reservation in self.reservations:
+                reservation.settle(0, NO_USAGE)
+        elif self.state is not _SETTLED:
+            self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        exchange = self.exchange
+        if exchange.client_is_gone and isinstance(error, asyncio.CancelledError):
+            self.settle(Outcome.CLIENT_GONE)
+            return
+        if isinstance(error, UpstreamFailure):
+            self._reached = False
+        refusal, outcome, status = ending_of(error, exchange.interruption)
+        if self.state is not _ANSWERING:
+            self.record.http_status = status or exchange.rendered(refusal).status
+        self.settle(outcome, refusal.code, refusal.budget_id)
+
+    # what becomes of it
+
+    def reserve(self, reservation: Reservation) -> None:
+        """Money is set aside; whatever happens from here on, what was not spent is given back."""
+        self.reservations = (reservation,)
+        record, hold = self.record, reservation.hold
+        record.accounts = tuple([slice.account.ref for slice in hold.slices])
+        record.reserved_nano, record.hold_session = hold.charged, hold.session
+
+    def admit(self, kind: str, *, billed: bool) -> None:
+        """The last thing before a provider may be reached. `kind`: of the provider. Raises Refusal when the record
+        cannot be kept."""
+        provider, model = self.candidate.provider, self.candidate.model
+        record, exchange = self.record, self.exchange
+        record.provider_id, record.provider_kind, record.model = provider.id, kind, model
+        exchange.answered_by = answered_by(provider.name, model, record.attempt)
+        exchange.records.admit(self)
+        self._billed = billed
+        self._enter(_ADMITTED)
+
+    def asking(self) -> None:
+        """The request is about to be written to the provider."""
+        self._enter(_ASKED)
+        self._reached = True
+        self.exchange.connection.wait_for(_FIRST_BYTE)
+
+    def answering(self, status: int) -> None:
+        """What comes now is the provider's answer, with its status."""
+        self._enter(_ANSWERING)
+        self.record.http_status = status
+
+    def first_byte(self) -> None:
+        self._first_byte_s = self.exchange.pod.clock.monotonic() - self.exchange.records.began
+
+    def refuse(self, refusal: Refusal, outcome: Outcome) -> None:
+        """Nothing of the answer has left: the client hears it from us, and what the provider made is owed."""
+        self.exchange.refuse(refusal, outcome)
+
+    def refused(self, refused: Refused, *, answer: bool) -> None:
+        """The provider refuses the organization itself: nothing is owed, and the client hears it from us."""
+        self.record.provider_error = refused.words
+        self._reached = False
+        if answer:
+            self.exchange.refuse(refused.refusal, Outcome.PROVIDER_ERROR)
+
+    # money
+
+    def cost_so_far(self) -> int:
+        """Of the answer that runs, in nano-dollars."""
+        priced = price(self._usage(), self._prices, self.candidate, self.meter.model, self.record.started_at_ms)
+        return priced.nano if priced is not None else 0
+
+    def cut(self, refusal: Refusal) -> None:
+        """The money is used up."""
+        self.exchange.cut(refusal, Outcome.CUT)
+
+    def settle(self, outcome: Outcome, refusal_code: str = "", refusal_budget_id: str = "") -> None:
+        """The last word on it: further calls change nothing. The record is written when this returns."""
+        if self.state is _SETTLED:
+            return
+        record, meter, exchange = self.record, self.meter, self.exchange
+        usage = self._usage()
+        priced = price(usage, self._prices, self.candidate, meter.model, record.started_at_ms)
+        if outcome is _OK and (record.http_status >= 400 or meter.failed):
+            outcome = Outcome.PROVIDER_ERROR
+        self._enter(_SETTLED)
+        exchange.records.conclude(outcome, refusal_code, refusal_budget_id)
+        record.usage = usage
+        record.model_reported, record.events = meter.model, meter.events
+        record.first_byte_ms = round(self._first_byte_s * 1e3)
+        record.response_bytes = exchange.channel.body_bytes if exchange.channel is not None else 0
+        if priced is not None:
+            record.cost_nano, record.priced, record.price_version = priced.nano, True, priced.version
+        for reservation in self.reservations:
+            reservation.settle(record.cost_nano, usage)
+        exchange.pod.journal.settle(record)
+
+    def _usage(self) -> Usage:
+        """Without an answer (the client left, we cut, it took too long) the input is owed all the same. An error is
+        owed for only if the provider says so itself."""
+        if not self._reached or not self._billed:
+            return NO_USAGE
+        usage = self.meter.usage()
+        failed = self.state is _ANSWERING and self.record.http_status >= 400
+        return NO_USAGE if failed and usage.source is not UsageSource.PROVIDER else usage
+
+    def _enter(self, state: AttemptState) -> None:
+        if state not in _NEXT[self.state]:
+            raise AssertionError(f"an attempt does not go from {self.state.name} to {state.name}")
+        self.state = state

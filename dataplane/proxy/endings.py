@@ -1,0 +1,41 @@
+"""What each way out of the pipeline means: for the client, and for the record of the attempt that ran."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, NamedTuple
+
+from dataplane.core.errors import Code, Refusal
+from dataplane.core.usage import Outcome
+from dataplane.proxy.http.framing import ProtocolError
+from dataplane.proxy.provider.connection import UpstreamFailure, UpstreamTimeout
+
+
+class Ending(NamedTuple):
+    """`status`: of the answer, where it is not the one that the refusal's code stands for."""
+
+    refusal: Refusal
+    outcome: Outcome
+    status: int = 0
+
+
+# Of a pipeline that was stopped, nobody said why.
+STOPPED: Final = Ending(Refusal(Code.DRAINING, "this pod is shutting down"), Outcome.CUT)
+
+
+def ending_of(error: BaseException | None, interruption: Ending) -> Ending:
+    """`error`: what the pipeline raised; `interruption`: why it was stopped, if it was."""
+    match error:
+        case Refusal():
+            return Ending(error, Outcome.REFUSED)
+        case ProtocolError():
+            refusal = Refusal(Code.BAD_REQUEST, f"the HTTP request is malformed: {error}")
+            return Ending(refusal, Outcome.REFUSED, error.status)
+        case UpstreamTimeout():
+            return Ending(Refusal(Code.UPSTREAM_TIMEOUT, str(error)), Outcome.FAILED)
+        case UpstreamFailure():
+            return Ending(Refusal(Code.PROVIDER_ERROR, str(error)), Outcome.FAILED)
+        case asyncio.CancelledError():
+            return interruption
+        case _:
+            return Ending(Refusal(Code.INTERNAL_ERROR, "the gateway made a mistake"), Outcome.FAILED)

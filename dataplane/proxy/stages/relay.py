@@ -1,0 +1,65 @@
+"""The provider's answer to the client: its bytes at the client's pace, while a meter listens.
+
+Where budgets hold, what it costs so far extends the hold ahead of need, or the stream ends.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from dataplane.core.errors import Refusal
+from dataplane.dialects.finality import heard_by
+from dataplane.dialects.sent import SentSoFar
+from dataplane.providers.upstream import is_stream, response_headers
+from dataplane.proxy.answer import Answer, framed
+from dataplane.proxy.attempt import Attempt
+from dataplane.proxy.channel import Channel
+from dataplane.proxy.client.answer_head import framing, of_theirs
+from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.provider.connection import Response
+from dataplane.proxy.stages.attempt import account_errors
+
+
+async def relay(attempt: Attempt, response: Response) -> None:
+    """Returns when the answer has ended, however. The attempt is settled before the bytes that end it leave."""
+    channel = _channel(attempt, response)
+    attempt.answering(response.head.status)
+    exchange = attempt.exchange
+    exchange.answering(channel)
+    if not channel.begin():
+        with exchange.waiting():
+            await channel.ended()
+
+
+def _channel(attempt: Attempt, response: Response) -> Channel:
+    exchange, inquiry, head = attempt.exchange, attempt.inquiry, response.head
+    facts, route = inquiry.request.facts, inquiry.route
+    streaming = is_stream(attempt.candidate.provider, head.first.get(b"content-type", b""))
+    if streaming is not facts.stream:  # not what was asked for
+        attempt.meter = route.dialect.meter(route.operation, streaming=streaming, facts=facts)
+    frame = framed(response, http10=exchange.head.http10)
+    fields = response_headers(attempt.candidate.provider, head.fields)
+    for reservation in attempt.reservations:
+        fields += reservation.fields(exchange.client.name)
+    fields += framing(head, chunked=frame.chunked)
+    fields += of_theirs(exchange.memo, head, exchange.pod.clock.wall_ms)
+    follow = [
+        reservation.follow(attempt.meter, exchange.envelope.name, attempt.cost_so_far, attempt.cut)
+        for reservation in attempt.reservations
+    ]
+    answer = Answer(
+        response,
+        exchange.head_of(head.status, fields, closes=frame.closes),
+        attempt.meter,
+        frame.chunked,
+        exchange.pod.limits.body_bytes,
+        judge=account_errors(attempt) if streaming and head.status == 200 else None,
+        looks=tuple([look for look in follow if look is not None]),
+    )
+    return Channel(exchange.connection, answer, attempt, partial(_last_words, exchange))
+
+
+def _last_words(exchange: Exchange, refusal: Refusal, sent: SentSoFar) -> bytes:
+    """A refusal as events of the stream, behind what the client has of it."""
+    client = exchange.client
+    return exchange.envelope.ending(heard_by(client, refusal), client, exchange.identity.request_id, sent)
