@@ -1,4 +1,4 @@
-"""The Celery application: the database is the queue, Celery is the bell.
+"""The Celery application: the database is the queue, Celery only hurries it.
 
 Whatever a task does, a scheduled sweep finds too.
 Each app's `tasks.py` may hold `SCHEDULE`, a mapping of name to Celery beat entry; they are collected here.
@@ -27,7 +27,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
-def ring(task: str, *arguments: str) -> bool:
+def wake(task: str, *arguments: str) -> bool:
     """Ask a worker to do a task, by its name, now. Returns whether the broker took it.
 
     A broker that is away is no error: the sweep finds the work.
@@ -35,7 +35,7 @@ def ring(task: str, *arguments: str) -> bool:
     try:
         app.send_task(task, args=arguments)
     except OperationalError:
-        log.warning("bell_not_heard task=%s", task)
+        log.warning("task_not_queued task=%s", task)
         return False
     return True
 

@@ -10,7 +10,7 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 
-from controlplane.celery import ring
+from controlplane.celery import wake
 from controlplane.environment import ConfigurationError
 
 
@@ -41,7 +41,7 @@ def _demand_every_channel() -> None:
 
 def _sweep_at_once() -> None:
     """Spending has crossed a threshold: nobody waits for the next sweep of the schedule."""
-    ring("alerts.sweep")
+    wake("alerts.sweep")
 
 
 def secrets_can_be_opened(

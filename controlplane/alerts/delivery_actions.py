@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from controlplane.alerts.deliveries import MOST_ATTEMPTS
 from controlplane.alerts.models import Delivery, DeliveryState
-from controlplane.celery import ring
+from controlplane.celery import wake
 from controlplane.changes.actor import Actor
 from controlplane.changes.audit import Draft
 from controlplane.changes.change_set import change_set
@@ -27,5 +27,5 @@ def redeliver(delivery: Delivery, *, by: Actor) -> Delivery:
         row.save(update_fields=["state", "attempts_left", "next_try_at"])
         target = AuditTarget("alert_delivery", row.pk, str(row))
         change.note(Draft("alert_delivery.sent_again", target, row.organization_id, {}, {}))
-    transaction.on_commit(lambda: ring("alerts.deliver", row.pk))
+    transaction.on_commit(lambda: wake("alerts.deliver", row.pk))
     return row

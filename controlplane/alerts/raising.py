@@ -13,7 +13,7 @@ from django.utils import timezone
 from controlplane.alerts.channels import CHANNELS
 from controlplane.alerts.deliveries import MOST_ATTEMPTS
 from controlplane.alerts.models import Alert, AlertRule, AlertState, Channel, Delivery, DeliveryEvent
-from controlplane.celery import ring
+from controlplane.celery import wake
 from controlplane.environment import environment
 
 
@@ -105,7 +105,7 @@ def _announce(alert: Alert, channels: Iterable[Channel], event: DeliveryEvent) -
     ]
     Delivery.objects.bulk_create(deliveries)
     for delivery in deliveries:
-        transaction.on_commit(partial(ring, "alerts.deliver", delivery.pk))
+        transaction.on_commit(partial(wake, "alerts.deliver", delivery.pk))
 
 
 def forget_old(now: datetime) -> int:

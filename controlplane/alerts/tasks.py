@@ -10,7 +10,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from controlplane.alerts import budget_watch, deliveries, provider_watch, raising, spend_watch, usage_watch
-from controlplane.celery import ring
+from controlplane.celery import wake
 
 SCHEDULE: dict[str, dict[str, Any]] = {
     "alerts: budgets, providers, and what is due": {"task": "alerts.sweep", "schedule": timedelta(seconds=10)},
@@ -35,7 +35,7 @@ def sweep() -> int:
     deadline = time.monotonic() + BY_HAND_S
     broker_answers = True
     for delivery_id in waiting:
-        broker_answers = broker_answers and ring("alerts.deliver", delivery_id)
+        broker_answers = broker_answers and wake("alerts.deliver", delivery_id)
         if not broker_answers and time.monotonic() < deadline:
             deliver(delivery_id)
     return len(waiting)

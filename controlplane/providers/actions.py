@@ -14,7 +14,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from controlplane.celery import ring
+from controlplane.celery import wake
 from controlplane.changes.actor import Actor
 from controlplane.changes.change_set import change_set
 from controlplane.environment import environment
@@ -76,7 +76,7 @@ def create_provider(
         row.full_clean()
         row.save(force_insert=True)
         change.say("provider.created", row)
-    transaction.on_commit(lambda: ring("providers.compile_price_lists"))
+    transaction.on_commit(lambda: wake("providers.compile_price_lists"))
     return row
 
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from controlplane.celery import ring
+from controlplane.celery import wake
 from controlplane.changes.actor import Actor
 from controlplane.changes.change_set import change_set
 from controlplane.providers.models import PriceOverride, Provider
@@ -51,7 +51,7 @@ def put_override(
         row.full_clean()
         row.save(force_insert=existing is None)
         change.say("price_override.created" if existing is None else "price_override.updated", row)
-    transaction.on_commit(lambda: ring("providers.compile_price_lists"))
+    transaction.on_commit(lambda: wake("providers.compile_price_lists"))
     return row
 
 
@@ -60,7 +60,7 @@ def remove_override(row: PriceOverride, *, by: Actor) -> None:
     with change_set(by) as change:
         PriceOverride.objects.filter(pk=row.pk).delete()
         change.say("price_override.removed", row)
-    transaction.on_commit(lambda: ring("providers.compile_price_lists"))
+    transaction.on_commit(lambda: wake("providers.compile_price_lists"))
 
 
 def _patterns(names: Iterable[str]) -> list[str]:

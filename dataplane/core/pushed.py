@@ -2,7 +2,8 @@
 
 From here come the maps and attributes of `Snapshot`, which references are checked and who looks again when something
 goes away, which change makes an organization's view anew, the codecs of `dataplane.wire.rows`, and whom a row covers
-that is not understood. A new kind is a row in `rows.py`, a message in protos/fleet.proto and an entry below.
+that is not understood. A new kind is a row in `rows.py`, a message in protos/fleet.proto, an entry below and, for the
+reader and the type checker, an attribute of `Snapshot`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import sys
 
 from kombu.exceptions import OperationalError
 
-from controlplane.celery import app, ring
+from controlplane.celery import app, wake
 from controlplane.environment import REPOSITORY
 
 
@@ -28,11 +28,11 @@ def test_every_scheduled_task_exists_and_every_task_of_ours_is_scheduled():
     assert scheduled <= ours
 
 
-def test_every_name_that_is_rung_is_a_tasks():
+def test_every_name_that_is_woken_is_a_tasks():
     app.finalize()
     app.loader.import_default_modules()
     sources = [path.read_text() for path in (REPOSITORY / "controlplane").rglob("*.py")]
-    names = {name for source in sources for name in re.findall(r'\bring\b\W+"([a-z_.]+)"', source)}
+    names = {name for source in sources for name in re.findall(r'\bwake\b\W+"([a-z_.]+)"', source)}
     assert {"alerts.deliver", "alerts.sweep", "providers.compile_price_lists"} <= names
     assert names <= set(app.tasks)
 
@@ -42,8 +42,8 @@ def test_a_broker_that_is_away_is_no_error(monkeypatch, caplog):
         raise OperationalError("connection refused")
 
     monkeypatch.setattr(app, "send_task", away)
-    assert not ring("keys.forget_ended_secrets")
-    assert "bell_not_heard task=keys.forget_ended_secrets" in caplog.text
+    assert not wake("keys.forget_ended_secrets")
+    assert "task_not_queued task=keys.forget_ended_secrets" in caplog.text
 
 
 def test_a_worker_does_not_start_without_secrets(tmp_path):

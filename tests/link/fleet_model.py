@@ -42,7 +42,7 @@ class FromTheFuture:
     known one with more in its envelope."""
 
     id: str
-    kind: int = 9
+    kind: int = 15
     organization_id: str = "org_1"
     cover: pb.Cover | None = None
     needs: tuple[str, ...] = ()

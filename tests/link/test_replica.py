@@ -207,7 +207,7 @@ def test_rows_that_lead_nowhere_are_refused_with_their_names_and_the_last_good_i
 
 
 def test_a_resource_of_a_newer_control_plane_is_held_counted_and_removed_without_being_understood(database, replica):
-    for kind in (9, 14, 18, 300):  # of Resource the fields 10, 15, 19, 301
+    for kind in (15, 14, 18, 300):  # of Resource the fields 16, 15, 19, 301
         database.commit(fleet.FromTheFuture("pol_1", kind, cover=fleet.cover(("virtual_key", "vk_1"))))
         assert isinstance(take(replica, fleet.delta(database, replica.revision))[0], Staged)
         assert replica.digest.to_bytes(16, "big") == fleet.digest(database.rows.values())

@@ -250,7 +250,7 @@ def test_goodbye_is_a_reason_to_go_and_unknown_messages_are_not(pod):
 def test_what_is_not_understood_is_told_with_the_acknowledgement_and_with_every_heartbeat(pod, database):
     database.commit(fleet.FromTheFuture("pol_1", cover=fleet.cover(("virtual_key", "vk_1"))))
     pod.hear(*fleet.delta(database, 2))
-    item = pb.NotUnderstood.Item(kind=9, id="pol_1", problem="this kind of resource is unknown")  # type: ignore[arg-type]
+    item = pb.NotUnderstood.Item(kind=15, id="pol_1", problem="this kind of resource is unknown")  # type: ignore[arg-type]
     assert pod.said[-1].ack.not_understood == pb.NotUnderstood(items=[item], count=1)
     pod.wait(6_000)
     assert pod.said[-1].heartbeat.status.not_understood == pb.NotUnderstood(items=[item], count=1, keys=1)

@@ -37,6 +37,7 @@ FOREIGN: Mapping[str, Mapping[str, str]] = {
         "version:base64[,…]": "the shape of a value",
         "/v1/traces": "a path of the collector, as OpenTelemetry has it",
     },
+    "controlplane/rest/__init__.py": {"DEFAULT_AUTHENTICATION_CLASSES": "a setting of Django REST framework"},
     "deploy/demo/__init__.py": {"demo.json": "a file that the demo writes"},
     "deploy/README.md": {
         "pg_dump": "PostgreSQL's",

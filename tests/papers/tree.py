@@ -34,6 +34,15 @@ class Tree:
         lines.insert(at + 1, new if new.endswith("\n") else new + "\n")
         self.write(file, "".join(lines))
 
+    def replace(self, file: str, old: str, new: str) -> None:
+        """Other words in the one place where `old` is."""
+        text = (self.root / file).read_text()
+        assert text.count(old) == 1, f"{file} has {old!r} {text.count(old)} times"
+        self.write(file, text.replace(old, new))
+
+    def append(self, file: str, new: str) -> None:
+        self.write(file, (self.root / file).read_text() + new)
+
     def copy(self, file: str, to: str, **changes: str) -> None:
         """A slice like its sibling, with other words in it."""
         text = (self.root / file).read_text()
@@ -60,6 +69,13 @@ class Tree:
             check=False,
             timeout=300,
         )
+
+    def script(self, file: str) -> None:
+        """A shell script of the copy, with this Python for its virtual environment."""
+        if not (self.root / ".venv").exists():
+            (self.root / ".venv").symlink_to(sys.prefix)
+        done = subprocess.run([self.root / file], cwd=self.root, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
     def works(self, *arguments: str) -> str:
         done = self.run(*arguments)

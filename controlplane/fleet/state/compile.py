@@ -9,7 +9,7 @@ refuse by it. Credentials are opened here and nowhere else on their way to the p
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
@@ -17,6 +17,7 @@ from typing import Any, cast
 from django.db.models import F, Model, Prefetch, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
+from controlplane.changes.config import ConfigModel
 from controlplane.changes.models import ResourceKind
 from controlplane.environment import environment
 from controlplane.fleet.state.catalogue import Ref
@@ -293,17 +294,43 @@ def _ms(at: datetime | None) -> int:
     return 0 if at is None else int(at.timestamp() * 1000)
 
 
-SOURCES = {
-    ResourceKind(PUSHED[source.kind].wire): source
-    for source in (
-        Source(core.Organization, _organizations, _organization, _bare_organization),
-        Source(core.Project, Project.objects.all, _project, _bare_project),
-        Source(core.Principal, _principals, _principal, _bare_principal),
-        Source(core.VirtualKey, _virtual_keys, _virtual_key, _bare_virtual_key),
-        Source(core.Provider, Provider.objects.all, _provider, _bare_provider),
-        Source(core.ModelAlias, _model_aliases, _model_alias, _no_alias),
-        Source(prices.PriceList, PriceList.objects.all, _price_list, _bare_price_list),
-        Source(core.Budget, budgets, budget, bare_budget, budget_cover),
-    )
-}
+def _by_kind(*sources: Source) -> dict[ResourceKind, Source]:
+    """Raises LookupError naming all that is left out: a fleet server with half a kind does not start."""
+    missing = [*_left_out(sources), *_untouched(sources)]
+    if missing:
+        raise LookupError("; ".join(missing))
+    return {ResourceKind(PUSHED[source.kind].wire): source for source in sources}
+
+
+def _left_out(sources: Collection[Source]) -> Iterator[str]:
+    fields = wire.Resource.DESCRIPTOR.oneofs_by_name["resource"].fields
+    places: Mapping[str, Collection[str]] = {
+        "field of Resource in protos/fleet.proto": {field.name for field in fields},
+        "word in ResourceKind of controlplane/changes/models.py": set(ResourceKind.values),
+        "Source in controlplane/fleet/state/compile.py": {
+            PUSHED[source.kind].wire for source in sources if source.kind in PUSHED
+        },
+    }
+    for name in sorted({name for names in places.values() for name in names}):
+        yield from (f"{name}: no {what}" for what, names in places.items() if name not in names)
+
+
+def _untouched(sources: Collection[Source]) -> Iterator[str]:
+    """Without a touch the outbox never names a row, and pods would hear of it with the next full update only."""
+    for source in sources:
+        model = source.rows().model
+        if model.touches is ConfigModel.touches:
+            yield f"{model.__name__}: no touches in {model.__module__}"
+
+
+SOURCES = _by_kind(
+    Source(core.Organization, _organizations, _organization, _bare_organization),
+    Source(core.Project, Project.objects.all, _project, _bare_project),
+    Source(core.Principal, _principals, _principal, _bare_principal),
+    Source(core.VirtualKey, _virtual_keys, _virtual_key, _bare_virtual_key),
+    Source(core.Provider, Provider.objects.all, _provider, _bare_provider),
+    Source(core.ModelAlias, _model_aliases, _model_alias, _no_alias),
+    Source(prices.PriceList, PriceList.objects.all, _price_list, _bare_price_list),
+    Source(core.Budget, budgets, budget, bare_budget, budget_cover),
+)
 KIND_OF = {kind: source.number for kind, source in SOURCES.items()}

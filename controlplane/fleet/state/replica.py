@@ -43,7 +43,7 @@ class Replica:
         self._clock = clock
         self._poll_s = poll_s
         self._read_at = float("-inf")
-        self._bell = asyncio.Event()
+        self._news = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
         self._listeners: set[Callable[[], None]] = set()
         self._renewed_at = float("-inf")
@@ -54,7 +54,7 @@ class Replica:
 
     def wake(self) -> None:
         """There may be something new."""
-        self._bell.set()
+        self._news.set()
 
     def subscribe(self, listener: Callable[[], None]) -> None:
         """Call it, quickly, whenever the catalogue has changed."""
@@ -82,8 +82,8 @@ class Replica:
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_s):
-                    await self._bell.wait()
-            self._bell.clear()
+                    await self._news.wait()
+            self._news.clear()
             waiting, self._waiting = self._waiting, []
             try:
                 await self._read()

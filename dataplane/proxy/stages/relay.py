@@ -39,14 +39,14 @@ def _channel(attempt: Attempt, response: Response) -> Channel:
         attempt.meter = route.dialect.meter(route.operation, streaming=streaming, facts=facts)
     frame = framed(response, http10=exchange.head.http10)
     fields = response_headers(attempt.candidate.provider, head.fields)
+    looks = []
     for reservation in attempt.reservations:
         fields += reservation.fields(exchange.client.name)
+        look = reservation.follow(attempt.meter, exchange.envelope.name, attempt.cost_so_far, attempt.cut)
+        if look is not None:
+            looks.append(look)
     fields += framing(head, chunked=frame.chunked)
     fields += of_theirs(exchange.memo, head, exchange.pod.clock.wall_ms)
-    follow = [
-        reservation.follow(attempt.meter, exchange.envelope.name, attempt.cost_so_far, attempt.cut)
-        for reservation in attempt.reservations
-    ]
     answer = Answer(
         response,
         exchange.head_of(head.status, fields, closes=frame.closes),
@@ -54,7 +54,7 @@ def _channel(attempt: Attempt, response: Response) -> Channel:
         frame.chunked,
         exchange.pod.limits.body_bytes,
         judge=account_errors(attempt) if streaming and head.status == 200 else None,
-        looks=tuple([look for look in follow if look is not None]),
+        looks=tuple(looks),
     )
     return Channel(exchange.connection, answer, attempt, partial(_last_words, exchange))
 
