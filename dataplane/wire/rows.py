@@ -57,9 +57,10 @@ KIND_NUMBERS: Final[Mapping[type[Row], int]] = {
     row: pb.ResourceKind.Value(f"RESOURCE_KIND_{name.upper()}") for row, name in _NAMES.items()
 }
 KINDS: Final[Mapping[int, type[Row]]] = {number: row for row, number in KIND_NUMBERS.items()}
-_SENT = {field.name for field in pb.Resource.DESCRIPTOR.oneofs_by_name["resource"].fields}
-if _SENT - set(_NAMES.values()):  # a pod would fail at the first such resource
-    raise LookupError(f"{', '.join(sorted(_SENT - set(_NAMES.values())))}: no PushedKind in dataplane/core/pushed.py")
+_FIELDS: Final = pb.Resource.DESCRIPTOR.oneofs_by_name["resource"].fields
+if _UNREGISTERED := [field.name for field in _FIELDS if field.name not in _MESSAGES]:
+    # A pod would fail at the first such resource.
+    raise LookupError(f"{', '.join(_UNREGISTERED)}: no PushedKind in dataplane/core/pushed.py")
 
 
 def row_from(resource: pb.Resource) -> Row | None:
