@@ -356,6 +356,8 @@ class PodStatus(_message.Message):
     REQUESTS_TOTAL_FIELD_NUMBER: _builtins.int
     REFUSALS_TOTAL_FIELD_NUMBER: _builtins.int
     NOT_UNDERSTOOD_FIELD_NUMBER: _builtins.int
+    CLOCK_AHEAD_MS_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
     state: _builtins.str
     """starting | ready | stale | draining"""
     open_exchanges: _builtins.int
@@ -363,6 +365,10 @@ class PodStatus(_message.Message):
     """not yet acknowledged"""
     requests_total: _builtins.int
     refusals_total: _builtins.int
+    clock_ahead_ms: _builtins.int
+    """the pod's wall clock, less the fleet's"""
+    problem: _builtins.str
+    """in words, why it serves some or all requests no more; empty: nothing"""
     @_builtins.property
     def not_understood(self) -> Global___NotUnderstood:
         """as in Ack, and how many keys that concerns"""
@@ -376,10 +382,12 @@ class PodStatus(_message.Message):
         requests_total: _builtins.int = ...,
         refusals_total: _builtins.int = ...,
         not_understood: Global___NotUnderstood | None = ...,
+        clock_ahead_ms: _builtins.int = ...,
+        problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["not_understood", b"not_understood"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["not_understood", b"not_understood", "open_exchanges", b"open_exchanges", "refusals_total", b"refusals_total", "requests_total", b"requests_total", "spool_records", b"spool_records", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock_ahead_ms", b"clock_ahead_ms", "not_understood", b"not_understood", "open_exchanges", b"open_exchanges", "problem", b"problem", "refusals_total", b"refusals_total", "requests_total", b"requests_total", "spool_records", b"spool_records", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -634,12 +642,15 @@ class HeartbeatAck(_message.Message):
     HEAD_REVISION_FIELD_NUMBER: _builtins.int
     FRESH_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    SERVER_TIME_MS_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     head_revision: _builtins.int
     """newest in the database, read at most `head_age_ms` ago"""
     fresh: _builtins.bool
     """this replica read the head from the primary at most 5 s ago"""
     epoch: _builtins.str
+    server_time_ms: _builtins.int
+    """when it was answered; 0 from a server that does not tell"""
     def __init__(
         self,
         *,
@@ -647,10 +658,11 @@ class HeartbeatAck(_message.Message):
         head_revision: _builtins.int = ...,
         fresh: _builtins.bool = ...,
         epoch: _builtins.str = ...,
+        server_time_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "fresh", b"fresh", "head_revision", b"head_revision", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "fresh", b"fresh", "head_revision", b"head_revision", "seq", b"seq", "server_time_ms", b"server_time_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -905,6 +917,8 @@ class Organization(_message.Message):
     CUT_ON_STALE_FIELD_NUMBER: _builtins.int
     CONTACT_FIELD_NUMBER: _builtins.int
     PRICE_LIST_ID_FIELD_NUMBER: _builtins.int
+    CUT_ON_EXPIRY_FIELD_NUMBER: _builtins.int
+    CUTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     active: _builtins.bool
     freshness_bound_ms: _builtins.int
@@ -914,6 +928,10 @@ class Organization(_message.Message):
     contact: _builtins.str
     """who can help, shown in refusals"""
     price_list_id: _builtins.str
+    cut_on_expiry: _builtins.bool
+    """end the running streams of a key, or of a secret, at the instant it expires"""
+    cuts: _builtins.int
+    """how often its running streams were cut by hand: those that began under a lower number end"""
     def __init__(
         self,
         *,
@@ -923,10 +941,12 @@ class Organization(_message.Message):
         cut_on_stale: _builtins.bool = ...,
         contact: _builtins.str = ...,
         price_list_id: _builtins.str = ...,
+        cut_on_expiry: _builtins.bool = ...,
+        cuts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "contact", b"contact", "cut_on_stale", b"cut_on_stale", "freshness_bound_ms", b"freshness_bound_ms", "id", b"id", "price_list_id", b"price_list_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "contact", b"contact", "cut_on_expiry", b"cut_on_expiry", "cut_on_stale", b"cut_on_stale", "cuts", b"cuts", "freshness_bound_ms", b"freshness_bound_ms", "id", b"id", "price_list_id", b"price_list_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -940,10 +960,13 @@ class Project(_message.Message):
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     TEAM_ID_FIELD_NUMBER: _builtins.int
     ACTIVE_FIELD_NUMBER: _builtins.int
+    CUTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     organization_id: _builtins.str
     team_id: _builtins.str
     active: _builtins.bool
+    cuts: _builtins.int
+    """as Organization.cuts"""
     def __init__(
         self,
         *,
@@ -951,10 +974,11 @@ class Project(_message.Message):
         organization_id: _builtins.str = ...,
         team_id: _builtins.str = ...,
         active: _builtins.bool = ...,
+        cuts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "id", b"id", "organization_id", b"organization_id", "team_id", b"team_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "cuts", b"cuts", "id", b"id", "organization_id", b"organization_id", "team_id", b"team_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -968,9 +992,12 @@ class Principal(_message.Message):
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     ACTIVE_FIELD_NUMBER: _builtins.int
     GROUP_IDS_FIELD_NUMBER: _builtins.int
+    CUTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     organization_id: _builtins.str
     active: _builtins.bool
+    cuts: _builtins.int
+    """as Organization.cuts"""
     @_builtins.property
     def group_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """whose budgets cover it, each with an allowance of its own for every member"""
@@ -982,10 +1009,11 @@ class Principal(_message.Message):
         organization_id: _builtins.str = ...,
         active: _builtins.bool = ...,
         group_ids: _abc.Iterable[_builtins.str] | None = ...,
+        cuts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "group_ids", b"group_ids", "id", b"id", "organization_id", b"organization_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "cuts", b"cuts", "group_ids", b"group_ids", "id", b"id", "organization_id", b"organization_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1008,6 +1036,7 @@ class VirtualKey(_message.Message):
     PROVIDERS_ALLOWED_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     CUT_FIELD_NUMBER: _builtins.int
+    CUTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     public_id: _builtins.str
     """the one in use; 10 characters"""
@@ -1023,6 +1052,8 @@ class VirtualKey(_message.Message):
     """empty: nobody in particular"""
     cut: _builtins.bool
     """with REVOKED: end running streams too"""
+    cuts: _builtins.int
+    """as Organization.cuts"""
     @_builtins.property
     def secrets(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeySecret]:
         """newest first; two while a rotation's grace runs"""
@@ -1053,10 +1084,11 @@ class VirtualKey(_message.Message):
         providers_allowed: _abc.Iterable[_builtins.str] | None = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
         cut: _builtins.bool = ...,
+        cuts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut", b"cut", "expires_at_ms", b"expires_at_ms", "id", b"id", "models_allowed", b"models_allowed", "organization_id", b"organization_id", "principal_id", b"principal_id", "project_id", b"project_id", "providers_allowed", b"providers_allowed", "public_id", b"public_id", "secrets", b"secrets", "state", b"state", "tags", b"tags", "team_id", b"team_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut", b"cut", "cuts", b"cuts", "expires_at_ms", b"expires_at_ms", "id", b"id", "models_allowed", b"models_allowed", "organization_id", b"organization_id", "principal_id", b"principal_id", "project_id", b"project_id", "providers_allowed", b"providers_allowed", "public_id", b"public_id", "secrets", b"secrets", "state", b"state", "tags", b"tags", "team_id", b"team_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1116,6 +1148,26 @@ class Provider(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class AccountHeadersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ID_FIELD_NUMBER: _builtins.int
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
@@ -1130,6 +1182,8 @@ class Provider(_message.Message):
     UNPRICED_FIELD_NUMBER: _builtins.int
     PRIVATE_NETWORK_FIELD_NUMBER: _builtins.int
     PRICE_PROVIDER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_HEADERS_FIELD_NUMBER: _builtins.int
+    CUTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     organization_id: _builtins.str
     name: _builtins.str
@@ -1151,6 +1205,8 @@ class Provider(_message.Message):
     """the operator allows loopback and private addresses for it"""
     price_provider: _builtins.str
     """whose prices apply, as genai-prices names it; empty: its kind's"""
+    cuts: _builtins.int
+    """as Organization.cuts"""
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """globs it serves; empty: its kind's own names"""
@@ -1158,6 +1214,10 @@ class Provider(_message.Message):
     @_builtins.property
     def deployments(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """azure_openai: model → deployment"""
+
+    @_builtins.property
+    def account_headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """lower-case names of headers that choose an account there → values; never the client's"""
 
     def __init__(
         self,
@@ -1176,10 +1236,12 @@ class Provider(_message.Message):
         unpriced: _builtins.str = ...,
         private_network: _builtins.bool = ...,
         price_provider: _builtins.str = ...,
+        account_headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        cuts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_version", b"api_version", "base_url", b"base_url", "credential", b"credential", "deployments", b"deployments", "enabled", b"enabled", "id", b"id", "kind", b"kind", "models", b"models", "name", b"name", "organization_id", b"organization_id", "price_provider", b"price_provider", "priority", b"priority", "private_network", b"private_network", "unpriced", b"unpriced"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_headers", b"account_headers", "api_version", b"api_version", "base_url", b"base_url", "credential", b"credential", "cuts", b"cuts", "deployments", b"deployments", "enabled", b"enabled", "id", b"id", "kind", b"kind", "models", b"models", "name", b"name", "organization_id", b"organization_id", "price_provider", b"price_provider", "priority", b"priority", "private_network", b"private_network", "unpriced", b"unpriced"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1408,6 +1470,7 @@ class Budget(_message.Message):
     THRESHOLDS_FIELD_NUMBER: _builtins.int
     CONTACT_FIELD_NUMBER: _builtins.int
     ENABLED_FIELD_NUMBER: _builtins.int
+    LEASE_EPOCH_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     organization_id: _builtins.str
     name: _builtins.str
@@ -1438,6 +1501,8 @@ class Budget(_message.Message):
     contact: _builtins.str
     """who can raise it; empty: the organization's"""
     enabled: _builtins.bool
+    lease_epoch: _builtins.int
+    """one more with each edit that makes it stricter: what is leased under a lower one is for running requests only"""
     @_builtins.property
     def overrides(self) -> _containers.RepeatedCompositeFieldContainer[Global___BudgetOverride]: ...
     @_builtins.property
@@ -1467,10 +1532,11 @@ class Budget(_message.Message):
         thresholds: _abc.Iterable[_builtins.int] | None = ...,
         contact: _builtins.str = ...,
         enabled: _builtins.bool = ...,
+        lease_epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchor", b"anchor", "contact", b"contact", "enabled", b"enabled", "id", b"id", "limit_nano", b"limit_nano", "model_pattern", b"model_pattern", "name", b"name", "on_breach", b"on_breach", "organization_id", b"organization_id", "outage", b"outage", "overdraft_nano", b"overdraft_nano", "overrides", b"overrides", "provider_id", b"provider_id", "resets", b"resets", "scope_id", b"scope_id", "scope_kind", b"scope_kind", "scope_name", b"scope_name", "thresholds", b"thresholds", "timezone", b"timezone", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchor", b"anchor", "contact", b"contact", "enabled", b"enabled", "id", b"id", "lease_epoch", b"lease_epoch", "limit_nano", b"limit_nano", "model_pattern", b"model_pattern", "name", b"name", "on_breach", b"on_breach", "organization_id", b"organization_id", "outage", b"outage", "overdraft_nano", b"overdraft_nano", "overrides", b"overrides", "provider_id", b"provider_id", "resets", b"resets", "scope_id", b"scope_id", "scope_kind", b"scope_kind", "scope_name", b"scope_name", "thresholds", b"thresholds", "timezone", b"timezone", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1641,6 +1707,7 @@ class HoldWelcome(_message.Message):
     ACCOUNTS_FIELD_NUMBER: _builtins.int
     PODS_FIELD_NUMBER: _builtins.int
     SERVER_TIME_MS_FIELD_NUMBER: _builtins.int
+    GONE_FIELD_NUMBER: _builtins.int
     ttl_ms: _builtins.int
     """a lease may be spent until the last acknowledged report was sent, plus this"""
     report_ms: _builtins.int
@@ -1654,6 +1721,10 @@ class HoldWelcome(_message.Message):
     def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Granted]:
         """what the control plane knows of those that the hello named"""
 
+    @_builtins.property
+    def gone(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccountRef]:
+        """of those that the hello named: no such account any more, forget it"""
+
     def __init__(
         self,
         *,
@@ -1663,10 +1734,11 @@ class HoldWelcome(_message.Message):
         accounts: _abc.Iterable[Global___Granted] | None = ...,
         pods: _builtins.int = ...,
         server_time_ms: _builtins.int = ...,
+        gone: _abc.Iterable[Global___AccountRef] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "closed", b"closed", "pods", b"pods", "report_ms", b"report_ms", "server_time_ms", b"server_time_ms", "ttl_ms", b"ttl_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "closed", b"closed", "gone", b"gone", "pods", b"pods", "report_ms", b"report_ms", "server_time_ms", b"server_time_ms", "ttl_ms", b"ttl_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1867,9 +1939,12 @@ class Granted(_message.Message):
     GRANTED_CUM_FIELD_NUMBER: _builtins.int
     AMOUNT_NANO_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    LEASE_EPOCH_FIELD_NUMBER: _builtins.int
     granted_cum: _builtins.int
     amount_nano: _builtins.int
     """what this answer added"""
+    lease_epoch: _builtins.int
+    """of the budget when it was granted"""
     @_builtins.property
     def account(self) -> Global___AccountRef: ...
     @_builtins.property
@@ -1881,10 +1956,11 @@ class Granted(_message.Message):
         granted_cum: _builtins.int = ...,
         amount_nano: _builtins.int = ...,
         state: Global___AccountState | None = ...,
+        lease_epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "amount_nano", b"amount_nano", "granted_cum", b"granted_cum", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "amount_nano", b"amount_nano", "granted_cum", b"granted_cum", "lease_epoch", b"lease_epoch", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2008,11 +2084,16 @@ class HoldReportAck(_message.Message):
     SEQ_FIELD_NUMBER: _builtins.int
     ACCOUNTS_FIELD_NUMBER: _builtins.int
     PODS_FIELD_NUMBER: _builtins.int
+    GONE_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     pods: _builtins.int
     @_builtins.property
     def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Granted]:
         """of every account reported, topped up or not"""
+
+    @_builtins.property
+    def gone(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccountRef]:
+        """as in HoldWelcome"""
 
     def __init__(
         self,
@@ -2020,10 +2101,11 @@ class HoldReportAck(_message.Message):
         seq: _builtins.int = ...,
         accounts: _abc.Iterable[Global___Granted] | None = ...,
         pods: _builtins.int = ...,
+        gone: _abc.Iterable[Global___AccountRef] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "pods", b"pods", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "gone", b"gone", "pods", b"pods", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
