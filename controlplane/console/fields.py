@@ -1,4 +1,4 @@
-"""Form fields for values that the database keeps as lists and maps: people type lines."""
+"""Form fields for values that the database keeps as lists and maps, for which people type lines; and for cuts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from unfold.widgets import UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanSwitchWidget
 
 
 class LinesField(forms.CharField):
@@ -60,3 +60,22 @@ class PairsField(forms.CharField):
             return bool(dict(initial or {}) != self.clean(data))
         except ValidationError:
             return True
+
+
+class CutField(forms.BooleanField):
+    """Whether the answers that run under a row end when its change is live; unticked, they go on to their end."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            required=False,
+            label="Cut running answers",
+            widget=UnfoldBooleanSwitchWidget,
+            help_text="Saving ends what runs now, within a second: for a secret that leaked. Unticked, running answers "
+            "go on to their end; what is switched off refuses new requests only.",
+        )
+
+
+class CutForm(forms.ModelForm):  # type: ignore[type-arg]
+    """The change of a row that requests run under."""
+
+    cut = CutField()

@@ -122,31 +122,42 @@ def extend(key: VirtualKey, *, by: Actor, expires_at: datetime | None) -> Virtua
     return key
 
 
-def rotate(key: VirtualKey, *, by: Actor, grace: timedelta = GRACE) -> Secret:
-    """A new secret, shown once; those before it work until `grace` is over, 0 meaning that they stop now."""
+def rotate(key: VirtualKey, *, by: Actor, grace: timedelta = GRACE, cut: bool = False) -> Secret:
+    """A new secret, shown once; those before it work until `grace` is over, 0 meaning that they stop now.
+
+    `cut`, only without grace: answers that they began end too, within a second.
+    """
     require(by, VERB_OF[Step.ROTATE], key)
     if not timedelta(0) <= grace <= LONGEST_GRACE:
         raise ValidationError({"grace": f"between 0 and {LONGEST_GRACE // timedelta(hours=1)} hours"})
+    if cut and grace:
+        raise ValidationError({"cut": "ends running answers only where the old secret stops now: choose no grace"})
     with change_set(by) as change:
         _locked(key, Step.ROTATE)
         ends = timezone.now() + grace
         key.secrets.filter(Q(not_after=None) | Q(not_after__gt=ends)).update(not_after=ends)
         token, secret = _new_secret(key)
-        key.save(update_fields=["public_id", "updated_at"])
+        columns = key.cut_running() if cut else ()
+        key.save(update_fields=["public_id", *columns, "updated_at"])
         secret.save(force_insert=True)
-        change.say("virtual_key.rotated", key, grace_s=int(grace.total_seconds()))
+        change.say("virtual_key.rotated", key, grace_s=int(grace.total_seconds()), cut=cut)
     return token
 
 
-def disable(key: VirtualKey, *, by: Actor, reason: str = "") -> VirtualKey:
-    """Stop the key for now; running streams end by themselves."""
+def disable(key: VirtualKey, *, by: Actor, reason: str = "", cut: bool = False) -> VirtualKey:
+    """Stop the key for now; running streams end by themselves, or with `cut` within a second.
+
+    A key that was disabled without a cut can be cut afterwards.
+    """
     require(by, VERB_OF[Step.DISABLE], key)
     with change_set(by) as change:
-        if not _locked(key, Step.DISABLE):
+        if _locked(key, Step.DISABLE):
+            key.disabled_reason = reason[:300]
+        elif not cut:
             return key
-        key.disabled_reason = reason[:300]
-        key.save(update_fields=["state", "disabled_reason", "updated_at"])
-        change.say("virtual_key.disabled", key)
+        columns = key.cut_running() if cut else ()
+        key.save(update_fields=["state", "disabled_reason", *columns, "updated_at"])
+        change.say("virtual_key.disabled", key, cut=cut)
     return key
 
 

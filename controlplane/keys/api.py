@@ -81,10 +81,14 @@ class RotateIn(StrictSerializer):
     grace_s = serializers.IntegerField(
         required=False, min_value=0, max_value=LONGEST_GRACE_S, help_text="How long the old secret works. Seconds."
     )
+    cut = serializers.BooleanField(
+        required=False, help_text="End answers too that the old secret began; only with `grace_s` 0. Default: no."
+    )
 
 
 class DisableIn(StrictSerializer):
     reason = serializers.CharField(max_length=300, required=False, allow_blank=True)
+    cut = serializers.BooleanField(required=False, help_text="End running answers too, within a second. Default: no.")
 
 
 class RevokeIn(StrictSerializer):
@@ -131,7 +135,7 @@ class VirtualKeys(Resource):
     def rotate(self, request: Request, pk: str) -> Response:
         key, data = self.get_object(), self.read(request)
         grace = timedelta(seconds=data["grace_s"]) if "grace_s" in data else actions.GRACE
-        token = _allowed(lambda: actions.rotate(key, by=self.actor, grace=grace))
+        token = _allowed(lambda: actions.rotate(key, by=self.actor, grace=grace, cut=data.get("cut", False)))
         return self._shown_with(key, token.reveal().decode(), 200)
 
     @action(detail=True, methods=["post"])

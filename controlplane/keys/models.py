@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 
 from controlplane.changes.config import ConfigModel
+from controlplane.changes.cuttable import Cuttable
 from controlplane.changes.ids import new_id
 from controlplane.changes.models import ResourceKind
 from controlplane.changes.row import AuditTarget, Touch
@@ -44,7 +45,7 @@ class KeyState(models.TextChoices):
     REVOKED = "revoked"
 
 
-class VirtualKey(ConfigModel):
+class VirtualKey(Cuttable):
     """The credential that a CLI carries, minus the credential."""
 
     scope: ClassVar[Scope] = Scope(organization="organization_id", team="project__team_id", user="principal__user_id")

@@ -80,8 +80,11 @@ def create_provider(
     return row
 
 
-def update_provider(provider: Provider, *, by: Actor, credential: Secret | None = None, **fields: Any) -> Provider:
-    """Fields: see CHANGEABLE. The kind stays what it was: what was booked under it depends on it.
+def update_provider(
+    provider: Provider, *, by: Actor, credential: Secret | None = None, cut: bool = False, **fields: Any
+) -> Provider:
+    """Fields: see CHANGEABLE. The kind stays what it was: what was booked under it depends on it. `cut`: answers that
+    it gives now end too, within a second.
 
     Another host or port takes a credential along: who may change an address must not learn the stored one by it.
     """
@@ -90,7 +93,7 @@ def update_provider(provider: Provider, *, by: Actor, credential: Secret | None 
         raise ValidationError({name: f"cannot be set; fields are {', '.join(sorted(CHANGEABLE))}" for name in unknown})
     require(by, Verb.PROVIDER_CHANGE, provider)
     columns = [*fields, *(() if credential is None else credentials.COLUMNS)]
-    if not columns:
+    if not columns and not cut:
         return provider
     if credential is not None:
         credential = _credential(credential)
@@ -106,8 +109,10 @@ def update_provider(provider: Provider, *, by: Actor, credential: Secret | None 
                 {"credential": f"the stored one is for {before}; enter the credential of the new address with it"}
             )
         provider.full_clean()
+        if cut:
+            columns += provider.cut_running()
         provider.save(update_fields=[*columns, "updated_at"])
-        if fields:
+        if fields or cut:
             change.say("provider.updated", provider)
         if credential is not None:
             change.say("provider.credential_replaced", provider)

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from controlplane.providers import actions, price_actions
 from controlplane.providers.models import PriceOverride, Provider
-from controlplane.rest.resources import Nothing, Reference, Resource, StrictSerializer
+from controlplane.rest.resources import Nothing, Reference, Resource, StrictSerializer, cut_field
 from controlplane.tenancy.models import Organization
 from controlplane.tenancy.permissions import Verb
 from dataplane.core.secret import Secret
@@ -69,6 +69,10 @@ class ProviderIn(ProviderFields):
     kind = serializers.ChoiceField(KINDS)
 
 
+class ProviderChange(ProviderFields):
+    cut = cut_field()
+
+
 @extend_schema_serializer(component_name="Tested")
 class ProviderTested(serializers.Serializer[Any]):
     """What came of a test."""
@@ -85,7 +89,7 @@ class Providers(Resource):
     queryset = Provider.objects.all()
     output = ProviderOut
     outputs = {"test": ProviderTested}
-    inputs = {"create": ProviderIn, "partial_update": ProviderFields, "test": Nothing}
+    inputs = {"create": ProviderIn, "partial_update": ProviderChange, "test": Nothing}
     filters = ("organization_id", "name", "kind", "enabled")
     apart = frozenset({"test"})
 

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 
 from controlplane.changes.config import ConfigModel
+from controlplane.changes.cuttable import Cuttable
 from controlplane.changes.ids import new_id
 from controlplane.changes.models import ResourceKind
 from controlplane.changes.row import Touch
@@ -32,7 +33,7 @@ def price_list_id() -> str:
     return new_id("price")
 
 
-class Provider(ConfigModel):
+class Provider(Cuttable):
     """An upstream account: kind, endpoint, sealed credential."""
 
     scope: ClassVar[Scope] = Scope(organization="organization_id")

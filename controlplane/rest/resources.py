@@ -70,6 +70,13 @@ class StrictSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
+def cut_field() -> serializers.BooleanField:
+    """In the change of a row that requests run under."""
+    return serializers.BooleanField(
+        required=False, write_only=True, help_text="End its running answers too, within a second. Default: no."
+    )
+
+
 class Nothing(StrictSerializer):
     """An empty body."""
 

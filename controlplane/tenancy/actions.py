@@ -17,6 +17,7 @@ from django.utils import timezone
 from controlplane.changes.actor import Actor
 from controlplane.changes.change_set import change_set
 from controlplane.changes.config import ConfigModel
+from controlplane.changes.cuttable import Cuttable
 from controlplane.environment import environment
 from controlplane.tenancy.models import (
     ApiToken,
@@ -46,21 +47,33 @@ Row = TypeVar("Row", bound=ConfigModel)
 
 
 def create_organization(
-    *, by: Actor, name: str, slug: str, contact: str = "", freshness_bound_s: int = 0, cut_on_stale: bool = False
+    *,
+    by: Actor,
+    name: str,
+    slug: str,
+    contact: str = "",
+    freshness_bound_s: int = 0,
+    cut_on_stale: bool = False,
+    cut_on_expiry: bool = False,
 ) -> Organization:
     require_operator(by, Verb.ORGANIZATION_CREATE)
     row = Organization(
-        name=name, slug=slug, contact=contact, freshness_bound_s=freshness_bound_s, cut_on_stale=cut_on_stale
+        name=name,
+        slug=slug,
+        contact=contact,
+        freshness_bound_s=freshness_bound_s,
+        cut_on_stale=cut_on_stale,
+        cut_on_expiry=cut_on_expiry,
     )
     return _created(row, by)
 
 
-def update_organization(organization: Organization, *, by: Actor, **fields: Any) -> Organization:
-    """Fields: name, slug, contact, active, freshness_bound_s, cut_on_stale."""
+def update_organization(organization: Organization, *, by: Actor, cut: bool = False, **fields: Any) -> Organization:
+    """Fields: name, slug, contact, active, freshness_bound_s, cut_on_stale, cut_on_expiry. `cut`: its running answers
+    end too, within a second."""
     require(by, Verb.ORGANIZATION_CHANGE, organization)
-    return _updated(
-        organization, by, fields, {"name", "slug", "contact", "active", "freshness_bound_s", "cut_on_stale"}
-    )
+    allowed = {"name", "slug", "contact", "active", "freshness_bound_s", "cut_on_stale", "cut_on_expiry"}
+    return _updated(organization, by, fields, allowed, cut=cut)
 
 
 def create_team(*, by: Actor, organization: Organization, name: str, slug: str, external_id: str = "") -> Team:
@@ -79,10 +92,10 @@ def create_project(*, by: Actor, team: Team, name: str, slug: str) -> Project:
     return _created(Project(organization_id=team.organization_id, team=team, name=name, slug=slug), by)
 
 
-def update_project(project: Project, *, by: Actor, **fields: Any) -> Project:
-    """Fields: name, slug, active."""
+def update_project(project: Project, *, by: Actor, cut: bool = False, **fields: Any) -> Project:
+    """Fields: name, slug, active. `cut`: its running answers end too, within a second."""
     require(by, Verb.PROJECT_CHANGE, project)
-    return _updated(project, by, fields, {"name", "slug", "active"})
+    return _updated(project, by, fields, {"name", "slug", "active"}, cut=cut)
 
 
 def create_principal(
@@ -107,10 +120,12 @@ def create_principal(
     return _created(row, by)
 
 
-def update_principal(principal: Principal, *, by: Actor, **fields: Any) -> Principal:
-    """Fields: display_name, kind, email, external_id, active, user."""
+def update_principal(principal: Principal, *, by: Actor, cut: bool = False, **fields: Any) -> Principal:
+    """Fields: display_name, kind, email, external_id, active, user. `cut`: their running answers end too, within a
+    second."""
     require(by, Verb.PRINCIPAL_CHANGE, principal)
-    return _updated(principal, by, fields, {"display_name", "kind", "email", "external_id", "active", "user"})
+    allowed = {"display_name", "kind", "email", "external_id", "active", "user"}
+    return _updated(principal, by, fields, allowed, cut=cut)
 
 
 def grant_role(
@@ -191,7 +206,7 @@ def _created(row: Row, by: Actor, action: str = "") -> Row:
     return row
 
 
-def _updated(row: Row, by: Actor, fields: dict[str, Any], allowed: Collection[str]) -> Row:
+def _updated(row: Row, by: Actor, fields: dict[str, Any], allowed: Collection[str], *, cut: bool = False) -> Row:
     unknown = sorted(set(fields) - set(allowed))
     if unknown:
         raise ValidationError({name: f"cannot be set; fields are {', '.join(sorted(allowed))}" for name in unknown})
@@ -199,7 +214,8 @@ def _updated(row: Row, by: Actor, fields: dict[str, Any], allowed: Collection[st
         for name, value in fields.items():
             setattr(row, name, value)
         row.full_clean()
-        row.save(update_fields=[*fields, "updated_at"])
+        columns = row.cut_running() if cut and isinstance(row, Cuttable) else ()
+        row.save(update_fields=[*fields, *columns, "updated_at"])
         change.say(f"{row.audit_target().kind}.updated", row)
     return row
 

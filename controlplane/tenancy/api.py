@@ -6,7 +6,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from controlplane.rest.resources import Reference, Resource, StrictSerializer
+from controlplane.rest.resources import Reference, Resource, StrictSerializer, cut_field
 from controlplane.tenancy import actions
 from controlplane.tenancy.models import LONGEST_FRESHNESS_BOUND_S, Organization, Principal, PrincipalKind, Project, Team
 from controlplane.tenancy.permissions import Verb
@@ -16,7 +16,8 @@ class OrganizationOut(serializers.ModelSerializer[Organization]):
     class Meta:
         model = Organization
         fields = (
-            "id", "name", "slug", "contact", "active", "freshness_bound_s", "cut_on_stale", "created_at", "updated_at",
+            "id", "name", "slug", "contact", "active", "freshness_bound_s", "cut_on_stale", "cut_on_expiry",
+            "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -27,10 +28,12 @@ class OrganizationIn(StrictSerializer):
     contact = serializers.CharField(max_length=200, required=False, allow_blank=True)
     freshness_bound_s = serializers.IntegerField(required=False, min_value=0, max_value=LONGEST_FRESHNESS_BOUND_S)
     cut_on_stale = serializers.BooleanField(required=False)
+    cut_on_expiry = serializers.BooleanField(required=False)
 
 
 class OrganizationChange(OrganizationIn):
     active = serializers.BooleanField()
+    cut = cut_field()
 
 
 class Organizations(Resource):
@@ -104,6 +107,7 @@ class ProjectChange(StrictSerializer):
     name = serializers.CharField(max_length=120)
     slug = serializers.SlugField(max_length=63)
     active = serializers.BooleanField()
+    cut = cut_field()
 
 
 class Projects(Resource):
@@ -147,6 +151,7 @@ class PrincipalIn(PrincipalFields):
 
 class PrincipalChange(PrincipalFields):
     active = serializers.BooleanField()
+    cut = cut_field()
 
 
 class Principals(Resource):

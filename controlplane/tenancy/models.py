@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import Q
 
 from controlplane.changes.config import ConfigModel
+from controlplane.changes.cuttable import Cuttable
 from controlplane.changes.ids import new_id
 from controlplane.changes.models import ResourceKind
 from controlplane.changes.row import AuditTarget, Touch
@@ -52,7 +53,7 @@ def group_place_id() -> str:
     return new_id("seat")
 
 
-class Organization(ConfigModel):
+class Organization(Cuttable):
     """A tenant: nothing of one is visible to another."""
 
     scope: ClassVar[Scope] = Scope(organization="id")
@@ -74,6 +75,11 @@ class Organization(ConfigModel):
     )
     cut_on_stale = models.BooleanField(
         default=False, help_text="End running streams too when a pod is without news for too long."
+    )
+    cut_on_expiry = models.BooleanField(
+        default=False,
+        help_text="End the running streams of a key, or of a secret after its rotation, at the moment it expires. "
+        "Off: they go on to their end.",
     )
 
     class Meta:
@@ -111,7 +117,7 @@ class Team(ConfigModel):
         return self.name
 
 
-class Project(ConfigModel):
+class Project(Cuttable):
     """A team's piece of work: usage is booked on it."""
 
     scope: ClassVar[Scope] = Scope(organization="organization_id", team="team_id")
@@ -138,7 +144,7 @@ class PrincipalKind(models.TextChoices):
     SERVICE = "service"
 
 
-class Principal(ConfigModel):
+class Principal(Cuttable):
     """A person or service account that requests are attributed to."""
 
     scope: ClassVar[Scope] = Scope(organization="organization_id", user="user_id")

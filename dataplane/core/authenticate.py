@@ -74,12 +74,15 @@ def authenticated(
     return key, min(ends, default=0)
 
 
-def refuse_unless_usable(snapshot: Snapshot, key: VirtualKey, now_ms: int) -> None:
-    """For a key authenticated a while ago, before each further attempt: its state and expiry now."""
+def refuse_unless_usable(snapshot: Snapshot, key: VirtualKey, now_ms: int, public_id: str = "") -> None:
+    """For a key authenticated a while ago: its state and expiry now, and those of the secret that it came with."""
     current = snapshot.keys.get(key.id)
     if current is None:
         raise invalid_key()
-    _refuse_unless_usable(snapshot, current, None, now_ms)
+    secret = _secret(current, public_id)
+    _refuse_unless_usable(snapshot, current, secret, now_ms)
+    if public_id and secret is None:
+        raise _rotated(snapshot, current)
 
 
 def _secret(key: VirtualKey | None, public_id: str) -> KeySecret | None:
@@ -107,13 +110,7 @@ def _refuse_unless_usable(snapshot: Snapshot, key: VirtualKey, secret: KeySecret
     if key.expires_at_ms and key.expires_at_ms <= now_ms:
         raise _stopped(snapshot, key, Code.VIRTUAL_KEY_EXPIRED, "this virtual key has expired", "get a new one")
     if secret is not None and secret.not_after_ms and secret.not_after_ms <= now_ms:
-        raise _stopped(
-            snapshot,
-            key,
-            Code.VIRTUAL_KEY_EXPIRED,
-            "this virtual key was rotated and the old one no longer works",
-            "paste the new one",
-        )
+        raise _rotated(snapshot, key)
     belongs_to = _inactive(snapshot, key)
     if belongs_to:
         raise _stopped(
@@ -123,6 +120,11 @@ def _refuse_unless_usable(snapshot: Snapshot, key: VirtualKey, secret: KeySecret
             f"the {belongs_to} that this virtual key belongs to is not active",
             "have it activated",
         )
+
+
+def _rotated(snapshot: Snapshot, key: VirtualKey) -> Refusal:
+    what = "this virtual key was rotated and the old one no longer works"
+    return _stopped(snapshot, key, Code.VIRTUAL_KEY_EXPIRED, what, "paste the new one")
 
 
 def _inactive(snapshot: Snapshot, key: VirtualKey) -> str:

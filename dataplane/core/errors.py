@@ -45,6 +45,7 @@ class Code(StrEnum):
     RULE_NOT_UNDERSTOOD = "rule_not_understood"
     SPOOL_FULL = "spool_full"
     DRAINING = "draining"
+    ANSWER_CUT = "answer_cut"
     OVERLOADED = "overloaded"
     INTERNAL_ERROR = "internal_error"
 
@@ -161,6 +162,9 @@ CATALOGUE: Mapping[Code, Entry] = MappingProxyType(
             503, True, "Usage records cannot be delivered and the spool is full.", "the platform team: the link"
         ),
         Code.DRAINING: Entry(503, True, "The pod is shutting down.", "nobody: retry reaches another pod"),
+        Code.ANSWER_CUT: Entry(
+            503, True, "An admin ended the answers that were running; the key itself still works.", "nobody: ask again"
+        ),
         Code.OVERLOADED: Entry(503, True, "The pod is at its limit.", "wait; the platform team: add pods"),
         Code.INTERNAL_ERROR: Entry(500, True, "A defect of the gateway.", "the platform team: the request id"),
     }

@@ -86,6 +86,8 @@ class Organization:
     contact: str
     price_list_id: str
     revision: int
+    cut_on_expiry: bool = False
+    cuts: int = 0  # how often its running streams were ended by hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class Project:
     team_id: str
     active: bool
     revision: int
+    cuts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ class Principal:
     active: bool
     revision: int
     group_ids: tuple[str, ...] = ()
+    cuts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +134,7 @@ class VirtualKey:
     tags: tuple[str, ...]
     cut: bool
     revision: int
+    cuts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +154,8 @@ class Provider:
     private_network: bool
     price_provider: str
     revision: int
+    account_headers: tuple[tuple[str, str], ...] = ()  # sorted; which account there is meant
+    cuts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +201,7 @@ class Budget:
     contact: str  # "": the organization's
     enabled: bool
     revision: int
+    lease_epoch: int = 0  # one more with each edit that made it stricter
 
     @property
     def blocks(self) -> bool:

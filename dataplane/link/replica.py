@@ -14,6 +14,7 @@ from functools import reduce
 from operator import xor
 from typing import Final
 
+from dataplane.core.pushed import PUSHED
 from dataplane.core.snapshot import KeyState, NotUnderstood, Ref, Row, Snapshot, VirtualKey
 from dataplane.link.understanding import doubt
 from dataplane.wire.digest import digest_bytes, fingerprint
@@ -61,6 +62,7 @@ class Staged:
     full: bool
     digest: int
     stopped: tuple[Stopped, ...]
+    cut: frozenset[Ref]  # the rows whose running streams an admin ended, whatever runs under them from then on
 
 
 @dataclass(slots=True)
@@ -213,6 +215,7 @@ class Replica:
             full=update.full,
             digest=digest,
             stopped=_stopped(served, keys, lost),
+            cut=_cut_by_hand(served, parts.rows),
         )
 
     def commit(self, staged: Staged) -> tuple[Stopped, ...]:
@@ -268,3 +271,14 @@ def _stopped(before: Snapshot, keys: Iterable[VirtualKey], gone: Iterable[str]) 
             ended[cut].add(key.id)
     ended[True].update(id for id in gone if id in before.keys)
     return tuple(Stopped(frozenset(ids), cut) for cut, ids in ended.items() if ids)
+
+
+def _cut_by_hand(before: Snapshot, rows: Iterable[Row]) -> frozenset[Ref]:
+    """What was cut since `before`; under a row that it does not hold nothing runs."""
+    cut = set()
+    for row in rows:
+        cuts = getattr(row, "cuts", 0)
+        held = getattr(before, PUSHED[type(row)].attribute).get(row.id) if cuts else None
+        if held is not None and held.cuts < cuts:
+            cut.add((type(row), row.id))
+    return frozenset(cut)

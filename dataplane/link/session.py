@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 from dataplane.core.keys import MINIMUM_PEPPER
+from dataplane.core.rows import Ref
 from dataplane.core.secret import Secret
 from dataplane.link.replica import Ignored, Rejected, Replica, Staged, Stopped
 from dataplane.link.understanding import summary
@@ -53,6 +54,13 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """End the exchanges that run under these rows."""
+
+    rows: frozenset[Ref]
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """Have `replica.stage(incoming)` done, after everything staged before it, and give the result to `staged`."""
 
@@ -67,7 +75,7 @@ class Leave:
     detail: str = ""
 
 
-Action = Send | Stop | Stage | Leave
+Action = Send | Stop | Cut | Stage | Leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,4 +270,5 @@ class Session:
                     apply_ms=apply_ms,
                     not_understood=summary(self.replica.snapshot),
                 )
-                return [*map(Stop, stopped), Send(pb.PodMessage(ack=ack))]
+                cut = [Cut(result.cut)] if result.cut else []
+                return [*map(Stop, stopped), *cut, Send(pb.PodMessage(ack=ack))]

@@ -19,11 +19,11 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from dataplane.core.secret import Secret
-from dataplane.core.snapshot import Snapshot
+from dataplane.core.snapshot import Ref, Snapshot
 from dataplane.link.channel import Backoff, Connector, Fleet
 from dataplane.link.lookup import Lookup, NoContact
 from dataplane.link.replica import Ignored, Rejected, Staged
-from dataplane.link.session import Action, Leave, LeaveReason, Send, Session, Stage, Stop
+from dataplane.link.session import Action, Cut, Leave, LeaveReason, Send, Session, Stage, Stop
 from dataplane.link.understanding import summary
 from dataplane.telemetry import logs
 from dataplane.telemetry.metrics import Metrics
@@ -38,6 +38,7 @@ OUTGOING: Final = 64
 SHORT_LIVED_S: Final = 1.0  # a Goodbye on a younger stream is no reason to hurry back
 
 Revoked = Callable[[frozenset[str], bool], None]
+CutByHand = Callable[[frozenset[Ref]], None]
 Report = Callable[[Fleet], Coroutine[Any, Any, None]]
 
 
@@ -64,6 +65,7 @@ class Watch:
         self._backoff = Backoff(session.jitter)
         self._lookup = Lookup(self._resolve, self, time.monotonic, metrics)
         self._callbacks: list[Revoked] = []
+        self._on_cut: list[CutByHand] = []
         self._waiters: list[_Waiter] = []
         self._fleet: Fleet | None = None
         self._staging: asyncio.Future[Staged | Rejected | Ignored] | None = None
@@ -93,6 +95,9 @@ class Watch:
 
     def on_revoked(self, callback: Revoked) -> None:
         self._callbacks.append(callback)
+
+    def on_cut(self, callback: CutByHand) -> None:
+        self._on_cut.append(callback)
 
     # What the lookup asks.
 
@@ -177,6 +182,10 @@ class Watch:
     def stopped(self, action: Stop) -> None:
         for callback in self._callbacks:
             callback(action.stopped.key_ids, action.stopped.cut)
+
+    def cut(self, action: Cut) -> None:
+        for callback in self._on_cut:
+            callback(action.rows)
 
     def applied(self, result: Staged | Rejected | Ignored, seconds: float) -> None:
         """Say what became of an update."""
@@ -338,6 +347,8 @@ class _Stream:
                         self._outgoing.put_nowait(message)
                 case Stop():
                     self._watch.stopped(action)
+                case Cut():
+                    self._watch.cut(action)
                 case Leave():
                     self._leave(action)
                 case Stage():

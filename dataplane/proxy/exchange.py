@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from enum import IntEnum, auto
 
 from dataplane.core.errors import Code, Refusal
-from dataplane.core.usage import Outcome
+from dataplane.core.usage import Outcome, UsageRecord
 from dataplane.dialects.dialect import Client, Dialect, ErrorResponse
 from dataplane.dialects.finality import heard_by
 from dataplane.dialects.registry import CHAT
@@ -81,8 +81,8 @@ class Exchange:
             raise asyncio.CancelledError
 
     @property
-    def organization_id(self) -> str:
-        return self.records.current.organization_id
+    def record(self) -> UsageRecord:
+        return self.records.current
 
     def shown(self, client: Client) -> None:
         """Who asks, as was seen later than in the head."""

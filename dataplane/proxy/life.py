@@ -8,7 +8,8 @@ from enum import Enum
 from typing import Protocol
 
 from dataplane.core.errors import Refusal
-from dataplane.core.usage import Outcome
+from dataplane.core.usage import Outcome, UsageRecord
+from dataplane.proxy.http.heads import Head
 
 
 class Phase(Enum):
@@ -41,9 +42,15 @@ class Open(Protocol):
     """An exchange that has not ended."""
 
     @property
-    def organization_id(self) -> str:
-        """ "" until it is authenticated."""
+    def record(self) -> UsageRecord:
+        """Who asks, what and whom; ids are "" until they are known."""
         ...
+
+    @property
+    def head(self) -> Head: ...
+
+    @property
+    def query(self) -> str: ...
 
     def cut(self, refusal: Refusal, outcome: Outcome) -> None: ...
 

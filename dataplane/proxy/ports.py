@@ -9,7 +9,7 @@ from dataplane.core.money.accounts import Account, Accounts
 from dataplane.core.money.lease_book import Cut, Denied, Hold
 from dataplane.core.money.messages import AccountRef, AccountState
 from dataplane.core.secret import Secret
-from dataplane.core.snapshot import Snapshot
+from dataplane.core.snapshot import Ref, Snapshot
 from dataplane.core.usage import UsageRecord
 
 
@@ -32,6 +32,10 @@ class Configuration(Protocol):
 
     def on_revoked(self, callback: Callable[[frozenset[str], bool], None]) -> None:
         """`callback(key ids, cut their running streams?)` after each revision that stopped keys."""
+        ...
+
+    def on_cut(self, callback: Callable[[frozenset[Ref]], None]) -> None:
+        """`callback(rows)` after each revision with which an admin ended what runs under these rows."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""A pod at its sockets: listening, the one sweep per second, revocations, and the way out."""
+"""A pod at its sockets: listening, the one sweep per second, and the way out."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import ssl
 from collections.abc import Callable
 from functools import partial
 
-from dataplane.core import authenticate
 from dataplane.core.errors import Code, Refusal
 from dataplane.core.usage import Outcome
-from dataplane.proxy import pipeline
+from dataplane.proxy import cuts, pipeline
 from dataplane.proxy.client.connection import ClientConnection, patience
 from dataplane.proxy.client.door import Door
 from dataplane.proxy.exchange import Exchange
@@ -37,7 +36,8 @@ class Server:
         self._servers: list[asyncio.Server] = []
         self._patience = patience(pod.limits)
         self._sweeper: asyncio.Task[None] | None = None
-        pod.configuration.on_revoked(self.revoked)
+        pod.configuration.on_revoked(partial(cuts.cut_revoked, pod))
+        pod.configuration.on_cut(partial(cuts.cut_by_hand, pod))
 
     async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None, *, shared: bool = False) -> int:
         """Accept clients. `shared`: with other processes on the port. Returns it, as the system chose it for 0."""
@@ -87,41 +87,12 @@ class Server:
             self._renew()
 
     def sweep(self, now: float) -> None:
-        """All timeouts of all connections; idle ones to providers; streams that a stale pod may not go on with."""
+        """All timeouts of all connections; idle ones to providers; what may not go on."""
         for connection in list(self.pod.connections):
             connection.check(now, self._patience)
         self.pod.upstreams.sweep(now)
-        self._cut_stale()
-
-    def _cut_stale(self) -> None:
-        configuration = self.pod.configuration
-        if not self.pod.exchanges or configuration.fresh(self.pod.limits.stale_cut_ms):
-            return
-        organizations = configuration.snapshot.organizations
-        for exchange in self.pod.exchanges:
-            organization = organizations.get(exchange.organization_id)
-            if organization is not None and organization.cut_on_stale:
-                exchange.cut(
-                    Refusal(Code.CONFIGURATION_STALE, "this pod has lost contact with the control plane"), Outcome.CUT
-                )
-
-    def revoked(self, key_ids: frozenset[str], cut: bool) -> None:
-        """Keys stopped. Running streams of a revoked key end now; those of a disabled one may finish."""
-        if not cut:
-            return
-        for key_id in key_ids:
-            for exchange in self.pod.exchanges.on_key(key_id):
-                exchange.cut(self._why(key_id), Outcome.CUT)
-
-    def _why(self, key_id: str) -> Refusal:
-        snapshot = self.pod.configuration.snapshot
-        key = snapshot.keys.get(key_id)
-        try:
-            if key is not None:
-                authenticate.refuse_unless_usable(snapshot, key, self.pod.clock.wall_ms())
-        except Refusal as refusal:
-            return refusal
-        return Refusal(Code.VIRTUAL_KEY_REVOKED, "this virtual key was revoked")
+        cuts.cut_stale(self.pod)
+        cuts.cut_expired(self.pod)
 
     # the way out
 

@@ -85,12 +85,14 @@ def ref_from(ref: pb.ResourceRef) -> Ref | None:
 
 
 def _project(wire: pb.Project, revision: int) -> Project:
-    return Project(sys.intern(wire.id), sys.intern(wire.organization_id), wire.team_id, wire.active, revision)
+    return Project(
+        sys.intern(wire.id), sys.intern(wire.organization_id), wire.team_id, wire.active, revision, wire.cuts
+    )
 
 
 def _principal(wire: pb.Principal, revision: int) -> Principal:
     id, organization_id = sys.intern(wire.id), sys.intern(wire.organization_id)
-    return Principal(id, organization_id, wire.active, revision, tuple(wire.group_ids))
+    return Principal(id, organization_id, wire.active, revision, tuple(wire.group_ids), wire.cuts)
 
 
 def _virtual_key(wire: pb.VirtualKey, revision: int) -> VirtualKey:
@@ -121,6 +123,7 @@ def _virtual_key(wire: pb.VirtualKey, revision: int) -> VirtualKey:
         tags=tuple(wire.tags),
         cut=wire.cut,
         revision=revision,
+        cuts=wire.cuts,
     )
 
 
@@ -142,6 +145,7 @@ def _provider(wire: pb.Provider, revision: int) -> Provider:
         private_network=wire.private_network,
         price_provider=wire.price_provider,
         revision=revision,
+        cuts=wire.cuts,
     )
 
 
@@ -259,7 +263,11 @@ def _key_words(key: VirtualKey) -> dict[str, Any]:
 
 
 def _provider_words(provider: Provider) -> dict[str, Any]:
-    return {"credential": provider.credential.reveal(), "deployments": dict(provider.deployments)}
+    return {
+        "credential": provider.credential.reveal(),
+        "deployments": dict(provider.deployments),
+        "account_headers": dict(provider.account_headers),
+    }
 
 
 def _prices(listed: PriceList) -> dict[str, Any]:

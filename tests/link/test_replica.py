@@ -297,3 +297,29 @@ def test_a_revocation_that_arrives_while_a_large_update_is_worked_on_is_not_lost
     replica.commit(staged)
     assert replica.snapshot.keys["vk_0"].state is KeyState.REVOKED
     assert "vk_50" in replica.snapshot.keys
+
+
+def test_what_was_cut_by_hand_is_named_once_whatever_else_came_with_it(database, replica):
+    key = replace(database.key(1), cuts=2)
+    database.commit(key)
+    [message] = fleet.delta(database, replica.revision)
+    staged = replica.stage(incoming(message))
+    assert isinstance(staged, Staged)
+    assert staged.cut == {(VirtualKey, "vk_1")}
+    replica.commit(staged)
+    database.commit(replace(key, tags=("other",)))
+    [message] = fleet.delta(database, replica.revision)
+    staged = replica.stage(incoming(message))
+    assert isinstance(staged, Staged)
+    assert staged.cut == frozenset()
+
+
+def test_a_pod_that_was_away_hears_of_cuts_in_a_full_update_too(database, replica):
+    database.commit(replace(database.key(1), cuts=1))
+    database.commit(fleet.key(9))
+    database.commit(replace(fleet.key(9), cuts=1))
+    result = Ignored()
+    for message in fleet.full(database):
+        result = replica.stage(incoming(message))
+    assert isinstance(result, Staged)
+    assert result.cut == {(VirtualKey, "vk_1")}  # nothing can run under a key that the pod did not hold

@@ -19,7 +19,7 @@ from dataplane.core import keys
 from dataplane.core.errors import Code, Refusal
 from dataplane.core.money.prices import ModelPrice, PriceList, RateCard, RateTier
 from dataplane.core.secret import Secret
-from dataplane.core.snapshot import KeyState, ProviderKind, Row, Snapshot, VirtualKey
+from dataplane.core.snapshot import KeyState, ProviderKind, Ref, Row, Snapshot, VirtualKey
 from dataplane.core.usage import RecordStatus, UsageClass, UsageRecord
 from dataplane.proxy.limits import Limits
 from dataplane.proxy.pod import Clock, Pod
@@ -81,6 +81,7 @@ class Configuration:
         self.asked: list[str] = []
         self.contact = True
         self._callbacks: list[Callable[[frozenset[str], bool], None]] = []
+        self._on_cut: list[Callable[[frozenset[Ref]], None]] = []
 
     def fresh(self, bound_ms: int) -> bool:
         return self.age_ms < (bound_ms or 45_000)
@@ -97,6 +98,15 @@ class Configuration:
 
     def on_revoked(self, callback: Callable[[frozenset[str], bool], None]) -> None:
         self._callbacks.append(callback)
+
+    def on_cut(self, callback: Callable[[frozenset[Ref]], None]) -> None:
+        self._on_cut.append(callback)
+
+    def cut(self, *rows: Row) -> None:
+        """These rows as they are now; what runs under them was ended by hand."""
+        self.change(*rows)
+        for callback in self._on_cut:
+            callback(frozenset((type(row), row.id) for row in rows))
 
     def change(self, *rows: Row) -> None:
         self.snapshot = self.snapshot.apply(self.snapshot.revision + 1, rows)

@@ -174,8 +174,10 @@ class VirtualKeyAdmin(MintingAdmin):
         if request.method == "POST":
             try:
                 refuse_spent(request)
-                grace = key_pages.chosen_grace(request)
-                _, token = spend(request, lambda: (row, actions.rotate(row, by=actor_of(request), grace=grace)))
+                grace, cut = key_pages.chosen_grace(request)
+                _, token = spend(
+                    request, lambda: (row, actions.rotate(row, by=actor_of(request), grace=grace, cut=cut))
+                )
                 return key_pages.rotated(request, self.admin_site, row, token)
             except Spent as earlier:
                 return self.answered_before(request, earlier)
@@ -209,7 +211,8 @@ class VirtualKeyAdmin(MintingAdmin):
         try:
             match step:
                 case Step.DISABLE:
-                    actions.disable(row, by=actor, reason=request.POST.get("reason", ""))
+                    cut = request.POST.get("streams", "drain") == "cut"
+                    actions.disable(row, by=actor, reason=request.POST.get("reason", ""), cut=cut)
                 case Step.ENABLE:
                     actions.enable(row, by=actor)
                 case _:

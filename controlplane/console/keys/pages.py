@@ -27,7 +27,12 @@ GRACES = (
     ("24", "24 hours: engineers change their key at leisure", True),
     ("72", "72 hours", False),
     ("1", "1 hour", False),
-    ("0", "None: the old secret stops now, everywhere", False),
+    ("0", "None: the old secret stops now, everywhere; answers that it began go on to their end", False),
+    ("0-cut", "None, and answers that it began end too, within a second: for a secret that leaked", False),
+)
+DISABLE_STREAMS = (
+    ("drain", "Let running answers finish; only new requests are refused", True),
+    ("cut", "End them too, within a second: for a secret that leaked", False),
 )
 STREAMS = (
     ("cut", "End them too, within a second", True),
@@ -54,9 +59,14 @@ def minted(request: HttpRequest, site: AdminSite, key: VirtualKey, token: Secret
 
 
 def rotated(request: HttpRequest, site: AdminSite, key: VirtualKey, token: Secret) -> TemplateResponse:
-    grace = chosen_grace(request)
+    grace, cut = chosen_grace(request)
     hours = int(grace.total_seconds() // 3600)
-    remark = f"The old secret works for another {hours} h." if hours else "The old secret has stopped working."
+    if hours:
+        remark = f"The old secret works for another {hours} h."
+    elif cut:
+        remark = "The old secret has stopped working, and the answers that it began are ended."
+    else:
+        remark = "The old secret has stopped working. Answers that it began go on to their end."
     return show_once(
         request,
         site,
@@ -73,12 +83,13 @@ def rotated(request: HttpRequest, site: AdminSite, key: VirtualKey, token: Secre
     )
 
 
-def chosen_grace(request: HttpRequest) -> timedelta:
-    """Raises ValidationError for anything that the page does not offer."""
+def chosen_grace(request: HttpRequest) -> tuple[timedelta, bool]:
+    """How long, and whether running answers end too. Raises ValidationError for what the page does not offer."""
     chosen = request.POST.get("grace", "")
     if chosen not in {value for value, _, _ in GRACES}:
         raise ValidationError("Choose how long the old secret keeps working.")
-    return timedelta(hours=int(chosen))
+    hours, _, cut = chosen.partition("-")
+    return timedelta(hours=int(hours)), bool(cut)
 
 
 def ask_rotate(request: HttpRequest, site: AdminSite, key: VirtualKey, errors: Sequence[str] = ()) -> TemplateResponse:
@@ -106,10 +117,13 @@ def ask_disable(request: HttpRequest, site: AdminSite, key: VirtualKey) -> Templ
         title="Disable",
         about=key,
         question=f"Disable “{key.name}”?",
-        lead="New requests are refused within a second, with words that say so. Running answers finish.",
+        lead="New requests are refused within a second, with words that say so.",
         consequences=["You can enable it again at any time; the secret stays the same."],
         submit="Disable",
         back_url=page_of(key),
+        choices_name="streams",
+        choices_legend="What about answers that are running now?",
+        choices=DISABLE_STREAMS,
         text_name="reason",
         text_label="Reason (optional; kept with the key and in the audit)",
     )

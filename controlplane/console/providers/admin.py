@@ -46,7 +46,7 @@ class ProviderAdmin(TestableAdmin):
         *OWN_FIELDS,
     )
     fieldsets = (
-        (None, {"fields": ("organization", "shown_kind", "name", "base_url", "enabled")}),
+        (None, {"fields": ("organization", "shown_kind", "name", "base_url", "enabled", "cut")}),
         ("Credential", {"fields": ("shown_service", "shown_error", "shown_credential", "credential")}),
         ("Last test", {"fields": ("shown_test", "shown_test_message")}),
         SERVING,

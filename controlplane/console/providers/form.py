@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from controlplane.console.fields import LinesField, PairsField
+from controlplane.console.fields import CutField, LinesField, PairsField
 from controlplane.providers.kinds import KINDS
 from controlplane.providers.models import PriceOverride, Provider
 from dataplane.core.snapshot import Unpriced
@@ -49,6 +49,8 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="What happens to a model that the price list does not know.",
     )
 
+    cut = CutField()
+
     class Meta:
         model = Provider
         fields = (
@@ -58,6 +60,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class ProviderAddForm(ProviderForm):
+    cut = None  # type: ignore[assignment] # nothing runs there yet
     kind = forms.ChoiceField(
         choices=[(kind.kind.value, kind.label) for kind in KINDS.values()], widget=UnfoldAdminSelectWidget
     )

@@ -11,6 +11,7 @@ from controlplane.console.access import actor_of
 from controlplane.console.addresses import link
 from controlplane.console.base import ConsoleAdmin
 from controlplane.console.decorators import display
+from controlplane.console.fields import CutForm
 from controlplane.console.site import site
 from controlplane.pages.cells import mono, on_off, pill
 from controlplane.tenancy import actions
@@ -19,7 +20,16 @@ from controlplane.tenancy.permissions import Verb
 from controlplane.tenancy.queries import logins_for
 
 
-class OrganizationAdmin(ConsoleAdmin):
+class CuttableAdmin(ConsoleAdmin):
+    """The change of a row also ends, if its admin wants that, what runs under it."""
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        if obj is not None:
+            kwargs["form"] = CutForm
+        return super().get_form(request, obj, change, **kwargs)
+
+
+class OrganizationAdmin(CuttableAdmin):
     view_verb = Verb.ORGANIZATION_VIEW
     add_verb = Verb.ORGANIZATION_CREATE
     change_verb = Verb.ORGANIZATION_CHANGE
@@ -28,19 +38,19 @@ class OrganizationAdmin(ConsoleAdmin):
     ordering = ("name",)
     prepopulated_fields = {"slug": ("name",)}
     fieldsets = (
-        (None, {"fields": ("name", "slug", "contact", "active")}),
+        (None, {"fields": ("name", "slug", "contact", "active", "cut")}),
         (
             "Revocation",
             {
                 "description": "How long a pod may serve this organization without news from here. The promise that a "
                 "revoked key stops everywhere within 60 s holds for bounds up to 45 s.",
-                "fields": ("freshness_bound_s", "cut_on_stale"),
+                "fields": ("freshness_bound_s", "cut_on_stale", "cut_on_expiry"),
             },
         ),
     )
     add_fieldsets = (
         (None, {"fields": ("name", "slug", "contact")}),
-        ("Revocation", {"classes": ("collapse",), "fields": ("freshness_bound_s", "cut_on_stale")}),
+        ("Revocation", {"classes": ("collapse",), "fields": ("freshness_bound_s", "cut_on_stale", "cut_on_expiry")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -104,7 +114,7 @@ class TeamAdmin(ConsoleAdmin):
         return actions.update_team(row, by=actor_of(request), **data)
 
 
-class ProjectAdmin(ConsoleAdmin):
+class ProjectAdmin(CuttableAdmin):
     view_verb = Verb.PROJECT_VIEW
     add_verb = Verb.PROJECT_CHANGE
     change_verb = Verb.PROJECT_CHANGE
@@ -116,7 +126,7 @@ class ProjectAdmin(ConsoleAdmin):
     search_fields = ("name", "slug", "id")
     ordering = ("name",)
     prepopulated_fields = {"slug": ("name",)}
-    fieldsets = ((None, {"fields": ("team", "name", "slug", "active")}),)
+    fieldsets = ((None, {"fields": ("team", "name", "slug", "active", "cut")}),)
     add_fieldsets = ((None, {"fields": ("team", "name", "slug")}),)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -156,7 +166,7 @@ class LoginChoice:
         return rows
 
 
-class PrincipalAdmin(LoginChoice, ConsoleAdmin):
+class PrincipalAdmin(LoginChoice, CuttableAdmin):
     view_verb = Verb.PRINCIPAL_VIEW
     add_verb = Verb.PRINCIPAL_CHANGE
     change_verb = Verb.PRINCIPAL_CHANGE
@@ -168,7 +178,7 @@ class PrincipalAdmin(LoginChoice, ConsoleAdmin):
     search_fields = ("display_name", "email", "external_id", "id")
     ordering = ("display_name",)
     fieldsets = (
-        (None, {"fields": ("organization", "kind", "display_name", "email", "active")}),
+        (None, {"fields": ("organization", "kind", "display_name", "email", "active", "cut")}),
         ("Identity", {"fields": ("user", "external_id")}),
     )
     add_fieldsets = (

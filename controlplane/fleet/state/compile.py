@@ -109,6 +109,7 @@ def _organization(row: Any) -> core.Organization:
         active=row.active,
         freshness_bound_ms=row.freshness_bound_s * 1000,
         cut_on_stale=row.cut_on_stale,
+        cut_on_expiry=row.cut_on_expiry,
         contact=row.contact,
         price_list_id=row.price_list_id,
     )
@@ -123,6 +124,7 @@ def _bare_organization(row: Organization) -> core.Organization:
         contact="",
         price_list_id="",
         revision=0,
+        cuts=row.cuts,
     )
 
 
@@ -131,7 +133,7 @@ def _project(row: Project) -> core.Project:
 
 
 def _bare_project(row: Project) -> core.Project:
-    return core.Project(row.pk, row.organization_id, row.team_id, active=False, revision=0)
+    return core.Project(row.pk, row.organization_id, row.team_id, active=False, revision=0, cuts=row.cuts)
 
 
 def _principals() -> QuerySet[Principal]:
@@ -145,7 +147,7 @@ def _principal(row: Any) -> core.Principal:
 
 
 def _bare_principal(row: Principal) -> core.Principal:
-    return core.Principal(row.pk, row.organization_id, active=False, revision=0)
+    return core.Principal(row.pk, row.organization_id, active=False, revision=0, cuts=row.cuts)
 
 
 def _virtual_keys() -> QuerySet[VirtualKey]:
@@ -153,7 +155,7 @@ def _virtual_keys() -> QuerySet[VirtualKey]:
     secrets = KeySecret.objects.only("key_id", "public_id", "pepper_version", "digest", "not_after")
     columns = (
         *("public_id", "state", "cut", "expires_at", "models_allowed", "providers_allowed", "tags", "updated_at"),
-        *("organization_id", "team_id", "project_id", "principal_id"),
+        *("organization_id", "team_id", "project_id", "principal_id", "cuts"),
     )
     rows = VirtualKey.objects.only(*columns).annotate(**_owners("project", "principal"))
     return rows.prefetch_related(Prefetch("secrets", secrets, to_attr="all_secrets"))
@@ -218,6 +220,7 @@ def _bare_virtual_key(row: Any) -> core.VirtualKey:
         tags=(),
         cut=False,
         revision=0,
+        cuts=row.cuts,
     )
 
 
@@ -250,6 +253,7 @@ def _bare_provider(row: Provider) -> core.Provider:
         private_network=False,
         price_provider=row.price_provider,
         revision=0,
+        cuts=row.cuts,
     )
 
 

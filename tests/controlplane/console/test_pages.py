@@ -144,6 +144,24 @@ def test_every_form_leaves_its_mark_in_the_audit(admin: Client):
     ]
 
 
+def test_a_form_that_switches_off_offers_to_cut_what_runs(admin: Client):
+    project = make.project()
+    provider = make.provider(project.organization)
+    principal = make.principal(project.organization)
+    for row in (project.organization, project, principal, provider):
+        text = admin.get(page_of(row)).content.decode()
+        assert 'name="cut"' in text
+        assert "for a secret that leaked" in text
+    assert 'name="cut"' not in admin.get(reverse("admin:tenancy_project_add")).content.decode()
+    assert 'name="cut"' not in admin.get(reverse("admin:providers_provider_add")).content.decode()
+    admin.post(page_of(project), {"name": project.name, "slug": project.slug, "cut": "on"})
+    project.refresh_from_db()
+    assert (project.active, project.cuts) == (False, 1)
+    admin.post(page_of(project), {"name": project.name, "slug": project.slug, "active": "on"})
+    project.refresh_from_db()
+    assert (project.active, project.cuts) == (True, 1)
+
+
 def test_a_deleted_alias_is_deleted_by_its_action(admin: Client):
     made = tenant()
     alias = made.rows["keys.modelalias"]

@@ -103,6 +103,26 @@ def test_rotating_shows_the_new_secret_the_same_way(admin: Client, key: VirtualK
     assert [secret.public_id for secret in make.working_secrets(key)] == [key.public_id]
 
 
+@pytest.mark.parametrize(("chosen", "cuts", "remark"), [("0", 0, "go on to their end"), ("0-cut", 1, "are ended")])
+def test_rotating_without_grace_says_what_becomes_of_running_answers(
+    admin: Client, key: VirtualKey, chosen: str, cuts: int, remark: str
+):
+    question = admin.get(page_of(key, "rotate")).content.decode()
+    assert "go on to their end" in question
+    assert "for a secret that leaked" in question
+    answer = admin.post(page_of(key, "rotate"), {"grace": chosen} | form_token(admin, page_of(key, "rotate")))
+    assert remark in answer.content.decode()
+    key.refresh_from_db()
+    assert key.cuts == cuts
+
+
+def test_disabling_offers_to_cut_what_runs(admin: Client, key: VirtualKey):
+    assert "What about answers that are running now?" in admin.get(page_of(key, "disable")).content.decode()
+    admin.post(page_of(key, "disable"), {"reason": "leaked", "streams": "cut"})
+    key.refresh_from_db()
+    assert (key.state, key.disabled_reason, key.cuts) == (KeyState.DISABLED, "leaked", 1)
+
+
 def test_a_grace_that_the_page_does_not_offer_is_refused_with_words(admin: Client, key: VirtualKey):
     answer = admin.post(page_of(key, "rotate"), {"grace": "1000"} | form_token(admin, page_of(key, "rotate")))
     assert "Choose how long" in answer.content.decode()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 
@@ -15,11 +16,15 @@ from controlplane.changes.models import Revision
 from controlplane.fleet.models import Pod
 from controlplane.fleet.register.queries import Convergence, convergence
 from controlplane.keys import actions as keys
+from controlplane.providers import actions as providers
+from controlplane.tenancy import actions as tenancy
 from controlplane.usage.ingest import book
 from controlplane.usage.models import UsageRecord as Booked
+from dataplane.core import rows as core
 from dataplane.core.authenticate import authenticate
 from dataplane.core.errors import Refusal
 from dataplane.core.keys import digest
+from dataplane.core.rows import Ref
 from dataplane.core.secret import Secret
 from dataplane.core.usage import RecordStatus, Usage, UsageClass, UsageRecord, UsageSource
 from dataplane.link.channel import Backoff, Connector
@@ -44,11 +49,15 @@ class LinkedPod:
     spool: Spool
     targets: list[str]
     cut: list[tuple[frozenset[str], bool]] = field(default_factory=list)
+    cut_by_hand: list[frozenset[Ref]] = field(default_factory=list)
     something: asyncio.Event = field(default_factory=asyncio.Event)
 
     def note(self, key_ids: frozenset[str], cut: bool) -> None:
         self.cut.append((key_ids, cut))
         self.something.set()
+
+    def note_cut(self, rows: frozenset[Ref]) -> None:
+        self.cut_by_hand.append(rows)
 
     async def level(self) -> None:
         revision = await do(lambda: Revision.objects.get().value)
@@ -68,6 +77,7 @@ async def linked(port: int, pod_id: str = "pod-1") -> AsyncIterator[LinkedPod]:
     watch = Watch(session, connector, reporter.run, metrics)
     made = LinkedPod(watch, spool, targets)
     watch.on_revoked(made.note)
+    watch.on_cut(made.note_cut)
     running = asyncio.ensure_future(watch.run())
     try:
         async with asyncio.timeout(PATIENCE_S):
@@ -122,6 +132,37 @@ def test_a_disabled_key_drains_and_an_enabled_one_works_again() -> None:
             await do(keys.enable, key, by=SYSTEM)
             await pod.level()
             authenticate(pod.watch.snapshot, token.reveal(), pod.watch.peppers, 1_795_000_000_000)
+
+    asyncio.run(scenario())
+
+
+def test_running_answers_are_cut_under_every_kind_of_row_that_an_admin_says() -> None:
+    async def scenario() -> None:
+        key = await do(factories.key)
+        principal, provider = await do(factories.principal), await do(factories.provider)
+        project = await do(lambda: key.project)
+        organization = await do(lambda: key.organization)
+        async with fleet() as server, linked(server.port) as pod:
+            await pod.level()
+            await do(keys.disable, key, by=SYSTEM, cut=True)
+            await do(keys.enable, key, by=SYSTEM)
+            await do(keys.rotate, key, by=SYSTEM, grace=timedelta(0), cut=True)
+            await do(tenancy.update_project, project, by=SYSTEM, active=False, cut=True)
+            await do(tenancy.update_principal, principal, by=SYSTEM, cut=True)
+            await do(tenancy.update_organization, organization, by=SYSTEM, active=False, cut=True)
+            await do(providers.update_provider, provider, by=SYSTEM, enabled=False, cut=True)
+            # Without a cut running answers go on.
+            await do(keys.rotate, key, by=SYSTEM, grace=timedelta(0))
+            await do(tenancy.update_principal, principal, by=SYSTEM, active=False)
+            await pod.level()
+            assert frozenset().union(*pod.cut_by_hand) == {
+                (core.VirtualKey, key.pk),
+                (core.Project, project.pk),
+                (core.Principal, principal.pk),
+                (core.Organization, organization.pk),
+                (core.Provider, provider.pk),
+            }
+            assert pod.watch.snapshot.keys[key.pk].cuts == 2
 
     asyncio.run(scenario())
 

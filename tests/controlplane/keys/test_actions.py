@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from controlplane.changes.change_set import change_set
-from controlplane.changes.models import ConfigChange
+from controlplane.changes.models import AuditEvent, ConfigChange
 from controlplane.changes.queries import head
 from controlplane.environment import environment
 from controlplane.keys import actions, alias_actions, tasks
@@ -130,6 +130,32 @@ def test_a_rotation_without_grace_stops_the_old_secret_at_once(db):
     for grace in (timedelta(hours=-1), timedelta(hours=73)):
         with pytest.raises(ValidationError, match="between 0 and 72 hours"):
             actions.rotate(key, by=SYSTEM, grace=grace)
+
+
+def test_what_runs_is_cut_only_where_the_admin_says_so_and_the_old_secret_stops(db):
+    key = factories.key()
+    actions.rotate(key, by=SYSTEM, grace=timedelta(0))
+    actions.disable(key, by=SYSTEM)
+    assert VirtualKey.objects.get().cuts == 0
+    with pytest.raises(ValidationError, match="choose no grace"):
+        actions.rotate(key, by=SYSTEM, grace=timedelta(hours=1), cut=True)
+    actions.disable(key, by=SYSTEM, cut=True)  # it was disabled before: what drains is cut afterwards
+    actions.disable(VirtualKey.objects.get(), by=SYSTEM, cut=True)
+    actions.enable(key, by=SYSTEM)
+    actions.rotate(key, by=SYSTEM, grace=timedelta(0), cut=True)
+    assert VirtualKey.objects.get().cuts == 3
+    assert list(AuditEvent.objects.filter(action="virtual_key.rotated").values_list("details__cut", flat=True)) == [
+        False,
+        True,
+    ]
+
+
+def test_two_who_cut_at_once_have_both_cut(in_threads):
+    key = factories.key()
+    read = [VirtualKey.objects.get(), VirtualKey.objects.get()]
+    in_threads(lambda row: actions.disable(row, by=SYSTEM, cut=True), read)
+    key.refresh_from_db()
+    assert key.cuts == 2
 
 
 def test_rotations_and_revocations_at_the_same_time_leave_one_truth(in_threads):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -55,6 +56,25 @@ def test_a_program_sets_up_everything_from_team_to_key(api: Api, organization: O
     assert "token" not in key
     assert key["prefix"] in minted.json()["token"]
     assert (key["state"], key["principal_id"], key["models_allowed"]) == ("active", person["id"], ["claude-*"])
+
+
+def test_running_answers_are_cut_by_the_request_that_switches_off(api: Api, organization: Organization):
+    project = make.project(make.team(organization))
+    key, principal, provider = make.key(project), make.principal(organization), make.provider(organization)
+    rows: dict[str, Any] = {"projects": project, "principals": principal, "organizations": organization}
+    for route, row in rows.items():
+        answer = api.patch(f"{route}/{row.pk}", {"active": False, "cut": True})
+        assert answer.status_code == 200, answer.json()
+        assert answer.json()["active"] is False
+    assert api.patch(f"providers/{provider.pk}", {"enabled": False, "cut": True}).json()["enabled"] is False
+    assert api.post(f"virtual-keys/{key.pk}/rotate", {"grace_s": 0, "cut": True}).status_code == 200
+    refused = api.post(f"virtual-keys/{key.pk}/rotate", {"cut": True})
+    assert refused.status_code == 422
+    assert "choose no grace" in str(refused.json())
+    for row in (project, principal, organization, provider, key):
+        row.refresh_from_db()
+        assert row.cuts == 1
+    assert api.patch(f"organizations/{organization.pk}", {"cut_on_expiry": True}).json()["cut_on_expiry"] is True
 
 
 def test_the_life_of_a_key(api: Api, organization: Organization):
