@@ -122,6 +122,9 @@ class Settings(BaseModel):
         512 * MIB, "bytes", "Request bodies in memory at once; beyond it 503 overloaded. A body is kept until the "
         "provider's answer begins.", ge=1024
     )  # fmt: skip
+    body_s: float = setting(
+        120, "s", "Until a request's body is whole, from when it is waited for, however steadily it comes.", gt=0
+    )
     connections: int = setting(10_000, "", "Client connections open at once.", ge=1)
     exchanges: int = setting(2_000, "", "Requests open at once; beyond it 503 overloaded.", ge=1)
     connect_s: float = setting(5, "s", "To resolve, connect and shake hands with a provider.", gt=0, le=120)

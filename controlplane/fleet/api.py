@@ -45,6 +45,7 @@ class PodOut(serializers.ModelSerializer[Pod]):
             "applied_revision", "applied_at",
             "started_at", "first_seen_at", "last_heartbeat_at", "nack_revision", "nack_problem",
             "not_understood", "not_understood_count", "not_understood_since", "refused_keys",
+            "clock_ahead_ms", "problem",
             "open_exchanges", "spool_records", "requests_total", "refusals_total",
         )  # fmt: skip
         read_only_fields = fields

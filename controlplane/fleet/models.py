@@ -49,6 +49,10 @@ class Pod(models.Model):
     )
     not_understood_since = models.DateTimeField(null=True, help_text="Means nothing while it understands everything.")
     refused_keys = models.BigIntegerField(default=0, help_text="That are covered by what it does not understand.")
+    clock_ahead_ms = models.BigIntegerField(default=0, help_text="Its own wall clock, less the fleet's.")
+    problem = models.CharField(
+        max_length=500, blank=True, help_text="Why it does not serve everybody, in its own words; empty: it does."
+    )
     open_exchanges = models.BigIntegerField(default=0)
     spool_records = models.BigIntegerField(default=0)
     requests_total = models.BigIntegerField(default=0)

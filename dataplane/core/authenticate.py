@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from dataplane.core import keys, understanding
 from dataplane.core.errors import Code, Refusal
@@ -32,6 +32,15 @@ class UnknownKey(Exception):
         self.public_id = public_id
 
 
+class Authenticated(NamedTuple):
+    """Who asks. `public_id`: of the secret that was shown; `until_ms`: how long the same question has the same answer,
+    in Unix milliseconds, 0 without an end."""
+
+    key: VirtualKey
+    public_id: str
+    until_ms: int
+
+
 def missing_key() -> Refusal:
     return Refusal(Code.MISSING_API_KEY, MISSING_WORDS)
 
@@ -41,15 +50,22 @@ def invalid_key() -> Refusal:
     return Refusal(Code.INVALID_API_KEY, INVALID_WORDS)
 
 
+def stale() -> Refusal:
+    """For a pod that does not know whether what it knows is the newest."""
+    return Refusal(
+        Code.CONFIGURATION_STALE,
+        "this pod has not been told for too long that its configuration is the newest; try again",
+        retry_after=5,
+    )
+
+
 def authenticate(snapshot: Snapshot, token: bytes | str, peppers: Mapping[int, Secret], now_ms: int) -> VirtualKey:
     """The key that `token` is. Raises Refusal, or UnknownKey when asking the control plane could help."""
-    return authenticated(snapshot, token, peppers, now_ms)[0]
+    return authenticated(snapshot, token, peppers, now_ms).key
 
 
-def authenticated(
-    snapshot: Snapshot, token: bytes | str, peppers: Mapping[int, Secret], now_ms: int
-) -> tuple[VirtualKey, int]:
-    """As `authenticate`, and until when (Unix milliseconds; 0: no end) the same question has the same answer."""
+def authenticated(snapshot: Snapshot, token: bytes | str, peppers: Mapping[int, Secret], now_ms: int) -> Authenticated:
+    """As `authenticate`, with what it takes to ask again later."""
     if not token:
         raise missing_key()
     parsed = keys.parse(token)
@@ -71,18 +87,22 @@ def authenticated(
         raise invalid_key()
     _refuse_unless_usable(snapshot, key, secret, now_ms)
     ends = [at for at in (key.expires_at_ms, secret.not_after_ms) if at]
-    return key, min(ends, default=0)
+    return Authenticated(key, parsed.public_id, min(ends, default=0))
 
 
-def refuse_unless_usable(snapshot: Snapshot, key: VirtualKey, now_ms: int, public_id: str = "") -> None:
-    """For a key authenticated a while ago: its state and expiry now, and those of the secret that it came with."""
+def refuse_unless_usable(snapshot: Snapshot, key: VirtualKey, now_ms: int, public_id: str = "") -> VirtualKey:
+    """For a key authenticated a while ago: how it stands now, with the secret that was shown (empty: with any).
+
+    Returns the key as it is now.
+    """
     current = snapshot.keys.get(key.id)
     if current is None:
         raise invalid_key()
-    secret = _secret(current, public_id)
+    secret = _secret(current, public_id) if public_id else None
     _refuse_unless_usable(snapshot, current, secret, now_ms)
     if public_id and secret is None:
         raise _rotated(snapshot, current)
+    return current
 
 
 def _secret(key: VirtualKey | None, public_id: str) -> KeySecret | None:

@@ -83,6 +83,21 @@ def credential_refused(view: OrganizationView, provider: Provider, *, unpaid: bo
     )
 
 
+def closed(view: OrganizationView, provider: Provider, *, on: bool) -> Refusal:
+    """The provider was switched off, or (`on`) closed to the key, while the request was on its way there."""
+    name = _clean(provider.name)
+    words = f"provider '{name}' is not available to this key" if on else f"provider '{name}' was switched off"
+    return Refusal(
+        Code.PROVIDER_NOT_REACHABLE, f"{words}; {who_can_help(view)} can change that", meta={"provider": provider.name}
+    )
+
+
+def not_allowed(view: OrganizationView, model: str) -> Refusal:
+    """The model was taken from the key while the request was on its way."""
+    words = f"model '{_clean(model)}' is not allowed for this key; {who_can_help(view)} can change its allowed models"
+    return Refusal(Code.MODEL_NOT_ALLOWED, words, meta={"model": _clean(model)})
+
+
 def no_provider(view: OrganizationView, dialect: str) -> Refusal:
     that = f" that speaks {_api(dialect)}" if dialect else ""
     return Refusal(Code.NO_PROVIDER_CONFIGURED, f"this key may use no provider{that}; {who_can_help(view)} can add one")

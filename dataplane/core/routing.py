@@ -101,6 +101,18 @@ def for_dialect(snapshot: Snapshot, key: VirtualKey, dialect: str) -> Candidate:
     raise refusals.no_provider(view, dialect)
 
 
+def refuse_unless_open(snapshot: Snapshot, key: VirtualKey, candidate: Candidate) -> None:
+    """For a candidate found a while ago: whether the key may still use it. Both as `snapshot` has them."""
+    view = snapshot.view(key.organization_id)
+    provider = view.by_id.get(candidate.provider.id)
+    if provider is None or not _usable(key, provider):
+        raise refusals.closed(view, candidate.provider, on=provider is not None)
+    if provider.id in view.doubtful:
+        raise understanding.in_the_way(view.doubtful[provider.id], key)
+    if candidate.model and not _allowed(key, provider, candidate.model):
+        raise refusals.not_allowed(view, candidate.model)
+
+
 def _in_order(view: OrganizationView) -> Sequence[Provider]:
     """With those that are not understood."""
     if not view.strange:

@@ -20,7 +20,7 @@ from dataplane.host.workers import Worker
 from dataplane.link.link import Link, Status
 from dataplane.proxy.life import Phase
 from dataplane.proxy.limits import Limits
-from dataplane.proxy.pod import Pod
+from dataplane.proxy.pod import Clock, Pod
 from dataplane.proxy.provider.gate import http_tls, trust_authorities
 from dataplane.proxy.server import Server
 from dataplane.settings import Settings
@@ -65,6 +65,7 @@ async def run(settings: Settings, collector_headers: dict[str, str], worker: Wor
         journal=link.journal,
         holds=link.holds,
         telemetry=telemetry,
+        clock=Clock(wall_ms=link.clock.wall_ms),
         tls=tls,
         scrape=siblings.exposition if siblings else None,
     )
@@ -156,6 +157,7 @@ def _status(pod: Pod, telemetry: PodTelemetry) -> Status:
         open_exchanges=len(pod.exchanges),
         requests_total=telemetry.requests_total,
         refusals_total=telemetry.refusals_total,
+        problem=pod.holds.problem(),
     )
 
 
@@ -163,6 +165,7 @@ def _limits(settings: Settings) -> Limits:
     return Limits(
         body_bytes=settings.body_bytes,
         bodies_bytes=settings.bodies_bytes,
+        body_s=settings.body_s,
         connections=settings.connections,
         exchanges=settings.exchanges,
         connect_s=settings.connect_s,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -29,9 +28,10 @@ from dataplane.core.money.messages import (
     Welcome,
 )
 from dataplane.core.money.slices import HoldRules
+from dataplane.core.money.unknown_windows import UnknownWindows
 from dataplane.link.channel import Backoff, Fleet
+from dataplane.link.clock import FleetClock, boottime_ms
 from dataplane.link.hold_call import HoldCall
-from dataplane.link.watch import boottime_ms
 from dataplane.telemetry import logs
 from dataplane.telemetry.metrics import Metrics
 from dataplane.wire.holds import Down, Up
@@ -71,16 +71,19 @@ class LeaseClient:
         backoff: Backoff,
         rules: HoldRules | None = None,
         clock: Callable[[], int] = boottime_ms,
+        fleet_clock: FleetClock | None = None,
     ) -> None:
-        """`new_session` names a lease session, another one each time; `clock`: milliseconds of CLOCK_BOOTTIME."""
+        """`new_session` names a lease session, another one each time; `clock`: milliseconds of CLOCK_BOOTTIME;
+        `fleet_clock`: hears of the control plane's time, and tells it."""
         self.book = LeaseBook(new_session(), clock(), rules)
         self._pod_id = pod_id
         self._new_session = new_session
         self._metrics = metrics
         self._backoff = backoff
         self._clock = clock
-        # Of the control plane's clock before ours.
-        self._ahead_ms = 0
+        self._fleet_clock = fleet_clock or FleetClock(boottime=clock)
+        # When the hello of the call was made.
+        self._greeted_at = 0
         self._report_ms = REPORT_MS
         # The requests that wait for an answer, and whose question each ask is.
         self._waiting: dict[Key, _Waiting] = {}
@@ -94,13 +97,15 @@ class LeaseClient:
         # Looks at accounts that change nothing: how many, and when the last one was.
         self._looks = 0
         self._looked_at = -LOOK_AGAIN_MS
+        # What the control plane does not know of.
+        self._unknown = UnknownWindows()
         metrics.gauge_from("budget_holds", lambda: len(self.book.live))
 
     # What the proxy asks.
 
     def at_ms(self) -> int:
         """The control plane's clock: what decides which window an instant belongs to."""
-        return time.time_ns() // 1_000_000 + self._ahead_ms
+        return self._fleet_clock.at_ms()
 
     async def hold(self, request_id: str, attempt: int, accounts: Accounts, need: int, minimum: int) -> Hold | Denied:
         """Money on every account, or the one that stands in the way."""
@@ -173,6 +178,10 @@ class LeaseClient:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOK_S):
                 await self._acknowledged.wait()
+
+    def problem(self) -> str:
+        """Why requests under some budgets are not served here, whoever asks; "" for nothing."""
+        return self._unknown.problem(self._clock())
 
     # Questions and their answers.
 
@@ -273,8 +282,9 @@ class LeaseClient:
     async def _one_call(self, fleet: Fleet) -> str:
         """Returns why it ended; "" to open another one at once."""
         call = HoldCall(fleet.hold(), self._pod_id, self._metrics)
+        self._greeted_at = self._clock()
         try:
-            problem = await call.run(self.book.hello(self._clock()), self)
+            problem = await call.run(self.book.hello(self._greeted_at), self)
             if not problem:
                 self._restart()
             return problem
@@ -285,8 +295,7 @@ class LeaseClient:
 
     def welcomed(self, call: HoldCall, welcome: Welcome) -> None:
         """The call may be used, unless the lease session was ended meanwhile."""
-        if welcome.server_time_ms:
-            self._ahead_ms = welcome.server_time_ms - time.time_ns() // 1_000_000
+        self._fleet_clock.heard(welcome.server_time_ms, self._greeted_at, self._clock())
         self._report_ms = max(SHORTEST_REPORT_MS, min(welcome.report_ms or REPORT_MS, REPORT_MS))
         if not self.book.welcomed(welcome, self._clock()):
             call.leave()
@@ -302,9 +311,15 @@ class LeaseClient:
         match message:
             case Grant() as grant:
                 self._metrics.count("budget_answers_total", "granted")
+                for item in grant.items:
+                    self._unknown.served(item.account.window_key)
                 self._resolve(grant.ask_id, self.book.granted(grant, now))
             case Deny() as deny:
                 self._metrics.count("budget_answers_total", str(deny.reason))
+                if deny.reason is DenyReason.UNKNOWN:
+                    self._unknown.unknown(deny.account.window_key, now)
+                elif deny.reason is DenyReason.EXHAUSTED:
+                    self._unknown.served(deny.account.window_key)
                 if deny.reason is not DenyReason.CLOSED:
                     self._resolve(deny.ask_id, self.book.denied(deny, now))
                 elif self._call is not None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from dataplane.link.channel import Backoff, Certificates, Connector, Fleet
+from dataplane.link.clock import FleetClock, own_wall_ms
 from dataplane.link.holds import LeaseClient
 from dataplane.link.replica import Replica
 from dataplane.link.report import Reporter
@@ -29,7 +29,8 @@ __all__ = ["Link", "Status"]
 
 
 class Link:
-    """`configuration`, `journal`, `holds`: the proxy's ports. `start` on the loop; `close` delivers what is left."""
+    """`configuration`, `journal`, `holds`: the proxy's ports; `clock`: the control plane's. `start` on the loop;
+    `close` delivers what is left."""
 
     def __init__(self, settings: Settings, version: str, metrics: Metrics, status: Callable[[], Status]) -> None:
         """`status`: what heartbeats say; `spool_records` is filled in here. Raises OSError for an unusable spool."""
@@ -40,8 +41,9 @@ class Link:
             version=version,
             name=settings.pod_name,
             address=settings.pod_address,
-            started_at_ms=time.time_ns() // 1_000_000,
+            started_at_ms=own_wall_ms(),
         )
+        self.clock = FleetClock()
         self._segments: SegmentStore | None = None
         store: Store = MemoryStore()
         limits = {"limit_bytes": MEMORY_BYTES, "limit_records": settings.spool_memory_records}
@@ -57,9 +59,14 @@ class Link:
             introduction,
             status=lambda: replace(status(), spool_records=self.journal.pending),
             jitter=random.random,
+            clock=self.clock,
         )
         self.holds = LeaseClient(
-            introduction.pod_id, lambda: f"lse_{os.urandom(12).hex()}", metrics, Backoff(random.random)
+            introduction.pod_id,
+            lambda: f"lse_{os.urandom(12).hex()}",
+            metrics,
+            Backoff(random.random),
+            fleet_clock=self.clock,
         )
         self.configuration = Watch(session, _connector(settings), self._talk, metrics)
         self._metrics = metrics

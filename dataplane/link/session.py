@@ -17,6 +17,7 @@ from typing import Final
 from dataplane.core.keys import MINIMUM_PEPPER
 from dataplane.core.rows import Ref
 from dataplane.core.secret import Secret
+from dataplane.link.clock import FleetClock
 from dataplane.link.replica import Ignored, Rejected, Replica, Staged, Stopped
 from dataplane.link.understanding import summary
 from dataplane.wire.digest import digest_bytes
@@ -101,23 +102,27 @@ class Introduction:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a heartbeat says of the pod. `state` is starting, ready, stale or draining."""
+    """What a heartbeat says of the pod. `state` is starting, ready, stale or draining; `problem`: why it cannot serve
+    everybody, or nothing."""
 
     state: str
     open_exchanges: int = 0
     spool_records: int = 0
     requests_total: int = 0
     refusals_total: int = 0
+    problem: str = ""
 
 
 @dataclass(slots=True)
 class Session:
-    """Times are milliseconds of CLOCK_BOOTTIME, which counts suspend. `jitter` gives 0 … 1."""
+    """Times are milliseconds of CLOCK_BOOTTIME, which counts suspend. `jitter` gives 0 … 1; `clock` hears of the
+    control plane's time."""
 
     replica: Replica
     introduction: Introduction
     status: Callable[[], Status]
     jitter: Callable[[], float]
+    clock: FleetClock = field(default_factory=FleetClock)
     peppers: Mapping[int, Secret] = field(default_factory=lambda: MappingProxyType({}))
     welcomed: bool = False
     fresh_as_of: int | None = None
@@ -178,7 +183,7 @@ class Session:
                 stops: list[Action] = [Stop(stopped) for stopped in self.replica.revoke(message.update)]
                 return [*stops, Stage(incoming)]
             case "heartbeat_ack":
-                self._heartbeat_ack(message.heartbeat_ack)
+                self._heartbeat_ack(message.heartbeat_ack, now)
         return []
 
     def _welcome(self, welcome: pb.Welcome, now: int) -> list[Action]:
@@ -187,6 +192,8 @@ class Session:
         if not welcome.epoch or any(len(pepper.value) < MINIMUM_PEPPER for pepper in welcome.peppers):
             return [Leave(LeaveReason.PROTOCOL, "Welcome without an epoch, or with a short pepper")]
         self.welcomed = True
+        if self._opened_at is not None:
+            self.clock.heard(welcome.server_time_ms, self._opened_at, now)
         self.peppers = MappingProxyType({pepper.version: Secret(pepper.value) for pepper in welcome.peppers})
         if welcome.heartbeat_ms > 0:
             self._heartbeat_ms = max(SHORTEST_HEARTBEAT_MS, min(welcome.heartbeat_ms, HEARTBEAT_MS))
@@ -228,16 +235,19 @@ class Session:
                 requests_total=status.requests_total,
                 refusals_total=status.refusals_total,
                 not_understood=summary(self.replica.snapshot, with_keys=True),
+                clock_ahead_ms=self.clock.ahead_ms(),
+                problem=status.problem,
             ),
         )
         return Send(pb.PodMessage(heartbeat=heartbeat))
 
-    def _heartbeat_ack(self, ack: pb.HeartbeatAck) -> None:
+    def _heartbeat_ack(self, ack: pb.HeartbeatAck, now: int) -> None:
         sent_at = self._sent.get(ack.seq)
         if sent_at is None:
             return  # not of this stream, or answered before
         for seq in [seq for seq in self._sent if seq <= ack.seq]:
             del self._sent[seq]
+        self.clock.heard(ack.server_time_ms, sent_at, now)
         if ack.fresh:
             self._answers.append(_Answer(sent_at, ack.epoch, ack.head_revision))
             del self._answers[:-REMEMBERED]

@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError
 from dataplane.core.secret import Secret
 from dataplane.core.snapshot import Ref, Snapshot
 from dataplane.link.channel import Backoff, Connector, Fleet
+from dataplane.link.clock import boottime_ms
 from dataplane.link.lookup import Lookup, NoContact
 from dataplane.link.replica import Ignored, Rejected, Staged
 from dataplane.link.session import Action, Cut, Leave, LeaveReason, Send, Session, Stage, Stop
@@ -40,11 +41,6 @@ SHORT_LIVED_S: Final = 1.0  # a Goodbye on a younger stream is no reason to hurr
 Revoked = Callable[[frozenset[str], bool], None]
 CutByHand = Callable[[frozenset[Ref]], None]
 Report = Callable[[Fleet], Coroutine[Any, Any, None]]
-
-
-def boottime_ms() -> int:
-    """A clock that goes on while the machine sleeps, and that nobody sets."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +71,7 @@ class Watch:
         metrics.gauge_from("configuration_revision", lambda: self.snapshot.revision)
         metrics.gauge_from("configuration_age_seconds", self._age_s)
         metrics.gauge_from("configuration_not_understood", lambda: len(self.snapshot.not_understood))
+        metrics.gauge_from("clock_ahead_seconds", lambda: self._session.clock.ahead_ms() / 1000)
         metrics.gauge_from("link_connected", lambda: self._session.welcomed)
 
     # What the proxy asks.

@@ -18,6 +18,7 @@ from dataplane.proxy.client.connection import Waiting
 from dataplane.proxy.endings import ending_of
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.inquiry import Inquiry
+from dataplane.proxy.last_look import last_look
 from dataplane.proxy.provider.connection import UpstreamFailure
 from dataplane.proxy.provider.refused import Refused
 from dataplane.proxy.reservation import Reservation
@@ -110,8 +111,12 @@ class Attempt:
         self._enter(_ADMITTED)
 
     def asking(self) -> None:
-        """The request is about to be written to the provider."""
-        self._enter(_ASKED)
+        """The request is about to be written to the provider; on another connection once more, where the first one
+        cannot have taken it. Raises Refusal when it may not be."""
+        self._reached = False
+        last_look(self.exchange, self.inquiry, self.candidate)
+        if self.state is not _ASKED:
+            self._enter(_ASKED)
         self._reached = True
         self.exchange.connection.wait_for(_FIRST_BYTE)
 

@@ -36,13 +36,17 @@ def cut_by_hand(pod: Pod, rows: frozenset[Ref]) -> None:
 
 def cut_expired(pod: Pod) -> None:
     """What runs on a key, or on a rotated secret, that has expired, in organizations that chose so."""
-    organizations = pod.configuration.snapshot.organizations
-    choosing = {id for id, row in organizations.items() if row.cut_on_expiry} if pod.exchanges else ()
-    for exchange in pod.exchanges if choosing else ():
-        if exchange.record.organization_id in choosing:
-            why = _no_longer_usable(pod, exchange)
-            if why is not None and why.code is Code.VIRTUAL_KEY_EXPIRED:
-                exchange.cut(why, Outcome.CUT)
+    snapshot = pod.configuration.snapshot
+    for exchange in pod.exchanges:
+        organization = snapshot.organizations.get(exchange.record.organization_id)
+        if organization is None or not organization.cut_on_expiry:
+            continue
+        key = snapshot.keys.get(exchange.record.key_id)
+        if key is None or not (key.expires_at_ms or len(key.secrets) > 1):
+            continue
+        why = _no_longer_usable(pod, exchange)
+        if why is not None and why.code is Code.VIRTUAL_KEY_EXPIRED:
+            exchange.cut(why, Outcome.CUT)
 
 
 def cut_stale(pod: Pod) -> None:
@@ -54,8 +58,7 @@ def cut_stale(pod: Pod) -> None:
     for exchange in pod.exchanges:
         organization = organizations.get(exchange.record.organization_id)
         if organization is not None and organization.cut_on_stale:
-            why = Refusal(Code.CONFIGURATION_STALE, "this pod has lost contact with the control plane")
-            exchange.cut(why, Outcome.CUT)
+            exchange.cut(authenticate.stale(), Outcome.CUT)
 
 
 def _under(record: UsageRecord) -> frozenset[Ref]:

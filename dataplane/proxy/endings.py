@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from dataplane.core.errors import Code, Refusal
 from dataplane.core.usage import Outcome
 from dataplane.proxy.http.framing import ProtocolError
+from dataplane.proxy.limits import Limits
 from dataplane.proxy.provider.connection import UpstreamFailure, UpstreamTimeout
 
 
@@ -39,3 +40,11 @@ def ending_of(error: BaseException | None, interruption: Ending) -> Ending:
             return interruption
         case _:
             return Ending(Refusal(Code.INTERNAL_ERROR, "the gateway made a mistake"), Outcome.FAILED)
+
+
+def slow_body(limits: Limits) -> Refusal:
+    return Refusal(
+        Code.BAD_REQUEST,
+        f"the request body took too long: it has to keep coming and to be whole within {limits.body_s:g} s; "
+        "the platform team can change that (AIGATEWAY_BODY_S)",
+    )

@@ -19,7 +19,7 @@ from dataplane.proxy.client.answer_head import of_ours
 from dataplane.proxy.client.connection import ClientConnection, Waiting
 from dataplane.proxy.client.identity import mint
 from dataplane.proxy.client.memory import HeadMemo
-from dataplane.proxy.endings import STOPPED, Ending, ending_of
+from dataplane.proxy.endings import STOPPED, Ending, ending_of, slow_body
 from dataplane.proxy.http import heads as http1
 from dataplane.proxy.http.heads import Field
 from dataplane.proxy.pod import Pod
@@ -177,7 +177,7 @@ class Exchange:
 
     def overdue(self, waiting: Waiting) -> None:
         if waiting is Waiting.BODY:
-            self.cut(Refusal(Code.BAD_REQUEST, "the request body took too long"), Outcome.REFUSED, 408)
+            self.cut(slow_body(self.pod.limits), Outcome.REFUSED, 408)
         elif waiting is Waiting.CLIENT:
             self.client_gone()
             self.connection.abort()

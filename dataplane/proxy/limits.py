@@ -36,6 +36,7 @@ class Limits:
     head_s: float = 10  # from the first byte of a head to its last
     body_window_s: float = 30  # a body must advance by `body_rate` × this in each such window
     body_rate: int = KIB  # bytes per second
+    body_s: float = 120  # a whole body, however steadily it comes: the largest at 2.2 Mbit/s
     client_idle_s: float = 75  # kept-alive connection without a request; above the usual 60 s of load balancers
     client_stall_s: float = 300  # running response that the client does not read
     linger_s: float = 5  # after an early answer: time to read off what the client is still sending

@@ -21,7 +21,7 @@ from dataplane.proxy.repeats import Repeats
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Where time and randomness come from; tests bring their own."""
+    """Where time and randomness come from; `wall_ms` never goes back. In a process, the link's; tests bring theirs."""
 
     wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     monotonic: Callable[[], float] = time.monotonic
@@ -63,6 +63,8 @@ class Pod:
         if self.life.network:
             reached = all(words == "ok" for words in self.life.network.values())
             checks["network"] = "ok" if reached else "not reached yet"
+        if problem := self.holds.problem():
+            checks["budgets"] = problem
         return checks
 
     @classmethod

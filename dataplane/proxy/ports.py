@@ -88,6 +88,10 @@ class Holds(Protocol):
         """Ask how accounts stand, if that is not known or old. Returns when it is known, or soon anyway."""
         ...
 
+    def problem(self) -> str:
+        """Why no request under some kind of budget is served here; "": nothing is wrong."""
+        ...
+
 
 class Telemetry(Protocol):
     """Metrics, access log, spans."""

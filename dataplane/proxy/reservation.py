@@ -86,10 +86,10 @@ class Reservation:
 
     def _ended_by(self, cut: Callable[[Refusal], None], reason: Cut) -> None:
         """The money is used up: in the loop's next turn, since what came last is still on its way to the client."""
-        if reason.reason is Reason.UNREACHABLE:
-            refusal = budget_words.unreachable(reason.account)
-        else:
+        if reason.reason is Reason.EXHAUSTED:
             refusal = budget_words.exhausted(self._view, reason.account, reason.state, self._holds.at_ms())
+        else:
+            refusal = budget_words.unchecked(reason.account, reason.reason)
         asyncio.get_running_loop().call_soon(cut, refusal)
 
     def settle(self, cost_nano: int, usage: Usage) -> None:

@@ -102,6 +102,10 @@ CATALOGUE: Final = (
         "configuration_not_understood", MetricKind.GAUGE,
         "Resources of a newer control plane that this pod does not understand; whom they cover is refused.",
     ),
+    Metric(
+        "clock_ahead_seconds", MetricKind.GAUGE,
+        "The pod's own wall clock, less the control plane's, by which everything goes; beyond 5 s an alarm.",
+    ),
     Metric("link_connected", MetricKind.GAUGE, "1 while the control plane answers."),
     Metric(
         "link_reconnects_total", MetricKind.COUNTER, "Connections to the control plane that ended, by why.",
@@ -125,7 +129,7 @@ CATALOGUE: Final = (
     Metric("budget_ask_seconds", MetricKind.HISTOGRAM, "From such a question to its answer.", {}, ANSWER_S_OF_FLEET),
     Metric(
         "budget_refusals_total", MetricKind.COUNTER, "Requests that a budget refused, by why.",
-        {"reason": ("exhausted", "unreachable", "remembered")},
+        {"reason": ("exhausted", "unreachable", "unanswered", "unknown", "remembered")},
     ),
     Metric(
         "budget_extensions_total", MetricKind.COUNTER,
@@ -134,7 +138,7 @@ CATALOGUE: Final = (
     ),
     Metric(
         "budget_cuts_total", MetricKind.COUNTER, "Streams that ended because their money did, by why.",
-        {"reason": ("exhausted", "unreachable")},
+        {"reason": ("exhausted", "unreachable", "unanswered", "unknown")},
     ),
     Metric("budget_holds", MetricKind.GAUGE, "Requests that hold money."),
     Metric(

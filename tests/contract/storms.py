@@ -97,7 +97,7 @@ class Watched:
 
     @property
     def cut(self) -> bool:
-        return self.status == 200 and (b"is used up" in self.content or b"lost contact" in self.content)
+        return self.status == 200 and (b"is used up" in self.content or b"cannot be checked" in self.content)
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ import functools
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
@@ -31,6 +31,25 @@ def try_once(house: House, pod: int, token: str) -> int:
 
 def refused(house: House, pod: int, token: str) -> bool:
     return try_once(house, pod, token) == 401
+
+
+def trickle(house: House, pod: int, token: str, begins_at: float, ends_at: float) -> int:
+    """The status of one request whose body comes steadily, as slowly as is allowed, and is whole at `ends_at`."""
+    request = ask("anthropic_messages", streaming=False)
+    piece, pieces = b" " * 4096, round((ends_at - begins_at) / 2)
+    fields = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", **dict(request.headers)}
+    fields["Content-Length"] = str(len(request.body) + pieces * len(piece))
+
+    def body() -> Iterator[bytes]:
+        for number in range(pieces):
+            time.sleep(max(0.0, begins_at + 2 * number - time.monotonic()))
+            yield piece
+        time.sleep(max(0.0, ends_at - time.monotonic()))
+        yield request.body
+
+    time.sleep(max(0.0, begins_at - time.monotonic()))
+    with house.gateway(pod, key=token) as client:
+        return client.post(request.path, content=body(), headers=fields, timeout=120).status_code
 
 
 def test_no_pod_admits_a_revoked_key_after_sixty_seconds_however_it_was_cut_off(
@@ -59,7 +78,18 @@ def test_no_pod_admits_a_revoked_key_after_sixty_seconds_however_it_was_cut_off(
                 last_admitted[pod] = sent_at - revoked_at
             time.sleep(0.1)
 
+    slow: dict[tuple[int, float], int] = {}
+
+    def keep_sending(pod: int, begins_s: float) -> None:
+        ends_at = revoked_at + PROMISE_S + 1
+        with contextlib.suppress(httpx.HTTPError):  # the pod may answer, and hang up, before the body is whole
+            slow[pod, begins_s] = trickle(house, pod, token, revoked_at + begins_s, ends_at)
+
     threads = [threading.Thread(target=keep_trying, args=(pod,)) for pod in (CONNECTED, HOLE, DEAF, MUTE)]
+    # Let in while the configuration still counts as fresh, and whole when the promise is due.
+    threads += [
+        threading.Thread(target=keep_sending, args=(pod, begins_s)) for pod in (HOLE, DEAF) for begins_s in (0.2, 34.0)
+    ]
     for thread in threads:
         thread.start()
     # Asked while frozen, answered after waking: the very first thing that the pod does with a stale configuration.
@@ -72,6 +102,7 @@ def test_no_pod_admits_a_revoked_key_after_sixty_seconds_however_it_was_cut_off(
     for thread in threads:
         thread.join()
 
+    assert slow == {(pod, begins_s): 503 for pod in (HOLE, DEAF) for begins_s in (0.2, 34.0)}
     assert statuses[FROZEN] <= {503, 401}, statuses
     for pod in (HOLE, DEAF):
         assert 503 in statuses[pod], f"pod {pod} never said that its configuration is stale: {statuses}"

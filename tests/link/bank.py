@@ -115,7 +115,7 @@ async def banking(rules: HoldRules | None = None, clock: Callable[[], int] | Non
     """Connected; nobody has said anything yet."""
     names = iter(f"lse_{number}" for number in range(1, 100))
     metrics, bank = Metrics("test"), Bank()
-    more = {"clock": clock} if clock else {}
+    more: dict[str, Any] = {"clock": clock} if clock else {}
     holds = LeaseClient("pod_1", lambda: next(names), metrics, Backoff(lambda: 0.0), rules, **more)
     async with serving(bank) as port:
         _, fleet = Connector([f"127.0.0.1:{port}"], None, "").connect()

@@ -129,7 +129,7 @@ def test_without_an_answer_the_budgets_own_rule_decides(on_loop, outage: OutageR
             outcome = await asking(banked, account(outage=outage))
             assert isinstance(outcome, Hold) is passes
             if isinstance(outcome, Denied):
-                assert outcome.reason is Reason.UNREACHABLE
+                assert outcome.reason is Reason.UNANSWERED
             assert banked.counted('budget_answers_total{answer="none"}') == 1
             assert banked.holds.book.problems() == []
 
@@ -232,7 +232,7 @@ def test_a_running_request_goes_one_step_beyond_its_hold_while_its_question_is_y
             assert cuts == []
             banked.holds.accrue(hold, most + 1)
             (cut,) = cuts
-            assert cut.reason is Reason.UNREACHABLE
+            assert cut.reason is Reason.UNANSWERED
             banked.holds.settle(hold, most + 1)
             assert banked.holds.book.problems() == []
 
@@ -365,5 +365,40 @@ def test_windows_are_those_of_the_control_planes_clock(on_loop):
             await till.says(welcome=pb.HoldWelcome(ttl_ms=60_000, report_ms=200, pods=1, server_time_ms=NOW))
             while not NOW <= banked.holds.at_ms() < NOW + 60_000:
                 await asyncio.sleep(0.001)
+
+    on_loop(story())
+
+
+def test_an_account_that_the_control_plane_does_not_know_is_not_a_lost_contact(on_loop):
+    async def story():
+        async with banking() as banked:
+            till = await open_till(banked)
+            waiting = asking(banked, account(outage=OutageRule.STRICT))
+            await till.denies(await till.hears("ask"), pb.DENY_REASON_UNKNOWN)
+            outcome = await waiting
+            assert isinstance(outcome, Denied)
+            assert outcome.reason is Reason.UNKNOWN
+            assert banked.counted('budget_refusals_total{reason="unknown"}') == 1
+
+    on_loop(story())
+
+
+def test_a_pod_that_is_told_of_no_window_of_a_kind_says_so_until_one_is_known(on_loop):
+    now = 1_000_000
+
+    async def story():
+        nonlocal now
+        async with banking(clock=lambda: now) as banked:
+            till = await open_till(banked)
+            strict = account(outage=OutageRule.STRICT)
+            for number in range(3):
+                assert banked.holds.problem() == ""
+                waiting = asking(banked, strict, request=f"req_{number}")
+                await till.denies(await till.hears("ask"), pb.DENY_REASON_UNKNOWN)
+                await waiting
+                now += 5_000
+            assert "under a budget per month" in banked.holds.problem()
+            await held(banked, till, request="req_9")
+            assert banked.holds.problem() == ""
 
     on_loop(story())

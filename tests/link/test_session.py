@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from dataplane.core.snapshot import KeyState
+from dataplane.link.clock import FleetClock
 from dataplane.link.replica import Replica
 from dataplane.link.session import Introduction, Leave, LeaveReason, Send, Session, Stage, Status, Stop
 from protos import fleet_pb2 as pb
@@ -265,3 +266,27 @@ def test_however_much_is_not_understood_the_message_stays_small(pod, database):
     told = pod.said[-1].ack.not_understood
     assert [item.id for item in told.items] == [f"pol_{number:03}" for number in range(20)]
     assert told.count == 100
+
+
+def test_the_pods_clock_follows_what_welcome_and_heartbeats_say_and_heartbeats_say_how_far_its_own_is_off(database):
+    pod = Pod()
+    wall = 1_800_000_000_000
+    pod.session.clock = FleetClock(lambda: wall + 6_000, lambda: pod.now)
+    pod.open()
+    welcome = fleet.welcome(database.epoch)
+    welcome.welcome.server_time_ms = wall
+    pod.hear(welcome)
+    assert pod.session.clock.at_ms() == wall
+    assert pod.said[-1].heartbeat.status.clock_ahead_ms == 6_000
+    for _ in range(2):
+        pod.wait(5_000)
+        ack = pb.HeartbeatAck(seq=pod.seq, epoch=database.epoch, server_time_ms=wall + pod.now)
+        pod.hear(pb.FleetMessage(heartbeat_ack=ack))
+    assert pod.session.clock.at_ms() == wall + pod.now
+
+
+def test_heartbeats_say_what_the_pod_cannot_serve(database):
+    pod = Pod()
+    pod.session.status = lambda: Status("ready", problem="no request under a budget per minute is served")
+    pod.open().hear(fleet.welcome(database.epoch))
+    assert pod.said[-1].heartbeat.status.problem == "no request under a budget per minute is served"

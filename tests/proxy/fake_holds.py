@@ -71,6 +71,7 @@ class FakeHolds:
         self.cuts: dict[Hold, Callable[[Cut], None]] = {}
         self.settled: list[tuple[str, int]] = []
         self.at_ms = wall_ms
+        self.problem = lambda: ""
 
     async def hold(
         self,

@@ -268,3 +268,18 @@ def test_a_life_goes_forward_only():
     life.enter(Phase.LEAVING)
     with pytest.raises(AssertionError):
         life.enter(Phase.SERVING)
+
+
+def test_a_pod_that_serves_nobody_under_a_kind_of_budget_is_not_ready_and_says_why():
+    async def scene() -> None:
+        async with Stage() as stage:
+            client = await stage.client()
+            await client.send(get("/readyz", token=None))
+            assert (await client.response()).status == 200
+            stage.holds.problem = lambda: "no request under a budget per minute is served"
+            await client.send(get("/readyz", token=None))
+            response = await client.response()
+            assert response.status == 503
+            assert json.loads(response.body)["checks"]["budgets"] == "no request under a budget per minute is served"
+
+    play(scene())

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataplane.core.authenticate import Authenticated
 from dataplane.core.snapshot import KeyState, Snapshot
 from dataplane.proxy.client.memory import Admitted, HeadMemory
 from dataplane.proxy.http.framing import ProtocolError
@@ -16,7 +17,7 @@ from dataplane.proxy.http.heads import END_OF_HEAD, HeadBounds
 from tests.proxy.corpus import CASES
 from tests.proxy.stage import ANSWER, MESSAGE, TOKEN, Stage, answer, mint, play, post, virtual_key
 
-ADMITTED = Admitted(Snapshot.EMPTY, {}, virtual_key(), 0, 0)
+ADMITTED = Admitted(Snapshot.EMPTY, {}, Authenticated(virtual_key(), "", 0), 0)
 BOUNDS = HeadBounds(64 * 1024, 128, 8 * 1024)
 HEADS = [
     case.raw[: case.raw.index(END_OF_HEAD) + 4] for case in CASES if END_OF_HEAD in case.raw and len(case.raw) < 5000

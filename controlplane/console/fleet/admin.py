@@ -17,7 +17,7 @@ from controlplane.console.access import actor_of
 from controlplane.console.addresses import page_of
 from controlplane.console.base import ReadOnlyAdmin
 from controlplane.console.decorators import button, display
-from controlplane.console.fleet.words import misunderstanding, pod_pill, with_successors
+from controlplane.console.fleet.words import pod_pill, problems, with_successors
 from controlplane.console.questions import ask
 from controlplane.console.site import site
 from controlplane.fleet import actions
@@ -134,10 +134,7 @@ class PodAdmin(ReadOnlyAdmin):
 
     @display(description="Problem")
     def shown_problem(self, row: Any) -> str:
-        if row.nack_revision:
-            problem = f"Refuses revision {row.nack_revision}: {row.nack_problem}"
-        else:
-            problem = misunderstanding(row, timezone.now(), with_ids=row.for_operator)
+        problem = problems(row, timezone.now(), with_ids=row.for_operator)
         return format_html('<span class="gw-bad">{}</span>', problem) if problem else NOTHING
 
 

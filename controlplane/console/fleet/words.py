@@ -14,6 +14,7 @@ from controlplane.pages.cells import BAD, GOOD, INFO, PLAIN, WARN, pill
 from controlplane.pages.wording import age, count
 
 ITEMS_SHOWN = 5
+CLOCK_ALARM_MS = 5_000  # as pods raise it
 
 
 def with_successors(rows: QuerySet[Pod]) -> QuerySet[Any]:
@@ -34,6 +35,8 @@ def state_of(pod: Pod, now: datetime) -> tuple[str, str]:
         return "Refuses configuration", BAD
     if not pod.connected or now - pod.last_heartbeat_at > SILENT_AFTER:
         return "Unreachable", WARN
+    if pod.problem and pod.state == PodState.READY:
+        return "Not ready", BAD
     if pod.not_understood_count and pod.state == PodState.READY:
         return "Too old", BAD
     return {
@@ -41,6 +44,24 @@ def state_of(pod: Pod, now: datetime) -> tuple[str, str]:
         PodState.STALE: ("Stale", BAD),
         PodState.DRAINING: ("Draining", INFO),
     }.get(PodState(pod.state), ("Starting", INFO))
+
+
+def clock_words(pod: Pod) -> str:
+    """How wrong its host's clock is; "" while that is no alarm."""
+    if abs(pod.clock_ahead_ms) <= CLOCK_ALARM_MS:
+        return ""
+    direction = "fast" if pod.clock_ahead_ms > 0 else "slow"
+    seconds = count(round(abs(pod.clock_ahead_ms) / 1000))
+    return f"Its host's clock is {seconds} s {direction}. The pod goes by the fleet's; set the host's clock (NTP)."
+
+
+def problems(pod: Pod, now: datetime, *, with_ids: bool) -> str:
+    """Everything that somebody should look at, the worst first; "" for nothing."""
+    if pod.nack_revision:
+        return f"Refuses revision {pod.nack_revision}: {pod.nack_problem}"
+    said = pod.problem[:1].upper() + pod.problem[1:]
+    words = (f"{said}." if said else "", misunderstanding(pod, now, with_ids=with_ids), clock_words(pod))
+    return " ".join(word for word in words if word)
 
 
 def misunderstanding(pod: Pod, now: datetime, *, with_ids: bool) -> str:

@@ -97,8 +97,9 @@ class WatchSession:
     def owes_an_answer(self) -> bool:
         return self._heartbeat is not None
 
-    def heartbeat_ack(self, catalogue: Catalogue, fresh: bool) -> wire.FleetMessage | None:
-        """The answer that is due. `fresh`: the replica read the newest revision a moment ago."""
+    def heartbeat_ack(self, catalogue: Catalogue, fresh: bool, now_ms: int) -> wire.FleetMessage | None:
+        """The answer that is due. `fresh`: the replica read the newest revision a moment ago; `now_ms`: Unix time, by
+        which the pod's clock goes."""
         if self._heartbeat is None:
             return None
         answered, self._heartbeat = self._heartbeat, None
@@ -107,5 +108,6 @@ class WatchSession:
             head_revision=catalogue.revision,
             fresh=fresh and not self.is_ahead_of(catalogue),
             epoch=catalogue.epoch,
+            server_time_ms=now_ms,
         )
         return wire.FleetMessage(heartbeat_ack=ack)

@@ -12,7 +12,6 @@ import logging
 import time
 
 import grpc
-from django.utils import timezone
 
 from controlplane.environment import environment
 from controlplane.fleet.calls.peers import Context, Peer, first_of, parsed
@@ -61,7 +60,7 @@ class Watch:
     async def run(self, closing: asyncio.Event) -> None:
         welcome = wire.Welcome(
             epoch=self._replica.catalogue.epoch,
-            server_time_ms=int(timezone.now().timestamp() * 1000),
+            server_time_ms=_now_ms(),
             heartbeat_ms=HEARTBEAT_MS,
             peppers=[
                 wire.Pepper(version=version, value=pepper.reveal())
@@ -151,7 +150,7 @@ class Watch:
         await self._replica.renew_epoch()
 
     async def _answer_heartbeat(self) -> None:
-        ack = self._session.heartbeat_ack(self._replica.catalogue, self._replica.fresh)
+        ack = self._session.heartbeat_ack(self._replica.catalogue, self._replica.fresh, _now_ms())
         if ack is not None:
             await self._write(ack.SerializeToString())
 
@@ -189,3 +188,7 @@ class Watch:
         self._writing_since = boottime()
         await self._context.write(message)
         self._writing_since = None
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

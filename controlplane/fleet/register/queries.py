@@ -107,7 +107,7 @@ def with_evictions(pods: QuerySet[Pod]) -> QuerySet[Any]:
 def serving() -> list[Pod]:
     """The pods that answer requests now, by what they said last."""
     recent = Pod.objects.filter(connected=True, last_heartbeat_at__gt=timezone.now() - SILENT_AFTER)
-    ready = with_evictions(recent.filter(state=PodState.READY, nack_revision=0)).filter(evicted=False)
+    ready = with_evictions(recent.filter(state=PodState.READY, nack_revision=0, problem="")).filter(evicted=False)
     return list(ready.order_by("name", "pod_id"))
 
 

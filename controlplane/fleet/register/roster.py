@@ -85,6 +85,8 @@ class Roster:
     def heartbeat(self, entry: Entry, status: wire.PodStatus) -> None:
         entry.changes.update(
             last_heartbeat_at=timezone.now(),
+            clock_ahead_ms=max(-LARGEST, min(status.clock_ahead_ms, LARGEST)),
+            problem=printable(status.problem)[:500],
             open_exchanges=_bounded(status.open_exchanges),
             spool_records=_bounded(status.spool_records),
             requests_total=_bounded(status.requests_total),

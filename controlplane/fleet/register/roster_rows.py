@@ -19,7 +19,7 @@ from controlplane.fleet.models import Pod, PodAck
 CHANGEABLE = (
     "last_heartbeat_at", "connected", "state", "epoch", "applied_revision", "applied_at", "nack_revision",
     "nack_problem", "not_understood", "not_understood_count", "not_understood_since", "refused_keys",
-    "open_exchanges", "spool_records", "requests_total", "refusals_total",
+    "clock_ahead_ms", "problem", "open_exchanges", "spool_records", "requests_total", "refusals_total",
 )  # fmt: skip
 _FROM_HELLO = [
     "identity", "certificate", "session_id", "stream_id", "watch", "name", "version", "address", "started_at",

@@ -56,7 +56,10 @@ class Reason(StrEnum):
     """Why a hold was denied, or its stream cut."""
 
     EXHAUSTED = "exhausted"  # the account has no more
-    UNREACHABLE = "unreachable"  # nobody could be asked, and the budget's outage rule says no
+    # The budget's outage rule says no, since
+    UNREACHABLE = "unreachable"  # … contact was lost
+    UNANSWERED = "unanswered"  # … the control plane did not answer in time
+    UNKNOWN = "unknown"  # … it does not know the account
 
 
 @dataclass(frozen=True, slots=True)

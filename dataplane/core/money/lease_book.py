@@ -113,7 +113,7 @@ class LeaseBook:
         pending = Pending(hold, AskKind.EXTEND, step, missing + 1, 0)
         # Contact has been lost for long: the outage rules decide at once, nobody would answer.
         if self.contact.given_up(now, self.rules.patience_ms):
-            return self._extend_in_outage(pending, now)
+            return self._extend_in_outage(pending, now, self._no_answer)
         return self._ask(pending, now)
 
     def settle(self, hold: Hold, actual: int, now: int) -> None:
@@ -184,7 +184,7 @@ class LeaseBook:
         if deny.reason is DenyReason.CLOSED:
             return None
         if deny.reason is DenyReason.UNKNOWN:
-            return self.unanswered(deny.ask_id, now)
+            return self.unanswered(deny.ask_id, now, Reason.UNKNOWN)
         entry = self._asks.take(deny.ask_id)
         part = self.slices.get(deny.account)
         if part is not None:
@@ -198,8 +198,8 @@ class LeaseBook:
                 part.remember_refusal(item.minimum_nano, now + self.rules.refusal_ms)
         return self._refused(pending, obstacle, Reason.EXHAUSTED, now)
 
-    def unanswered(self, ask_id: int, now: int) -> Hold | Denied | Cut | None:
-        """Patience has run out, or the control plane cannot say: each account's outage rule decides."""
+    def unanswered(self, ask_id: int, now: int, why: Reason | None = None) -> Hold | Denied | Cut | None:
+        """Patience has run out, or (`why`) the control plane cannot say: each account's outage rule decides."""
         entry = self._asks.take(ask_id)
         if entry is None:
             return None
@@ -207,8 +207,8 @@ class LeaseBook:
         if pending.hold.ended:
             return None
         if pending.kind is AskKind.EXTEND:
-            return self._extend_in_outage(pending, now) or pending.hold
-        return self._admit_in_outage(pending, now)
+            return self._extend_in_outage(pending, now, why or self._no_answer) or pending.hold
+        return self._admit_in_outage(pending, now, why or self._no_answer)
 
     def abandon(self, ask_id: int) -> None:
         """Nobody waits for the answer any more: the client has left."""
@@ -311,7 +311,7 @@ class LeaseBook:
         pending = Pending(hold, AskKind.ADMIT, need, minimum, 0)
         # Contact has been lost for long: nobody would answer.
         if self.contact.given_up(now, self.rules.patience_ms):
-            return self._admit_in_outage(pending, now)
+            return self._admit_in_outage(pending, now, self._no_answer)
         return self._ask(pending, now)
 
     def _ask(self, pending: Pending, now: int) -> Ask:
@@ -337,21 +337,25 @@ class LeaseBook:
         hold.cut = True
         return Cut(hold, part.account, reason, part.state, part.account.window.ends_ms)
 
-    def _admit_in_outage(self, pending: Pending, now: int) -> Hold | Denied:
+    @property
+    def _no_answer(self) -> Reason:
+        return Reason.UNANSWERED if self.contact.lost_at is None else Reason.UNREACHABLE
+
+    def _admit_in_outage(self, pending: Pending, now: int, why: Reason) -> Hold | Denied:
         pending.hold.asking = 0
         # All that is needed, or at least the input.
         for amount in (pending.need, pending.minimum):
             refusing = self._spend_in_outage(pending.hold, amount, now)
             if refusing is None:
                 return self._take(pending.hold, amount, now)
-        return denial(refusing or pending.hold.slices[0], Reason.UNREACHABLE)
+        return denial(refusing or pending.hold.slices[0], why)
 
-    def _extend_in_outage(self, pending: Pending, now: int) -> Cut | None:
+    def _extend_in_outage(self, pending: Pending, now: int, why: Reason) -> Cut | None:
         hold = pending.hold
         step = max(pending.need, hold.accrued - hold.charged + self.rules.step_nano)  # it went on while it waited
         refusing = self._spend_in_outage(hold, step, now)
         if refusing is not None:
-            outcome = self._refused(pending, refusing, Reason.UNREACHABLE, now)
+            outcome = self._refused(pending, refusing, why, now)
             return outcome if isinstance(outcome, Cut) else None
         hold.asking = 0
         self._take(hold, step, now)

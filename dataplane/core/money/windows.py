@@ -94,10 +94,14 @@ def window_at(rule: WindowRule, at_ms: int) -> Window:
 
 def window_named(rule: WindowRule, key: str, near_ms: int, slack_ms: int) -> Window | None:
     """The window called `key`, if the rule has it within `slack_ms` of `near_ms`: clocks differ, requests take time."""
-    for at_ms in (near_ms, near_ms - slack_ms, near_ms + slack_ms):
+    at_ms = near_ms - slack_ms
+    while at_ms <= near_ms + slack_ms:
         window = window_at(rule, at_ms)
         if window.key == key:
             return window
+        if not window.ends_ms:
+            break
+        at_ms = window.ends_ms
     return None
 
 

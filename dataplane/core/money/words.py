@@ -8,6 +8,7 @@ from typing import Final
 from dataplane.core.errors import Code, Refusal
 from dataplane.core.money.accounts import Account, limit_at
 from dataplane.core.money.amounts import NANO_PER_DOLLAR
+from dataplane.core.money.holds import Reason
 from dataplane.core.money.messages import AccountState
 from dataplane.core.money.windows import WindowKind
 from dataplane.core.refusals import who_can_help
@@ -62,10 +63,16 @@ def exhausted(view: OrganizationView, account: Account, state: AccountState, at_
     )
 
 
-def unreachable(account: Account) -> Refusal:
-    """The control plane cannot be asked, and the budget's rule for that says no."""
-    name = _clean(account.budget.name)
-    words = f"budget '{name}' cannot be checked: this pod has lost contact with the control plane; try again"
+_UNCHECKED: Final = {
+    Reason.UNREACHABLE: "this pod has lost contact with the control plane",
+    Reason.UNANSWERED: "the control plane did not answer in time",
+    Reason.UNKNOWN: "the control plane does not know of it, or not of its present window",
+}
+
+
+def unchecked(account: Account, why: Reason) -> Refusal:
+    """The control plane cannot be asked, or cannot say, and the budget's rule for that says no."""
+    words = f"budget '{_clean(account.budget.name)}' cannot be checked: {_UNCHECKED[why]}; try again"
     return Refusal(Code.CONFIGURATION_STALE, words, meta=_named(account), retry_after=5)
 
 

@@ -117,6 +117,7 @@ class ClientConnection(asyncio.Protocol):
         self._body_goal = 0  # bytes at which the body has made progress
         self._body_error: ProtocolError | Refusal | None = None
         self._body_waiter: asyncio.Future[None] | None = None
+        self._body_seen_at = 0.0  # when it was first seen to be waited for; 0: not yet
         self._expects_continue = False
         self._keep_alive = True
         self._deaf = False  # whatever comes is thrown away
@@ -281,6 +282,7 @@ class ClientConnection(asyncio.Protocol):
             if self._expects_continue:
                 self._transport.write(http1.CONTINUE)
             self.wait_for(Waiting.BODY)
+            self._body_seen_at = 0.0
             self._body_waiter = asyncio.get_running_loop().create_future()
             self._read(True)
             await self._body_waiter
@@ -339,6 +341,16 @@ class ClientConnection(asyncio.Protocol):
             self._seen_mark = self.mark
             self._seen_at = now
         elif now - self._seen_at >= patience[self.waiting]:
+            self._overdue()
+            return
+        if self.waiting is Waiting.BODY:
+            self._check_whole_body(now)
+
+    def _check_whole_body(self, now: float) -> None:
+        """However steadily it comes."""
+        if not self._body_seen_at:
+            self._body_seen_at = now
+        elif now - self._body_seen_at >= self._limits.body_s:
             self._overdue()
 
     def _overdue(self) -> None:

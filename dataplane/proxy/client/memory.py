@@ -12,9 +12,10 @@ from typing import Final
 
 import msgspec
 
+from dataplane.core.authenticate import Authenticated
 from dataplane.core.routing import Candidate
 from dataplane.core.secret import Secret
-from dataplane.core.snapshot import Snapshot, VirtualKey
+from dataplane.core.snapshot import Snapshot
 from dataplane.dialects import clients
 from dataplane.dialects.dialect import Client, RequestFacts
 from dataplane.dialects.registry import Route
@@ -41,20 +42,18 @@ class Admitted:
     `candidates`: where that snapshot leads the key's requests, by the client's name for the model.
     """
 
-    __slots__ = ("bound_ms", "candidates", "key", "peppers", "snapshot", "until_ms")
+    __slots__ = ("bound_ms", "candidates", "key", "peppers", "public_id", "snapshot", "until_ms")
 
     def __init__(
         self,
         snapshot: Snapshot,
         peppers: Mapping[int, Secret],
-        key: VirtualKey,
-        until_ms: int,
+        authenticated: Authenticated,
         bound_ms: int,
     ) -> None:
         self.snapshot = snapshot
         self.peppers = peppers
-        self.key = key
-        self.until_ms = until_ms
+        self.key, self.public_id, self.until_ms = authenticated
         self.bound_ms = bound_ms  # how old the configuration may be
         self.candidates: dict[str, Candidate] = {}
 

@@ -150,8 +150,16 @@ class UpstreamConnection(asyncio.Protocol):
         self._response: Response | None = None  # while its body comes
         self._paused = False
 
-    async def ask(self, method: str, head: bytes, body: bytes) -> Response:
-        """Send the request, wait for the head of the answer. Raises UpstreamFailure; `Stale` if another try is safe."""
+    async def ask(self, method: str, head: bytes, body: bytes, asking: Callable[[], None] = lambda: None) -> Response:
+        """Send the request, wait for the head of the answer. Raises UpstreamFailure; `Stale` if another try is safe.
+
+        `asking` is called with nothing between it and the write: what it raises keeps the request from being sent.
+        """
+        try:
+            asking()
+        except BaseException:
+            self.close()
+            raise
         waiter: asyncio.Future[Response] = self._loop.create_future()
         self._waiter = waiter
         self._method = method

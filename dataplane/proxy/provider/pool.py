@@ -64,22 +64,21 @@ class Pool:
     ) -> Response:
         """One request, one answer. Raises UpstreamFailure, or Refusal when too many wait already.
 
-        `asking` is called when there is a connection to write to. A kept-alive connection that turns out to be closed
-        is replaced once.
+        `asking` is called whenever the request is about to be written, and may refuse that. A kept-alive connection
+        that turns out to be closed is replaced once.
         """
         host = self._hosts.get(to)
         if host is None:
             host = self._hosts[to] = _Host()
         connection = await self._connection(to, host)
         asked_at = self._monotonic()
-        asking()
         try:
-            return await connection.ask(method, head, body)
+            return await connection.ask(method, head, body, asking)
         except Stale:
             if self._monotonic() - asked_at > _STALE_S:
                 raise
         host = self._hosts.setdefault(to, host)
-        return await (await self._connection(to, host, fresh=True)).ask(method, head, body)
+        return await (await self._connection(to, host, fresh=True)).ask(method, head, body, asking)
 
     async def _connection(self, to: Destination, host: _Host, *, fresh: bool = False) -> UpstreamConnection:
         idle = host.idle

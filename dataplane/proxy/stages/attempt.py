@@ -5,7 +5,6 @@ What refuses the organization itself is said in our words, and so is a count of 
 
 from __future__ import annotations
 
-from dataplane.core import authenticate as core
 from dataplane.dialects.dialect import BILLED
 from dataplane.providers.kind import UnsignedRequest
 from dataplane.providers.upstream import upstream_request, wire_model
@@ -14,6 +13,7 @@ from dataplane.proxy.attempt import Attempt
 from dataplane.proxy.client.answer_head import provider_request_id
 from dataplane.proxy.client.memory import Sent
 from dataplane.proxy.http import heads as http1
+from dataplane.proxy.last_look import last_look
 from dataplane.proxy.provider.connection import Response
 from dataplane.proxy.provider.gate import Destination
 from dataplane.proxy.provider.own_way import way_to
@@ -27,10 +27,9 @@ async def attempt(one: Attempt) -> Response | None:
     """The answer to pass on; None: the client has got one of ours instead. Raises Refusal before the provider is
     reached, UpstreamFailure when it cannot be or does not answer."""
     exchange, inquiry = one.exchange, one.inquiry
-    pod, request = exchange.pod, inquiry.request
-    snapshot = pod.configuration.snapshot
-    if inquiry.key.expires_at_ms or snapshot is not inquiry.snapshot:
-        core.refuse_unless_usable(snapshot, inquiry.key, pod.clock.wall_ms())  # now, not when it came in
+    request = inquiry.request
+    if exchange.pod.configuration.snapshot is not inquiry.snapshot:
+        last_look(exchange, inquiry, one.candidate)  # before anybody is connected for nothing
     body = _body(one)
     unpacked = request.sent is not request.body and body is not request.sent
     to = exchange.memo.was_sent(one.candidate, unpacked) or _head(one, unpacked)

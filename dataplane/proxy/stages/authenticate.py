@@ -74,9 +74,7 @@ async def authenticate(exchange: Exchange, pod: Pod) -> tuple[Snapshot, VirtualK
     key = admitted.key
     _attribute(exchange, snapshot, key)
     if not configuration.fresh(admitted.bound_ms):
-        raise Refusal(
-            Code.CONFIGURATION_STALE, "this pod has lost contact with the control plane; try again", retry_after=5
-        )
+        raise core.stale()
     return snapshot, key
 
 
@@ -84,9 +82,9 @@ def _admit(memo: HeadMemo, configuration: Configuration, token: bytes, now_ms: i
     """Check the credential, and remember for this very head and snapshot that it was good."""
     snapshot, peppers = configuration.snapshot, configuration.peppers
     memo.admitted = None
-    key, until_ms = core.authenticated(snapshot, token, peppers, now_ms)
-    bound_ms = snapshot.organizations[key.organization_id].freshness_bound_ms
-    memo.admitted = Admitted(snapshot, peppers, key, until_ms, bound_ms)
+    authenticated = core.authenticated(snapshot, token, peppers, now_ms)
+    bound_ms = snapshot.organizations[authenticated.key.organization_id].freshness_bound_ms
+    memo.admitted = Admitted(snapshot, peppers, authenticated, bound_ms)
     return memo.admitted
 
 

@@ -51,9 +51,9 @@ async def hold(attempt: Attempt) -> None:
 
 
 def _refusal(view: OrganizationView, denied: Denied, at_ms: int) -> Refusal:
-    if denied.reason is Reason.UNREACHABLE:
-        return budget_words.unreachable(denied.account)
-    return budget_words.exhausted(view, denied.account, denied.state, at_ms)
+    if denied.reason is Reason.EXHAUSTED:
+        return budget_words.exhausted(view, denied.account, denied.state, at_ms)
+    return budget_words.unchecked(denied.account, denied.reason)
 
 
 def _price(view: OrganizationView, candidate: Candidate, accounts: Accounts, at_ms: int) -> ModelPrice | None:

@@ -236,3 +236,12 @@ def test_answers_and_ended_sessions_are_forgotten() -> None:
     LeaseSession.objects.update(state="closed")
     assert lease_sessions.forget_replies(later + timedelta(days=2)) == 1
     assert not Lease.objects.exists()
+
+
+@pytest.mark.parametrize("kind", ["minute", "hour", "day"])
+@pytest.mark.parametrize("off_ms", [-600_000, -61_000, -1_000, 61_000, 600_000])
+def test_a_window_is_granted_on_however_little_its_pods_clock_or_its_question_is_off(kind: str, off_ms: int) -> None:
+    budget = factories.budget(factories.team(), window=kind)
+    rows = core_budget(budget, budget.overrides.all())
+    hello()
+    assert isinstance(ask(account_at(rows, "", ms(timezone.now()) + off_ms).ref), Grant)

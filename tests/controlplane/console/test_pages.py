@@ -15,6 +15,7 @@ from controlplane.changes import queries
 from controlplane.changes.models import AuditEvent, ConfigChange
 from controlplane.console.addresses import page_of
 from controlplane.fleet.models import Eviction, PodAck
+from controlplane.fleet.register.queries import serving
 from controlplane.providers.models import Provider
 from controlplane.tenancy.models import Organization, Principal, Role
 from tests.controlplane import factories as make
@@ -302,6 +303,37 @@ def test_a_pod_that_is_too_old_for_a_rule_stands_out_with_what_it_is_and_since_w
     shown = text(client.get(reverse("admin:fleet_pod_changelist")))
     assert "Too old for budget (scope &lt;galaxy&gt; is unknown) and 2 more" in shown
     assert "bud_1" not in shown
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "words"),
+    [
+        (
+            -600_000,
+            "Its host&#x27;s clock is 600 s slow. The pod goes by the fleet&#x27;s; set the host&#x27;s clock (NTP).",
+        ),
+        (7_400, "Its host&#x27;s clock is 7 s fast."),
+    ],
+)
+def test_a_pod_whose_clock_is_wrong_says_by_how_much_and_what_to_do(admin: Client, ahead_ms: int, words: str):
+    row = pod(clock_ahead_ms=ahead_ms)
+    for page in (reverse("admin:fleet_pod_changelist"), reverse("admin:fleet_pod_change", args=[row.pk])):
+        assert words in text(admin.get(page))
+    (listed,) = admin.get("/api/v1/fleet/pods").json()["data"]
+    assert listed["clock_ahead_ms"] == ahead_ms
+    row.clock_ahead_ms = 5_000
+    row.save()
+    assert "host&#x27;s clock" not in text(admin.get(reverse("admin:fleet_pod_changelist")))
+
+
+def test_a_pod_that_cannot_serve_some_says_so_and_does_not_count_as_serving(admin: Client):
+    row = pod(problem="no request under a budget per minute is served: <why>")
+    shown = text(admin.get(reverse("admin:fleet_pod_changelist")))
+    assert "Not ready" in shown
+    assert "No request under a budget per minute is served: &lt;why&gt;." in shown
+    (listed,) = admin.get("/api/v1/fleet/pods").json()["data"]
+    assert listed["problem"] == row.problem
+    assert serving() == []
 
 
 def test_the_page_of_a_change_says_which_pods_do_not_understand_it(admin: Client):

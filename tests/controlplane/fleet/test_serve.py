@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -348,12 +349,16 @@ def test_a_heartbeat_is_answered_with_the_newest_revision_and_written_down() -> 
         async with fleet() as server, pod(server.port, address="http://127.0.0.1:5563") as one:
             await one.connect()
             await level(one)
-            ack = await one.beat(7, open_exchanges=3, requests_total=2**63 - 1, spool_records=-5)
+            before = time.time_ns() // 1_000_000
+            words = {"clock_ahead_ms": -6_500, "problem": "no minute\0s"}
+            ack = await one.beat(7, open_exchanges=3, requests_total=2**63 - 1, spool_records=-5, **words)
+            assert before <= ack.server_time_ms <= time.time_ns() // 1_000_000
             assert (ack.head_revision, ack.fresh, ack.epoch) == (one.revision, True, one.epoch)
             await server.roster.flush()
             row = await do(Pod.objects.get)
             assert (row.connected, row.state, row.open_exchanges, row.spool_records) == (True, "ready", 3, 0)
             assert (row.applied_revision, row.address) == (one.revision, "http://127.0.0.1:5563")
+            assert (row.clock_ahead_ms, row.problem) == (-6_500, "no minute s")
         row = await do(Pod.objects.get)
         assert not row.connected
 

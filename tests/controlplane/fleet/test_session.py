@@ -9,6 +9,8 @@ from controlplane.fleet.state.catalogue import Ref
 from protos import fleet_pb2 as wire
 from tests.controlplane.fleet.test_catalogue import KEY, change, key, started, updates
 
+NOW_MS = 1_767_225_600_000
+
 
 def session(catalogue: object, **hello: object) -> WatchSession:
     return WatchSession(wire.Hello(pod_id="p", session_id="s", **hello), catalogue)  # type: ignore[arg-type]
@@ -82,7 +84,7 @@ def test_a_pod_ahead_is_sent_nothing_and_told_nothing_fresh() -> None:
     assert one.is_ahead_of(catalogue)
     assert not list(one.update(catalogue, 0))
     one.heartbeat(wire.Heartbeat(seq=1, revision=6))
-    answer = one.heartbeat_ack(catalogue, fresh=True)
+    answer = one.heartbeat_ack(catalogue, fresh=True, now_ms=NOW_MS)
     assert answer is not None
     assert not answer.heartbeat_ack.fresh
 
@@ -92,11 +94,12 @@ def test_only_the_newest_heartbeat_is_answered_and_only_once() -> None:
     one = session(catalogue, epoch="e", revision=5, digest=catalogue.digest)
     one.heartbeat(wire.Heartbeat(seq=1))
     one.heartbeat(wire.Heartbeat(seq=2))
-    answer = one.heartbeat_ack(catalogue, fresh=True)
+    answer = one.heartbeat_ack(catalogue, fresh=True, now_ms=NOW_MS)
     assert answer is not None
+    assert answer.heartbeat_ack.server_time_ms == NOW_MS
     assert (answer.heartbeat_ack.seq, answer.heartbeat_ack.head_revision, answer.heartbeat_ack.fresh) == (2, 5, True)
-    assert one.heartbeat_ack(catalogue, fresh=True) is None
+    assert one.heartbeat_ack(catalogue, fresh=True, now_ms=NOW_MS) is None
     one.heartbeat(wire.Heartbeat(seq=3))
-    stale = one.heartbeat_ack(catalogue, fresh=False)
+    stale = one.heartbeat_ack(catalogue, fresh=False, now_ms=NOW_MS)
     assert stale is not None
     assert not stale.heartbeat_ack.fresh

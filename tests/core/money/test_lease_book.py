@@ -277,7 +277,7 @@ def test_a_strict_budget_refuses_when_nobody_can_be_asked():
     talk, strict = Talk(), account(outage=OutageRule.STRICT)
     refused = silent(talk, strict)
     assert isinstance(refused, Denied)
-    assert refused.reason is Reason.UNREACHABLE
+    assert refused.reason is Reason.UNANSWERED
     assert isinstance(talk.hold(strict), Ask)  # nothing is remembered
 
 

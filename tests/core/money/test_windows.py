@@ -150,3 +150,11 @@ def test_a_zone_that_this_machine_does_not_know_is_utc():
     assert known_zone("Europe/Berlin")
     at = ms(2026, 11, 24, 5)
     assert bounds(WindowRule(WindowKind.DAY, "no/such_zone"), at) == bounds(WindowRule(WindowKind.DAY), at)
+
+
+@pytest.mark.parametrize("kind", WindowKind)
+def test_every_window_within_the_slack_is_found_by_its_name(kind: WindowKind):
+    rule, near = WindowRule(kind), 1_767_225_600_000 + 37_000
+    for off in range(-900_000, 900_001, 20_000):
+        window = window_at(rule, near + off)
+        assert window_named(rule, window.key, near, 900_000) == window
