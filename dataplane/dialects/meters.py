@@ -27,6 +27,13 @@ _TAIL = 64 * 1024
 _MOST = 10**12  # no provider counts so far: a larger figure is nonsense
 _RAW_LIMIT = 16 * 1024
 
+# What a provider may have one turn of the loop decode. No answer of theirs comes near; beyond it we do without.
+_USAGE_BYTES = 64 * 1024  # of a usage object: they have 200 to 2,000
+_LARGE = 256 * 1024  # below it no text is rich in anything
+_MOST_OBJECTS = 200_000  # of one text: 20 ms; the log probabilities of 10,000 tokens
+_MOST_QUOTES = 2_000_000
+_REPAIRED = 1024 * 1024  # half characters are looked for in so much: 30 ms
+
 _PROVIDER = UsageSource.PROVIDER
 
 NOTHING = msgspec.Raw(b"")
@@ -180,6 +187,8 @@ class EventMeter(_TallyMeter):
         tally = self.tally
         for payload in self.splitter.close() if last else self.splitter.feed(data):
             self.events += 1
+            if len(payload) > _LARGE and is_rich(payload):
+                continue
             try:
                 tally.event(payload)
             except UNREADABLE:
@@ -223,15 +232,18 @@ class BodyMeter(_TallyMeter):
         self._kept.clear()
         if not body:
             return
-        if self._seen > MAX_BODY:
-            body = _usage_of_tail(body)
+        cut_short = self._seen > MAX_BODY or (len(body) > _LARGE and is_rich(body))
+        if (cut_short or not self._reads(body)) and not (len(body) > _TAIL and self._reads(_usage_of_tail(body))):
+            # half an answer: its bytes are the output that was seen
+            self.tally.output_bytes = self._seen if self.tally.generates else 0
+        self.complete = self.tally.complete
+
+    def _reads(self, body: bytes) -> bool:
         try:
             self.tally.body(body)
         except UNREADABLE:
-            if not _again(self.tally.body, body):
-                # half an answer: its bytes are the output that was seen
-                self.tally.output_bytes = self._seen if self.tally.generates else 0
-        self.complete = self.tally.complete
+            return _again(self.tally.body, body)
+        return True
 
     def sent_so_far(self) -> SentSoFar:
         return self.tally.sent(self._place(Form.WHOLE, mid_event=self.mid_event), None)
@@ -239,11 +251,18 @@ class BodyMeter(_TallyMeter):
 
 def _again(read: Callable[[bytes], None], text: bytes) -> bool:
     """Once more with half characters repaired; what is still unreadable is for the client to judge."""
+    if len(text) > _REPAIRED or b"\\u" not in text:
+        return False
     try:
         read(with_whole_characters(text))
     except UNREADABLE:
         return False
     return True
+
+
+def is_rich(text: bytes) -> bool:
+    """It holds more objects, or strings, than a turn of the loop has time for."""
+    return text.count(b"{") > _MOST_OBJECTS or text.count(b'"') > _MOST_QUOTES
 
 
 def has_value(raw: msgspec.Raw) -> bool:
@@ -258,7 +277,7 @@ def text_bytes(raw: msgspec.Raw) -> int:
 
 def usage_object(raw: msgspec.Raw) -> dict[str, object]:
     """Decodes a usage object, without nulls; empty when it is none."""
-    value = decoded(raw) if raw else None
+    value = decoded(raw) if 0 < len(raw) <= _USAGE_BYTES else None
     if not isinstance(value, dict):
         return {}
     return {key: held for key, held in value.items() if held is not None} if None in value.values() else value
@@ -302,9 +321,9 @@ def add(units: Units, more: Units) -> None:
         units[unit] = units.get(unit, 0) + number
 
 
-def _usage_of_tail(tail: bytes) -> bytes:
+def _usage_of_tail(body: bytes) -> bytes:
     """A small body with the usage object that stands near the end of a large one."""
-    text = tail.decode("utf-8", "replace")
+    text = body[-_TAIL:].decode("utf-8", "replace")
     for key in ("usageMetadata", "usage"):
         at = text.rfind(f'"{key}"')
         opening = text.find("{", at) if at >= 0 else -1

@@ -54,11 +54,11 @@ class Opening:
                             return self._keep(data, at), b""
                         self._held = data[whole:]
                         return data[:at], data[at:whole]
-                elif end < 0 and not last and any(error.startswith(begins) for error in _ERRORS):
+                elif end < 0 and not last and len(data) - at < _LOOK and _may_become_one(begins):
                     return self._keep(data, at), b""
             self._inside = end < 0
             if end < 0:
-                return self._keep(data, len(data) if last else len(data.rstrip(b"\r\n"))), b""
+                return self._keep(data, len(data) if last else len(data) - _line_ends(data)), b""
             self._left -= not self._comment
             at = end
         return data, b""
@@ -81,6 +81,16 @@ def payload(event: bytes) -> bytes:
 
 def _beginning(data: bytes, at: int) -> bytes:
     return data[at : at + _LOOK].replace(b" ", b"").replace(b"\r", b"\n").lstrip(_BEFORE)
+
+
+def _line_ends(data: bytes) -> int:
+    """How many bytes at its end may be the beginning of a blank line, and not the whole of it."""
+    tail = data[-3:]
+    return len(tail) - len(tail.rstrip(b"\r\n"))
+
+
+def _may_become_one(begins: bytes) -> bool:
+    return any(error.startswith(begins) for error in _ERRORS)
 
 
 def _end(data: bytes, at: int) -> int:

@@ -6,10 +6,13 @@ One leniency: `close` also hands out a last event that lacks its blank line.
 
 from __future__ import annotations
 
+import re
+
 from dataplane.dialects.sent import Form
 
 MAX_EVENT = 16 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
+_NO_LINE_FEED = re.compile(rb"[^\n]")
 
 
 class SseSplitter:
@@ -29,7 +32,7 @@ class SseSplitter:
 
     @property
     def mid_event(self) -> bool:
-        return bool(self._pending.strip(b"\n"))
+        return _NO_LINE_FEED.search(self._pending) is not None
 
     def feed(self, data: bytes) -> list[bytes]:
         if self.overflowed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from dataplane.core.errors import Code, Refusal
@@ -26,19 +27,21 @@ _IDENTITY: Final = field("Accept-Encoding", "identity")
 
 
 class UpstreamRequest(NamedTuple):
-    """Where to connect and what the head says; `Content-Length` is for whoever knows the body."""
+    """Where to connect and what the head says; `Content-Length` is for whoever knows the body. `account`: a name of
+    the provider with this very credential."""
 
     scheme: str
     host: str
     port: int
     target: bytes
     headers: list[Field]
+    account: str
 
 
 class _Prepared:
     """What every request to one provider has in common, checked and encoded once."""
 
-    __slots__ = ("defaults", "endpoint", "fields", "host", "kind", "provider", "replaced", "targets")
+    __slots__ = ("account", "defaults", "endpoint", "fields", "host", "kind", "provider", "replaced", "targets")
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
@@ -47,6 +50,7 @@ class _Prepared:
         if self.endpoint.scheme == "http" and not provider.private_network:
             raise ValueError("a credential does not travel in the clear")
         secret = provider.credential.reveal()
+        self.account = f"{provider.id} {blake2b(secret, digest_size=16).hexdigest()}"
         self.host = field("Host", self.endpoint.authority)
         self.fields = (_IDENTITY, *(self.kind.credential(secret) if secret else ()))
         self.defaults = tuple((name.lower(), (name, value)) for name, value in self.kind.defaults)
@@ -103,7 +107,7 @@ def upstream_request(
     if not lines_are_whole(headers):
         raise Refusal(Code.BAD_REQUEST, "a header of the request holds a line break")
     where = prepared.endpoint
-    return UpstreamRequest(where.scheme, where.host, where.port, target, headers)
+    return UpstreamRequest(where.scheme, where.host, where.port, target, headers, prepared.account)
 
 
 def is_stream(provider: Provider, content_type: bytes) -> bool:

@@ -56,6 +56,7 @@ class Answer(NamedTuple):
     meter: Meter  # hears what the provider says
     chunked: bool  # to the client
     most_bytes: int  # of the decoded form of a compressed answer, and of one that is collected
+    streaming: bool = False  # its head goes ahead, whenever its first event comes
     judge: ErrorJudge | None = None  # of a stream: hears the errors that it may begin with
     looks: tuple[Callable[[], None], ...] = ()  # called after every read, once the meter has heard it
     filtered: Filtered | None = None  # else it passes wire to wire

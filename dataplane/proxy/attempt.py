@@ -12,7 +12,7 @@ from enum import IntEnum, auto
 from dataplane.core.errors import Refusal
 from dataplane.core.routing import Candidate
 from dataplane.core.usage import NO_USAGE, Outcome, Usage, UsageSource
-from dataplane.proxy.bill import NO_PRICES, price
+from dataplane.proxy.bill import NO_PRICES, price, unanswered
 from dataplane.proxy.client.answer_head import answered_by
 from dataplane.proxy.client.connection import Waiting
 from dataplane.proxy.endings import ending_of
@@ -48,8 +48,8 @@ class Attempt:
     """The provider's side. `record` is the exchange's own when it is the first; `meter` hears the answer."""
 
     __slots__ = (
-        *("_billed", "_first_byte_s", "_prices", "_reached", "candidate", "exchange", "inquiry", "meter"),
-        *("record", "reservations", "state"),
+        *("_billed", "_first_byte_s", "_prices", "_reached", "_status", "candidate", "exchange", "inquiry"),
+        *("meter", "record", "reservations", "state"),
     )
 
     def __init__(self, exchange: Exchange, inquiry: Inquiry, candidate: Candidate) -> None:
@@ -64,6 +64,7 @@ class Attempt:
         self._prices = inquiry.view.prices or NO_PRICES
         self._billed = False
         self._reached = False  # it owes the provider something
+        self._status = 0  # of the provider's answer, once its head is there
         self._first_byte_s = 0.0
 
     async def __aenter__(self) -> Attempt:
@@ -84,7 +85,7 @@ class Attempt:
             self.settle(Outcome.CLIENT_GONE)
             return
         if isinstance(error, UpstreamFailure):
-            self._reached = False
+            self._reached = error.asked
         refusal, outcome, status = ending_of(error, exchange.interruption)
         if self.state is not _ANSWERING:
             self.record.http_status = status or exchange.rendered(refusal).status
@@ -119,6 +120,10 @@ class Attempt:
             self._enter(_ASKED)
         self._reached = True
         self.exchange.connection.wait_for(_FIRST_BYTE)
+
+    def heard(self, status: int) -> None:
+        """The head of the provider's answer is there: what is owed is what it says from here on."""
+        self._status = status
 
     def answering(self, status: int) -> None:
         """What comes now is the provider's answer, with its status."""
@@ -157,6 +162,8 @@ class Attempt:
         record, meter, exchange = self.record, self.meter, self.exchange
         usage = self._usage()
         priced = price(usage, self._prices, self.candidate, meter.model, record.started_at_ms)
+        if self._reached and self._billed and not self._status:
+            usage, priced = unanswered(usage, priced, self.candidate, self.record)
         if outcome is _OK and (record.http_status >= 400 or meter.failed):
             outcome = Outcome.PROVIDER_ERROR
         self._enter(_SETTLED)
@@ -172,13 +179,12 @@ class Attempt:
         exchange.pod.journal.settle(record)
 
     def _usage(self) -> Usage:
-        """Without an answer (the client left, we cut, it took too long) the input is owed all the same. An error is
-        owed for only if the provider says so itself."""
+        """Without an answer (the client left, we cut, it took too long or broke off) the input is owed all the same. An
+        error is owed for only if the provider says so itself."""
         if not self._reached or not self._billed:
             return NO_USAGE
         usage = self.meter.usage()
-        failed = self.state is _ANSWERING and self.record.http_status >= 400
-        return NO_USAGE if failed and usage.source is not UsageSource.PROVIDER else usage
+        return NO_USAGE if self._status >= 400 and usage.source is not UsageSource.PROVIDER else usage
 
     def _enter(self, state: AttemptState) -> None:
         if state not in _NEXT[self.state]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from dataplane.core.money import prices as pricing
+from dataplane.core.money.estimates import hides_reasoning
 from dataplane.core.money.prices import Priced
 from dataplane.core.routing import Candidate
 from dataplane.core.snapshot import PriceList, Unpriced
-from dataplane.core.usage import Usage
+from dataplane.core.usage import Usage, UsageRecord, UsageSource
 
 NO_PRICES: Final = PriceList(id="", version="", prices=())
 
@@ -30,3 +31,19 @@ def price(usage: Usage, prices: PriceList, candidate: Candidate, reported: str, 
         if dearest is not None:
             return pricing.cost_with(usage, dearest, prices.version, at_ms)
     return None
+
+
+def unanswered(
+    usage: Usage, priced: Priced | None, candidate: Candidate, record: UsageRecord
+) -> tuple[Usage, Priced | None]:
+    """What is owed for a request that was written and of whose answer nothing came; `usage`, `priced`: of its input.
+
+    The provider may have worked on it to the end. Of a stream that is the input: it would have been stopped when nobody
+    read it. An answer in one piece, and reasoning that is never seen, may have cost all that was set aside for them.
+    """
+    held_nano = record.reserved_nano
+    seen = record.streaming and not hides_reasoning(candidate.provider.kind, candidate.model)
+    if seen or not held_nano:
+        return usage, priced
+    version = priced.version if priced is not None else ""
+    return usage._replace(source=UsageSource.ESTIMATED), Priced(held_nano, version, candidate.model)

@@ -68,7 +68,9 @@ class Channel:
         self._listen: Callable[[bytes], None]
         self._opening: JudgedOpening | None = None
         self._filtering: Filtering | None = None  # until it begins: each knows the other
-        self._filtered = filtered = answer.filtered
+        filtered = answer.filtered
+        # Of an answer in one piece nothing leaves before something of it is there: until then it can be refused.
+        self._keeps_its_head = not answer.streaming if filtered is None else filtered.whole
         if filtered is not None:
             self._side = side = FilteredSide(filtered.filters, meter, filtered.reader)
             self._filtering = Filtering(self, answer, filtered, side)
@@ -87,7 +89,7 @@ class Channel:
         self.client.wait_for(_NEXT_BYTE)
         sink, self._filtering = self._filtering or self, None
         self.response.relay_to(sink)
-        if self._head and not self._ended and not (self._filtered is not None and self._filtered.whole):
+        if self._head and not self._ended and not self._keeps_its_head:
             self._write(b"")
         return self._ended
 
@@ -134,6 +136,8 @@ class Channel:
             self._side.close()
         if done or self._side.complete:
             self._watcher.settle(_OK)
+        if self._head and self._keeps_its_head and not (body or done):
+            return
         if not self._chunked:
             self._write(body)
         elif done:
@@ -214,7 +218,7 @@ class Channel:
             self._end_with(refusal, outcome)
 
     def _end_with(self, refusal: Refusal, outcome: Outcome, speaks: bool = True) -> None:
-        if self._head and self._filtered is not None:
+        if self._head:
             self._side.close()
             self._leave_it_to_http()
             self._watcher.refuse(refusal, outcome)

@@ -49,6 +49,8 @@ class Limits:
         55_000  # age of the configuration at which `cut_on_stale` ends streams: inside the promised 60 s
     )
     upstream_head_bytes: int = 64 * KIB
+    interim_heads: int = 10  # 100 Continue, 103 Early Hints: before one answer; nobody sends more than two
+    interim_bytes: int = 64 * KIB  # of them all
     upstream_per_host: int = 1_000  # connections
     upstream_connecting: int = 32  # of them, at a time: a handshake with TLS takes 1 ms of our core
     upstream_line: int = 1_000  # requests waiting for one of them; beyond it 503

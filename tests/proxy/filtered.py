@@ -27,6 +27,7 @@ from dataplane.proxy.http.heads import encode_response
 from dataplane.proxy.limits import Limits
 from dataplane.proxy.provider.connection import UpstreamConnection
 from dataplane.proxy.provider.gate import Destination
+from dataplane.proxy.provider.reading import Reading
 from dataplane.proxy.provider.refused import Refused
 from tests.dialects.metering import FACTS
 from tests.proxy.stage import Stage
@@ -202,11 +203,11 @@ class Rig:
 
     async def __aenter__(self) -> Rig:
         connection = self._connection()
-        self._upstream = UpstreamConnection(Destination("http", "provider.test", 80), LIMITS, lambda _: None)
+        self._upstream = UpstreamConnection(Destination("http", "provider.test", 80), LIMITS, lambda _: None, Reading())
         self._upstream.connection_made(self.provider)
         asking = asyncio.ensure_future(self._upstream.ask("POST", b"POST / HTTP/1.1\r\n\r\n", b""))
         await asyncio.sleep(0)
-        self._upstream.data_received(self._head)
+        self._upstream.received(self._head)
         response = await asking
         filtered = Filtered(self._filters, self.reader, self._reserve, self.case.whole)
         frame = framed(response, http10=self.case.http10, filtered=filtered)
@@ -239,7 +240,7 @@ class Rig:
         return self.case.dialect.ending(refusal, SOMEBODY, "req_1", sent)
 
     def feed(self, wire: bytes) -> None:
-        self._upstream.data_received(wire)
+        self._upstream.received(wire)
 
     def breaks(self) -> None:
         self._upstream.connection_lost(OSError())

@@ -224,7 +224,8 @@ def test_a_provider_that_breaks_off_before_answering_is_a_502_in_the_dialect():
             assert response.status == 502
             assert json.loads(response.body)["error"]["code"] == "provider_error"
             record = await stage.settled()
-            assert (record.outcome, record.http_status, record.cost_nano) == ("failed", 502, 0)
+            assert (record.outcome, record.http_status, record.usage.source) == ("failed", 502, "metered")
+            assert record.cost_nano == record.usage.units[UsageClass.INPUT] * 3_000
             assert len(stage.journal.admitted) == len(stage.journal.settled) == 1
 
     play(scene())
@@ -253,6 +254,58 @@ def test_a_provider_that_breaks_http_is_a_502(spoiled: bytes):
             response = await client.response()
             assert response.status == 502
             assert (await stage.settled()).outcome == "failed"
+
+    play(scene())
+
+
+BAD_CHUNKS = [b"zz\r\n{}\r\n", b"2\r\n{}{}\r\n", b"2\n{}\r\n", b"2;" + b"x" * 300, b"0\r\nnot a trailer\r\n\r\n"]
+JSON_HEAD = STREAM_HEAD.replace(b"text/event-stream", b"application/json")
+
+
+@pytest.mark.parametrize("asked", [MESSAGE, STREAMED_MESSAGE], ids=["whole", "stream"])
+@pytest.mark.parametrize("bad", BAD_CHUNKS)
+def test_a_bad_first_chunk_in_the_same_read_as_the_head_is_a_502_in_the_dialect(asked: bytes, bad: bytes):
+    async def scene() -> None:
+        async with Stage() as stage:
+            client = await stage.client()
+            provider = await stage.asked(client, post("/v1/messages", asked))
+            await provider.send((STREAM_HEAD if asked is STREAMED_MESSAGE else JSON_HEAD) + bad)
+            response = await client.response()
+            assert (response.status, response.complete) == (502, True)
+            assert json.loads(response.body)["error"]["code"] == "provider_error"
+            assert await provider.closed()
+            record = await stage.settled()
+            assert (record.outcome, record.http_status) == ("failed", 502)
+            assert record.cost_nano > 0  # it said 200: it may have worked on it
+            again = await stage.asked(client, post("/v1/messages", MESSAGE))  # our connection to the client stays
+            await again.send(answer(ANSWER))
+            assert (await client.response()).body == ANSWER
+
+    play(scene())
+
+
+@pytest.mark.parametrize("end", ["a bad chunk", "a close", "silence", "a cut"])
+def test_an_answer_in_one_piece_that_fails_before_its_first_byte_is_an_error_in_the_dialect(end: str):
+    async def scene() -> None:
+        async with Stage() as stage:
+            client = await stage.client()
+            provider = await stage.asked(client, post("/v1/messages", MESSAGE))
+            await provider.send(JSON_HEAD)
+            await stage.eventually(lambda: any(each.channel is not None for each in stage.pod.exchanges))
+            match end:
+                case "a bad chunk":
+                    await provider.send(b"zz\r\n")
+                case "a close":
+                    provider.close()
+                case "silence":
+                    stage.time_passes(300)
+                case "a cut":
+                    stage.configuration.stop("vk_1")
+            response = await client.response()
+            assert response.complete
+            code = json.loads(response.body)["error"]["code"]
+            expected = {"silence": (504, "upstream_timeout"), "a cut": (401, "virtual_key_revoked")}
+            assert (response.status, code) == expected.get(end, (502, "provider_error"))
 
     play(scene())
 

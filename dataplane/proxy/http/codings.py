@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Final, Protocol
 
 import brotli
 import zstandard
@@ -13,6 +13,7 @@ from dataplane.core.errors import Code, Refusal
 
 _STEP = 64 * 1024  # decoded at a time: a bomb is noticed before it has unfolded
 _SMALL = 64 * 1024  # below this no ratio is suspicious
+NO_BOUND: Final = 1 << 62
 
 
 class TooLarge(Exception):
@@ -101,19 +102,23 @@ _ENGINES: dict[bytes, Callable[[], _Engine]] = {
 
 
 class Decoder:
-    """One body in one coding. Raises KeyError for a coding that it does not know."""
+    """One body in one coding. `at_once`: the most bytes that one feed may unfold to. Raises KeyError for a coding that
+    it does not know."""
 
-    def __init__(self, coding: bytes, cap: int) -> None:
+    def __init__(self, coding: bytes, cap: int, *, at_once: int = NO_BOUND) -> None:
         self._engine = _ENGINES[coding]()
         self._left = cap
+        self._at_once = at_once
 
     def feed(self, data: bytes) -> bytes:
         """Decoded bytes. Raises TooLarge or Malformed; nothing may be fed afterwards."""
         pieces: list[bytes] = []
+        unfolds = self._at_once
         try:
             for piece in self._engine.steps(data):
                 self._left -= len(piece)
-                if self._left < 0:
+                unfolds -= len(piece)
+                if self._left < 0 or unfolds < 0:
                     raise TooLarge
                 pieces.append(piece)
         except (zlib.error, brotli.error, zstandard.ZstdError):

@@ -46,7 +46,8 @@ class HeadBounds:
 
 
 class HeadBuffer:
-    """Collects bytes up to the empty line that ends a head; linear in what comes, one byte at a time included."""
+    """Collects bytes up to the empty line that ends a head; linear in what comes, however it is cut, and however many
+    heads come in one read."""
 
     __slots__ = ("_buffer", "_limit")
 
@@ -60,17 +61,24 @@ class HeadBuffer:
 
     def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
         """When it is complete: the head, and what came behind it. Raises ProtocolError."""
+        found = self.take(data, 0)
+        return None if found is None else (found[0], data[found[1] :])
+
+    def take(self, data: bytes, at: int) -> tuple[bytes, int] | None:
+        """Of what stands in `data` from `at` on: the head, once it is complete, and where it ends. Raises
+        ProtocolError."""
         if not self._buffer:
-            end = data.find(END_OF_HEAD) + 4
+            end = data.find(END_OF_HEAD, at) + 4
             if end > 3:
-                return data[:end], data[end:]
-        scan_from = max(0, len(self._buffer) - 3)
-        self._buffer += data
+                return data[at:end], end
+        before = len(self._buffer)
+        scan_from = max(0, before - 3)
+        self._buffer += data[at:] if at else data
         end = self._buffer.find(END_OF_HEAD, scan_from) + 4
         if end > 3:
-            head, rest = bytes(self._buffer[:end]), bytes(self._buffer[end:])
+            head = bytes(self._buffer[:end])
             self._buffer = bytearray()
-            return head, rest
+            return head, at + end - before
         if len(self._buffer) > self._limit:
             _refuse("the head is too large", 431)
         if self._buffer.find(b"\n\n", scan_from) >= 0:
@@ -252,14 +260,14 @@ def _parse(
 ) -> None:
     if len(head) > bounds.bytes:
         _refuse("the head is too large", 431)
+    if head.count(b"\n") > bounds.fields + 2:
+        _refuse("the head has too many fields", 431)
     try:
         parser.feed_data(head)
     except httptools.HttpParserUpgrade:
         pass  # ours to ignore: no upgrade is served
     except httptools.HttpParserError as error:
         raise ProtocolError(f"the head is malformed: {error}") from None
-    if len(into.fields) > bounds.fields:
-        _refuse("the head has too many fields", 431)
     if b" \r\n" in head or b"\t\r\n" in head:
         into.strip()
 

@@ -1,8 +1,8 @@
 """One connection to a provider, and the answers that come over it.
 
-A connection that did anything unexpected (bytes after the end, an early close, malformed framing, an answer that ends
-with the connection) is closed and never used again. The answer goes straight from the socket to a `Sink`, with no queue
-between.
+A connection that did anything unexpected (bytes that nobody asked for, an answer before the request was written, an
+early close, malformed framing, an answer that ends with the connection) is closed and never used again. The answer goes
+straight from the socket to a `Sink`, with no queue between.
 """
 
 from __future__ import annotations
@@ -10,39 +10,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Protocol, cast
+from typing import cast
 
-from dataplane.proxy.http.framing import Framing, ProtocolError, UntilClose
+from dataplane.proxy.http.framing import ProtocolError, UntilClose
 from dataplane.proxy.http.heads import HeadBounds, HeadBuffer, ResponseHead, ResponseReader
 from dataplane.proxy.limits import Limits
 from dataplane.proxy.provider.gate import Destination, ResumingContext
+from dataplane.proxy.provider.reading import LARGE_BYTES, Kernel, Reading
+from dataplane.proxy.provider.response import Response, Sink, Stale, Unanswered, UpstreamFailure, UpstreamTimeout
+
+__all__ = [
+    "ConnectionState",
+    "Response",
+    "Sink",
+    "Stale",
+    "Unanswered",
+    "UpstreamConnection",
+    "UpstreamFailure",
+    "UpstreamTimeout",
+]
 
 _JOIN_BELOW = 16 * 1024  # one write of a copy is cheaper than two writes
-_EARLY_BYTES = 256 * 1024  # kept for a reader that is not there yet, then the socket is left unread
-
-
-class UpstreamFailure(Exception):
-    """No answer, or not all of it. The text is for our logs and is fit for a client: no address, no credential."""
-
-
-class UpstreamTimeout(UpstreamFailure):
-    """The provider took too long."""
-
-
-class Stale(UpstreamFailure):
-    """A kept-alive connection had been closed by the provider before it could answer: another one may be tried."""
-
-
-class Sink(Protocol):
-    """Takes the body of an answer, as it comes."""
-
-    def received(self, wire: bytes, body: bytes, done: bool) -> None:
-        """Some of the body, and its bytes on the wire if these are whole chunks (else empty). `done`: the last call."""
-        ...
-
-    def broken(self, failure: UpstreamFailure) -> None:
-        """Nothing more will come, though it should. The last call."""
-        ...
+_REPEATABLE = frozenset({"GET", "HEAD"})  # nothing is made by them, however often they are read (RFC 9110 §9.2.1)
 
 
 class ConnectionState(Enum):
@@ -55,86 +44,16 @@ class ConnectionState(Enum):
 _IDLE, _WAITING, _BODY, _CLOSED = ConnectionState  # looked up once: 0.15 µs each
 
 
-class BodySource(Protocol):
-    """What an answer comes from. Nothing happens when it has moved on from `response`."""
-
-    def pause(self, response: Response) -> None: ...
-
-    def resume(self, response: Response) -> None: ...
-
-    def abort(self, response: Response) -> None: ...
-
-
-class Response:
-    """An answer whose head is there. Its body goes to whatever `relay_to` names; `abort` if nobody wants it."""
-
-    __slots__ = ("_early", "_early_bytes", "_failure", "_source", "framing", "head", "sink")
-
-    def __init__(self, source: BodySource, head: ResponseHead, framing: Framing) -> None:
-        self._source = source
-        self.sink: Sink | None = None  # who takes what comes
-        self._early: list[tuple[bytes, bytes, bool]] = []
-        self._early_bytes = 0
-        self._failure: UpstreamFailure | None = None
-        self.head = head
-        self.framing = framing
-
-    def relay_to(self, sink: Sink) -> None:
-        """What has arrived is handed over at once, in one piece."""
-        self.sink = sink
-        early, self._early = self._early, []
-        if len(early) == 1:
-            self.received(*early[0])
-        elif early:
-            self.received(b"", b"".join([body for _, body, _ in early]), early[-1][2])
-        if self._early_bytes > _EARLY_BYTES:
-            self.resume()
-        if self._failure is not None:
-            self.broken(self._failure)
-
-    def put_back(self, pieces: list[tuple[bytes, bytes, bool]]) -> None:
-        """What a sink took without wanting it: the next one gets it."""
-        self.sink = None
-        self._early = [*pieces, *self._early]
-        self._early_bytes += sum([len(body) for _, body, _ in pieces])
-        self.resume()
-
-    def pause(self) -> None:
-        self._source.pause(self)
-
-    def resume(self) -> None:
-        self._source.resume(self)
-
-    def abort(self) -> None:
-        """Stop the provider: it may go on computing, but nothing more is read. No-op when the answer was complete."""
-        self.sink = None
-        self._source.abort(self)
-
-    def received(self, wire: bytes, body: bytes, done: bool) -> None:
-        """Called by the source."""
-        sink = self.sink
-        if sink is not None:
-            if done:
-                self.sink = None  # it knows us: the two would wait for the garbage collector together
-            sink.received(wire, body, done)
-            return
-        self._early.append((wire, body, done))
-        self._early_bytes += len(body)
-        if self._early_bytes > _EARLY_BYTES:
-            self.pause()
-
-    def broken(self, failure: UpstreamFailure) -> None:
-        """Called by the source."""
-        sink, self.sink = self.sink, None
-        if sink is not None:
-            sink.broken(failure)
-        self._failure = failure
-
-
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection(asyncio.BufferedProtocol):
     """One connection, one exchange at a time."""
 
-    def __init__(self, destination: Destination, limits: Limits, ended: Callable[[UpstreamConnection], None]) -> None:
+    def __init__(
+        self,
+        destination: Destination,
+        limits: Limits,
+        ended: Callable[[UpstreamConnection], None],
+        reading: Reading,
+    ) -> None:
         self.destination = destination
         self.used = False  # it has answered once
         self.idle_since = 0.0
@@ -142,13 +61,20 @@ class UpstreamConnection(asyncio.Protocol):
         self._limits = limits
         self._reader = ResponseReader(HeadBounds(limits.upstream_head_bytes, limits.head_fields))
         self._ended = ended
+        self._reading = reading
         self._loop = asyncio.get_running_loop()  # kept: before 3.12, to ask for it is a system call
         self._transport: asyncio.Transport  # from `connection_made` on
+        self._kernel: Kernel  # as the transport
         self._heads = HeadBuffer(limits.upstream_head_bytes)
         self._method = ""
         self._waiter: asyncio.Future[Response] | None = None  # while it waits for the head
         self._response: Response | None = None  # while its body comes
-        self._paused = False
+        self._interims = 0  # heads before the answer's own
+        self._interim_bytes = 0
+        self._early = False  # it answered a request that was not wholly written
+        self._untaken = False  # it ended before the request had reached the provider
+        self._paused = False  # by whoever takes the answer
+        self._waits_its_turn = False  # to read on
 
     async def ask(self, method: str, head: bytes, body: bytes, asking: Callable[[], None] = lambda: None) -> Response:
         """Send the request, wait for the head of the answer. Raises UpstreamFailure; `Stale` if another try is safe.
@@ -183,12 +109,43 @@ class UpstreamConnection(asyncio.Protocol):
     def alive(self) -> bool:
         return self.state is _IDLE and not self._transport.is_closing()
 
+    @property
+    def silent(self) -> bool:
+        """Nothing has come that the loop has not heard of: what comes next is the answer to what is written now."""
+        return not self._kernel.has_something()
+
     # asyncio calls these
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._kernel = Kernel(transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._reading.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.received(bytes(self._reading.buffer[:nbytes]))
+        if nbytes >= LARGE_BYTES and self.state is not _CLOSED and not self._waits_its_turn:
+            self._waits_its_turn = True
+            if not self._paused:
+                self._transport.pause_reading()
+            self._reading.wait(self.destination, self._read_on)
+
+    def _read_on(self) -> None:
+        self._waits_its_turn = False
+        if not self._paused and self.state is not _CLOSED and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def eof_received(self) -> None:
+        """The transport closes itself afterwards, but not before all is written: that is for nobody by now."""
+        unwritten = self._transport.get_write_buffer_size() > 0
+        if self.state is _WAITING:
+            self._untaken = unwritten or self._kernel.has_unacknowledged()
+        if unwritten:
+            self._transport.abort()
+
+    def received(self, data: bytes) -> None:
+        """One read."""
         try:
             response = self._response
             if response is not None:
@@ -202,34 +159,55 @@ class UpstreamConnection(asyncio.Protocol):
             else:
                 self.close()  # nobody asked
         except ProtocolError as error:
-            self._fail(UpstreamFailure(f"the provider broke HTTP: {error}"))
+            self._fail(f"the provider broke HTTP: {error}")
 
     def connection_lost(self, exc: Exception | None) -> None:
         response = self._response
         if response is not None and isinstance(response.framing, UntilClose) and exc is None:
             self._finish(response, reusable=False)
             response.received(b"", b"", True)
-        elif self.state is _WAITING and self.used and not self._heads:
-            self._fail(Stale("the provider closed the connection"))
+        elif self.state is _WAITING and not self._heads:
+            self._fail("the provider closed the connection without an answer", stale=self._may_be_asked_again)
         else:
-            self._fail(UpstreamFailure("the provider closed the connection before its answer was complete"))
+            self._fail("the provider closed the connection before its answer was complete")
         self._ended(self)
+
+    @property
+    def _may_be_asked_again(self) -> bool:
+        """Of a request on a connection that ended without an answer. A new one that ends like that is no accident."""
+        return self.used and not self._interims and (self._untaken or self._method in _REPEATABLE)
 
     # the answer
 
     def _head(self, data: bytes) -> None:
-        while self.state is _WAITING:
-            parts = self._heads.feed(data)
-            if parts is None:
+        if self._transport.get_write_buffer_size():
+            self._early = True
+        at = 0
+        while True:
+            found = self._heads.take(data, at)
+            if found is None:
                 return
-            block, data = parts
+            block, at = found
             head = self._reader.read(block)
-            if head.status == 101:
-                raise ProtocolError("an upgrade that nobody asked for")
             if head.status >= 200:
-                self._begin(head, data)
+                self._begin(head, data[at:])
+                return
+            self._interim(head, len(block))
+
+    def _interim(self, head: ResponseHead, size: int) -> None:
+        if head.status == 101:
+            raise ProtocolError("an upgrade that nobody asked for")
+        self._interims += 1
+        self._interim_bytes += size
+        limits = self._limits
+        if self._interims > limits.interim_heads or self._interim_bytes > limits.interim_bytes:
+            raise ProtocolError("too many interim answers")
 
     def _begin(self, head: ResponseHead, rest: bytes) -> None:
+        if self._early and self.used and head.status < 400:
+            # It had not read what it was asked: this is what it says to somebody else.
+            raise ProtocolError("an answer before the request was written")
+        self._interims = self._interim_bytes = 0
         framing = head.framing(
             self._method, extension_bytes=self._limits.chunk_extension_bytes, trailer_bytes=self._limits.trailer_bytes
         )
@@ -241,7 +219,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.state = _BODY
         waiter.set_result(response)
         if rest:
-            self.data_received(rest)
+            self.received(rest)
         elif framing.done:
             self._complete(response, b"", clean=True)
 
@@ -266,22 +244,23 @@ class UpstreamConnection(asyncio.Protocol):
         if self._paused:
             self.resume(response)
         self._response = None  # or an idle connection would keep its last exchange alive
-        if reusable and response.head.keep_alive and not self._transport.get_write_buffer_size():
+        writes = self._early or self._transport.get_write_buffer_size()
+        if reusable and response.head.keep_alive and not writes:
             self.state = _IDLE
             self._ended(self)
         else:
             self.close()
 
-    def _fail(self, failure: UpstreamFailure) -> None:
+    def _fail(self, words: str, *, stale: bool = False) -> None:
         state, self.state = self.state, _CLOSED
         self._transport.abort()
         if state is _WAITING:
             waiter = self._waits_no_more()
             if not waiter.done():
-                waiter.set_exception(failure)
+                waiter.set_exception(Stale(words) if stale else Unanswered(words))
         elif self._response is not None:
             response, self._response = self._response, None
-            response.broken(failure)
+            response.broken(UpstreamFailure(words))
 
     # what the other side of the proxy may do
 
@@ -289,12 +268,14 @@ class UpstreamConnection(asyncio.Protocol):
         """As `resume` and `abort`: nothing happens when the connection has moved on from `response`."""
         if not self._paused and self._runs(response):
             self._paused = True
-            self._transport.pause_reading()
+            if not self._waits_its_turn:
+                self._transport.pause_reading()
 
     def resume(self, response: Response) -> None:
         if self._paused and self._runs(response):
             self._paused = False
-            self._transport.resume_reading()
+            if not self._waits_its_turn:
+                self._transport.resume_reading()
 
     def abort(self, response: Response) -> None:
         if self._runs(response):

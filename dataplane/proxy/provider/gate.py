@@ -31,12 +31,13 @@ class Forbidden(Exception):
 
 
 class Destination(NamedTuple):
-    """Where to, as configured. Connections are pooled by it."""
+    """Where to, as configured. Connections are pooled by it: `account` keeps those of two credentials apart."""
 
     scheme: str
     host: str
     port: int
     private_network: bool = False
+    account: str = ""
 
 
 def check_host(host: str) -> Address | None:

@@ -17,7 +17,7 @@ from dataplane.proxy.http import heads as http1
 from dataplane.proxy.http.framing import UntilClose
 from dataplane.proxy.http.heads import ResponseHead
 from dataplane.proxy.limits import Limits
-from dataplane.proxy.provider.connection import Response, UpstreamFailure, UpstreamTimeout
+from dataplane.proxy.provider.connection import Response, Unanswered, UpstreamFailure, UpstreamTimeout
 from dataplane.proxy.provider.gate import Destination
 from dataplane.proxy.provider.pool import Pool
 
@@ -73,7 +73,7 @@ def reframed(response: Response, decoder: BodyDecoder) -> Response:
     """The same answer in the dialect's own bytes, of a length that nobody knows. Raises UpstreamFailure."""
     if response.head.first.get(b"content-encoding", b"").strip().lower() not in _IDENTITY:
         response.abort()
-        raise UpstreamFailure("the provider compressed an answer in spite of us")
+        raise Unanswered("the provider compressed an answer in spite of us")
     head = ResponseHead()
     head.status = response.head.status
     for name, value in (*http1.without(response.head.fields, _REWRITTEN), (b"Content-Type", decoder.content_type)):

@@ -17,9 +17,7 @@ from dataplane.proxy.provider.connection import (
     UpstreamTimeout,
 )
 from dataplane.proxy.provider.gate import Destination, Forbidden, Gate
-
-# A connection that was closed before our request shows it within a round trip; later, the request was being worked on.
-_STALE_S = 2.0
+from dataplane.proxy.provider.reading import Reading
 
 
 class _Host:
@@ -42,7 +40,8 @@ class _Host:
 
 
 class Pool:
-    """Connections by destination: the most recently used first, so that idle ones age; a bounded number per host.
+    """Connections by destination, which is one provider's account: so nothing that comes late, or unasked, is ever
+    another account's. The most recently used first, so that idle ones age; a bounded number for each.
 
     A burst does not become as many handshakes: few are under way at a time, and who waits for one takes whatever comes
     first, a new connection or one that another request gives back. First come, first served.
@@ -52,6 +51,7 @@ class Pool:
         self.gate = gate
         self._limits = limits
         self._monotonic = monotonic
+        self._reading = Reading()
         self._hosts: dict[Destination, _Host] = {}
 
     def counts(self) -> tuple[int, int]:
@@ -65,26 +65,23 @@ class Pool:
         """One request, one answer. Raises UpstreamFailure, or Refusal when too many wait already.
 
         `asking` is called whenever the request is about to be written, and may refuse that. A kept-alive connection
-        that turns out to be closed is replaced once.
+        that was closed before the request had reached the provider is replaced once.
         """
         host = self._hosts.get(to)
         if host is None:
             host = self._hosts[to] = _Host()
         connection = await self._connection(to, host)
-        asked_at = self._monotonic()
         try:
             return await connection.ask(method, head, body, asking)
         except Stale:
-            if self._monotonic() - asked_at > _STALE_S:
-                raise
-        host = self._hosts.setdefault(to, host)
+            host = self._hosts.setdefault(to, host)
         return await (await self._connection(to, host, fresh=True)).ask(method, head, body, asking)
 
     async def _connection(self, to: Destination, host: _Host, *, fresh: bool = False) -> UpstreamConnection:
         idle = host.idle
         while idle and not fresh:  # nobody stands in line while one is idle
             connection = idle.pop()
-            if connection.alive:
+            if _fit(connection):
                 return connection
         while True:
             if not host.line and self._may_open(host):
@@ -95,7 +92,7 @@ class Pool:
             turn = await self._turn(host)
             if turn is None:
                 return await self._connect(to, host)
-            if turn.alive:
+            if _fit(turn):
                 return turn
 
     def _may_open(self, host: _Host) -> bool:
@@ -109,7 +106,7 @@ class Pool:
     async def _connect(self, to: Destination, host: _Host) -> UpstreamConnection:
         """In a place that was taken before."""
         try:
-            connection = await self.gate.connect(to, lambda: UpstreamConnection(to, self._limits, self._ended))
+            connection = await self.gate.connect(to, lambda: self._new(to))
         except BaseException as error:
             host.connecting -= 1
             self._vacate(to, host)
@@ -124,6 +121,9 @@ class Pool:
         host.connecting -= 1
         self._give_places(host)
         return connection
+
+    def _new(self, to: Destination) -> UpstreamConnection:
+        return UpstreamConnection(to, self._limits, self._ended, self._reading)
 
     async def _turn(self, host: _Host) -> UpstreamConnection | None:
         """Wait for a connection to come back or a place to come free."""
@@ -202,3 +202,13 @@ class Pool:
         for host in list(self._hosts.values()):
             for connection in list(host.idle):
                 connection.close()
+
+
+def _fit(connection: UpstreamConnection) -> bool:
+    """To write a request to, now. One that has something to say before it is asked is closed, unheard."""
+    if not connection.alive:
+        return False
+    if connection.silent:
+        return True
+    connection.close()
+    return False

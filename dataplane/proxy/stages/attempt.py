@@ -38,6 +38,7 @@ async def attempt(one: Attempt) -> Response | None:
     head = to.head + (b"Content-Length: %d\r\n\r\n" % len(body) if body or method not in _BODILESS else b"\r\n")
     with exchange.waiting():
         response = await to.ask(to.destination, method, head, body, one.asking)
+    one.heard(response.head.status)
     one.record.provider_request_id = provider_request_id(response.head)
     if local_answers.count_instead(one, response):
         return None
@@ -74,7 +75,7 @@ def _head(attempt: Attempt, unpacked: bool) -> Sent:
     sent = Sent(
         candidate,
         unpacked,
-        Destination(to.scheme, to.host, to.port, provider.private_network),
+        Destination(to.scheme, to.host, to.port, provider.private_network, to.account),
         http1.open_request(head.method.encode(), to.target, fields),
         str(provider.kind),
         route.operation in BILLED,

@@ -53,6 +53,7 @@ def _channel(attempt: Attempt, response: Response) -> Channel:
         attempt.meter,
         frame.chunked,
         exchange.pod.limits.body_bytes,
+        streaming=streaming,
         judge=account_errors(attempt) if streaming and head.status == 200 else None,
         looks=tuple(looks),
     )
