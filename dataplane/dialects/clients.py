@@ -15,6 +15,7 @@ from functools import lru_cache
 import msgspec
 
 from dataplane.dialects.dialect import Client, RequestFacts
+from dataplane.dialects.scan import UNREADABLE
 
 CLAUDE_CODE = "claude_code"
 CODEX = "codex"
@@ -83,7 +84,7 @@ def session_of_user_id(user_id: object) -> str:
     if user_id.startswith("{"):
         try:
             return clean_session(_user_id.decode(user_id).session_id)
-        except (msgspec.MsgspecError, ValueError):
+        except UNREADABLE:
             return ""
     match = _SESSION_IN_USER_ID.search(user_id)
     return match.group(1) if match else ""

@@ -153,8 +153,12 @@ class Dialect(Protocol):
 
     name: DialectName
 
-    def read_request(self, operation: Operation, path_model: str, body: bytes) -> RequestFacts:
-        """Scan once. Raises Refusal(BAD_REQUEST | MISSING_MODEL): not JSON, not an object, a top-level field twice."""
+    def read_request(
+        self, operation: Operation, path_model: str, body: bytes, *, surveyed: bool = False
+    ) -> RequestFacts:
+        """Scan once. Raises Refusal(BAD_REQUEST | MISSING_MODEL): not JSON, not an object, a top-level field twice.
+        `surveyed`: a large body, and `survey` has gone over it.
+        """
         ...
 
     def rewrite(self, body: bytes, facts: RequestFacts, *, model: str, include_usage: bool) -> bytes:

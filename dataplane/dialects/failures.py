@@ -18,7 +18,8 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from dataplane.dialects.dialect import DialectName
-from dataplane.dialects.scan import decoded, with_whole_characters
+from dataplane.dialects.halves import with_whole_characters
+from dataplane.dialects.scan import decoded
 
 # Statuses whose body is worth a look. Billing and keys are refused with 400, 412 and 429 too.
 SUSPECT: Final = frozenset({400, 401, 402, 403, 412, 429})

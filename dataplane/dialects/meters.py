@@ -19,7 +19,8 @@ import msgspec
 
 from dataplane.core.usage import INPUT_CLASSES, NO_USAGE, Usage, UsageClass, UsageSource
 from dataplane.dialects.dialect import RequestFacts
-from dataplane.dialects.scan import UNREADABLE, decoded, with_whole_characters
+from dataplane.dialects.halves import with_whole_characters
+from dataplane.dialects.scan import UNREADABLE, decoded
 from dataplane.dialects.sent import Form, Place, SentSoFar
 
 MAX_BODY = 16 * 1024 * 1024  # a larger answer is metered from its tail

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import TypeVar
 
 import msgspec
 
 from dataplane.core.errors import Code, Refusal
 from dataplane.dialects.dialect import Splice
+from dataplane.dialects.halves import with_whole_characters
 
 # What a body may hold outside of the fields that are known to be large, and how many fields: providers have about 40.
 MAX_REST = 1024 * 1024
@@ -21,15 +23,13 @@ MAX_FIELDS = 1_000
 MAX_ELEMENTS = (
     20_000  # braces in an array that is taken apart; a batch of embeddings has three per request, 100 requests
 )
+MAX_REQUESTS = 2_000  # of one body: each is looked at for itself
+_FEW = 64 * 1024  # bytes of an array that may hold anything: taken apart, it costs less than the request does
+MAX_COUNT = 2**53  # a larger count than this is as good as none, and no arithmetic of ours meets it
 
 _KEY = re.compile(rb'[ \t\r\n]*"([^"\\]*(?:\\.[^"\\]*)*)"[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
 _NEXT = re.compile(rb"[ \t\r\n]*([,}])")
 _OPEN = re.compile(rb"[ \t\r\n]*\{")
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
-    re.DOTALL,
-)
-
 _OPENING, _CLOSING, _COMMA, _SPACE = b"{}, "
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -55,10 +55,16 @@ class _Large(msgspec.Struct):
     text: msgspec.Raw = _RAW
 
 
+class _Object(msgspec.Struct):
+    """Of which nothing is asked."""
+
+
 _large = msgspec.json.Decoder(_Large)
+_objects = msgspec.json.Decoder(list[_Object])
 
 
 Span = tuple[int, int]
+T = TypeVar("T")
 
 
 class Scan:
@@ -88,10 +94,15 @@ class Scan:
         raw = self._raw.get(key)
         return raw is not None and (len(raw) != 4 or bytes(raw) != b"null")
 
-    def value(self, key: str) -> object:
-        """The decoded value; None when absent or not decodable (the provider will say so)."""
+    def part(self, key: str, decoder: msgspec.json.Decoder[T], otherwise: T) -> T:
+        """What `decoder` asks for of a field: the rest of it does not become objects."""
         raw = self._raw.get(key)
-        return None if raw is None else decoded(raw)
+        if raw is None:
+            return otherwise
+        try:
+            return decoder.decode(raw)
+        except UNREADABLE:
+            return otherwise
 
     def text(self, key: str) -> str:
         raw = self._raw.get(key)
@@ -104,8 +115,7 @@ class Scan:
         raw = self._raw.get(key)
         if raw is None:
             return 0
-        value = decoded(raw)
-        return value if type(value) is int and value > 0 else 0
+        return as_count(decoded(raw))
 
     def flag(self, key: str) -> bool:
         raw = self._raw.get(key)
@@ -130,8 +140,13 @@ class Scan:
             return []
         if self.body.count(b"{", *span) > MAX_ELEMENTS:
             raise Refusal(Code.BAD_REQUEST, f"{key} has more than {MAX_ELEMENTS} objects")
+        if span[1] - span[0] > _FEW:
+            _refuse_anything_but_objects(key, self._raw[key])
+        elements = _elements.decode(self._raw[key])
+        if len(elements) > MAX_REQUESTS:
+            raise Refusal(Code.BAD_REQUEST, f"{key} has more than {MAX_REQUESTS} elements")
         spans, position = [], span[0] + 1
-        for raw in _elements.decode(self._raw[key]):
+        for raw in elements:
             value = bytes(raw)
             start = self.body.find(value, position)
             spans.append((start, start + len(value)))
@@ -139,24 +154,35 @@ class Scan:
         return spans
 
 
-def scan(body: bytes) -> Scan:
-    """Raises Refusal(BAD_REQUEST): not a JSON object, or a top-level field twice."""
+def scan(body: bytes, *, surveyed: bool = False) -> Scan:
+    """Raises Refusal(BAD_REQUEST): not a JSON object, or a top-level field twice. `surveyed`: `survey` has gone over
+    it, so that reading it once is all that remains."""
     try:
-        return _scanned(body)
-    except UNREADABLE:
-        body = with_whole_characters(body)
-    try:
-        return _scanned(body)
-    except msgspec.ValidationError as failure:
-        raise Refusal(Code.BAD_REQUEST, "the request body is not a JSON object") from failure
+        return _scanned(body, surveyed)
     except UNREADABLE as failure:
-        raise Refusal(Code.BAD_REQUEST, f"the request body is not valid JSON: {failure}") from failure
+        whole = body if surveyed else with_whole_characters(body)
+        if whole is body:
+            raise unreadable(failure) from failure
+    try:
+        return _scanned(whole, surveyed)
+    except UNREADABLE as failure:
+        raise unreadable(failure) from failure
 
 
-def with_whole_characters(text: bytes) -> bytes:
-    """JSON of the same length, in which half a surrogate pair became U+FFFD. For looking on only: programs that cut
-    text by UTF-16 units write such halves, many parsers accept them, msgspec does not."""
-    return _ESCAPE.sub(lambda escape: escape.group() if escape["lone"] is None else b"\\ufffd", text)
+def unreadable(failure: Exception) -> Refusal:
+    """What is wrong with a body, in words for whoever sent it: none of the interpreter's."""
+    match failure:
+        case msgspec.ValidationError():
+            words = "the request body is not a JSON object"
+        case RecursionError():
+            words = "the request body is nested too deeply"
+        case UnicodeDecodeError():
+            words = "the request body is not valid JSON: it is not UTF-8 text"
+        case msgspec.MsgspecError():
+            words = f"the request body is not valid JSON: {failure}"
+        case _:
+            words = "the request body is not valid JSON"
+    return Refusal(Code.BAD_REQUEST, words)
 
 
 def required_model(fields: Scan, key: str = "model") -> tuple[str, Span]:
@@ -189,9 +215,14 @@ def decoded(raw: msgspec.Raw | bytes) -> object:
     return value
 
 
-def _scanned(body: bytes) -> Scan:
-    if len(body) > MAX_REST:
-        _refuse_a_large_rest(body)
+def as_count(value: object) -> int:
+    """A number of tokens that a request asks for; 0 for whatever is none."""
+    return min(value, MAX_COUNT) if type(value) is int and value > 0 else 0
+
+
+def _scanned(body: bytes, surveyed: bool) -> Scan:
+    if len(body) > MAX_REST and not surveyed:
+        refuse_a_large_rest(body)
     raw = _fields.decode(body)
     if len(raw) > MAX_FIELDS:
         raise Refusal(Code.BAD_REQUEST, f"the request body has more than {MAX_FIELDS} fields")
@@ -270,7 +301,8 @@ def _twice(seen: dict[str, Span], name: re.Match[bytes] | None) -> Refusal:
     return Refusal(Code.BAD_REQUEST, f"the request body has a top-level field twice{which}")
 
 
-def _refuse_a_large_rest(body: bytes) -> None:
+def refuse_a_large_rest(body: bytes) -> None:
+    """Raises Refusal, and what UNREADABLE lists."""
     large = _large.decode(body)
     rest = len(body) - sum(len(getattr(large, name)) for name in large.__struct_fields__)
     if rest > MAX_REST:
@@ -278,3 +310,11 @@ def _refuse_a_large_rest(body: bytes) -> None:
             Code.BAD_REQUEST,
             f"the request body has more than {MAX_REST} bytes outside of messages, input, contents and tools",
         )
+
+
+def _refuse_anything_but_objects(key: str, raw: msgspec.Raw) -> None:
+    """Objects are bounded by their braces; millions of numbers would each be taken out for itself."""
+    try:
+        _objects.decode(raw)
+    except UNREADABLE:
+        raise Refusal(Code.BAD_REQUEST, f"{key} holds something else than objects") from None

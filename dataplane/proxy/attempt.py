@@ -14,7 +14,7 @@ from dataplane.core.routing import Candidate
 from dataplane.core.usage import NO_USAGE, Outcome, Usage, UsageSource
 from dataplane.proxy.bill import NO_PRICES, price, unanswered
 from dataplane.proxy.client.answer_head import answered_by
-from dataplane.proxy.client.connection import Waiting
+from dataplane.proxy.client.conversation import Waiting
 from dataplane.proxy.endings import ending_of
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.inquiry import Inquiry

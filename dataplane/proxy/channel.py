@@ -16,7 +16,8 @@ from dataplane.core.usage import Outcome
 from dataplane.dialects.filter import FilteredSide
 from dataplane.dialects.sent import SentSoFar
 from dataplane.proxy.answer import Answer, AnswerWatcher
-from dataplane.proxy.client.connection import ClientConnection, Waiting
+from dataplane.proxy.client.connection import ClientConnection
+from dataplane.proxy.client.conversation import Waiting
 from dataplane.proxy.filtering import Filtering
 from dataplane.proxy.hearing import JudgedOpening, coding_of, listener, through
 from dataplane.proxy.http import framing

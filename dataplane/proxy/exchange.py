@@ -16,7 +16,8 @@ from dataplane.dialects.finality import heard_by
 from dataplane.dialects.registry import CHAT
 from dataplane.proxy.channel import Channel
 from dataplane.proxy.client.answer_head import of_ours
-from dataplane.proxy.client.connection import ClientConnection, Waiting
+from dataplane.proxy.client.connection import ClientConnection
+from dataplane.proxy.client.conversation import Waiting
 from dataplane.proxy.client.identity import mint
 from dataplane.proxy.client.memory import HeadMemo
 from dataplane.proxy.endings import STOPPED, Ending, ending_of, slow_body

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 
 from dataplane.core.errors import Code, Refusal
+from dataplane.dialects import registry
 from dataplane.proxy import local_answers
 from dataplane.proxy.attempt import Attempt
 from dataplane.proxy.client.connection import ClientConnection
@@ -102,8 +103,9 @@ def turn_away(pod: Pod, exchange: Exchange) -> None:
         settle(exchange)
 
 
-def reject(pod: Pod, connection: ClientConnection, refusal: Refusal, status: int) -> None:
-    """What never became a request is answered and recorded all the same."""
+def reject(pod: Pod, connection: ClientConnection, refusal: Refusal, status: int, path: str) -> None:
+    """What never became a request is answered and recorded all the same, in the dialect of its path."""
     exchange = Exchange(pod, connection, NO_HEAD)
+    exchange.envelope = registry.envelope(path)
     exchange.refuse(refusal, status=status)
     settle(exchange)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from dataplane.core.money.estimates import OutputEstimates
-from dataplane.proxy.client.connection import ClientConnection
+from dataplane.proxy.client.crowd import Crowd
 from dataplane.proxy.client.door import Room
 from dataplane.proxy.life import Life, OpenExchanges, Phase
 from dataplane.proxy.limits import Limits
@@ -17,6 +17,7 @@ from dataplane.proxy.ports import Configuration, Holds, Journal, Telemetry
 from dataplane.proxy.provider.gate import Gate, Resolver, client_tls, resolve
 from dataplane.proxy.provider.pool import Pool
 from dataplane.proxy.repeats import Repeats
+from dataplane.proxy.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,12 @@ class Pod:
     telemetry: Telemetry
     clock: Clock
     upstreams: Pool
-    connections: set[ClientConnection]
+    connections: Crowd
     exchanges: OpenExchanges
     estimates: OutputEstimates
     repeats: Repeats
     bodies: Room
+    turns: Turns
     life: Life
     began: float  # monotonic
     scrape: Callable[[], Awaitable[bytes]]  # the text of /metrics, of all workers where there are several
@@ -88,6 +90,7 @@ class Pod:
             return telemetry.exposition()
 
         clock = clock or Clock()
+        bodies = Room(limits.bodies_bytes)
         gate = Gate(tls or client_tls(), limits.connect_s, resolver)
         return cls(
             version=version,
@@ -98,11 +101,12 @@ class Pod:
             telemetry=telemetry,
             clock=clock,
             upstreams=Pool(gate, limits, clock.monotonic),
-            connections=set(),
+            connections=Crowd(bodies),
             exchanges=OpenExchanges(telemetry.open_exchanges),
             estimates=OutputEstimates(),
             repeats=Repeats(clock.monotonic),
-            bodies=Room(limits.bodies_bytes),
+            bodies=bodies,
+            turns=Turns(clock.monotonic),
             life=Life(),
             began=clock.monotonic(),
             scrape=scrape or own,

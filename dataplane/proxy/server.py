@@ -73,6 +73,8 @@ class Server:
         for bound in server.sockets:
             for _ in range(_ACCEPTED_AT_ONCE - 1):
                 again = socket.socket(fileno=os.dup(bound.fileno()))
+                # What is accepted inherits it.
+                again.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, self.pod.limits.unsent_bytes)
                 self._servers.append(await loop.create_server(connection, sock=again, ssl=tls, backlog=_BACKLOG))
 
     def started(self) -> None:

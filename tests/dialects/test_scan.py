@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from dataplane.core.errors import Code, Refusal
 from dataplane.dialects import scan as scanning
-from dataplane.dialects.scan import required_model, scan, splice, with_whole_characters
+from dataplane.dialects.halves import with_whole_characters
+from dataplane.dialects.scan import required_model, scan, splice
 
 TEXT = st.text(st.characters(codec="utf-8") | st.sampled_from('"\\\n{}[],: '), max_size=12)
 VALUES = st.recursive(

@@ -20,6 +20,8 @@ from dataplane.providers.hygiene import response_fields
 from dataplane.proxy.answer import Answer, AnswerWatcher, Filtered, fields_under_filters, framed
 from dataplane.proxy.channel import Channel
 from dataplane.proxy.client.connection import ClientConnection
+from dataplane.proxy.client.crowd import Crowd
+from dataplane.proxy.client.door import Room
 from dataplane.proxy.client.memory import HeadMemo
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.http.framing import Chunked
@@ -116,6 +118,8 @@ class Wire(asyncio.Transport):
         self.written: list[bytes] = []
         self.aborted = False
         self.reading = True
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
 
     def write(self, data: Any) -> None:
         if not self.aborted:
@@ -224,7 +228,9 @@ class Rig:
         self.channel.client_gone()  # no timer stays behind
 
     def _connection(self) -> ClientConnection:
-        connection = ClientConnection(LIMITS, set(), self._begin, lambda *_: None, ending=lambda: False)
+        connection = ClientConnection(
+            LIMITS, Crowd(Room(LIMITS.bodies_bytes)), self._begin, lambda *_: None, ending=lambda: False
+        )
         connection.connection_made(self.client)
         return connection
 

@@ -11,7 +11,7 @@ import pytest
 from dataplane.core.usage import UsageClass
 from dataplane.proxy.attempt import Attempt
 from dataplane.proxy.channel import Channel
-from dataplane.proxy.client.connection import Waiting
+from dataplane.proxy.client.conversation import Waiting
 from dataplane.proxy.client.memory import NO_HEAD
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.http.heads import RequestHead

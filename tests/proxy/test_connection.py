@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from dataplane.proxy.client.connection import ClientConnection, Waiting
+from dataplane.proxy.client.connection import ClientConnection
+from dataplane.proxy.client.conversation import Waiting
 from tests.proxy.corpus import ACCEPTED, CASES, READ, Case
 from tests.proxy.stage import (
     ANSWER,

@@ -13,11 +13,18 @@ IMAGE_UPPER = 5_000  # the largest is 2,576 pixels on its long edge: 4,784 token
 BYTES_PER_TOKEN = 3.4  # of English prose and code with the newer tokenisers
 
 
-def read_request(operation: Operation, path_model: str, body: bytes) -> RequestFacts:
-    fields = scan(body)
+class _Metadata(msgspec.Struct):
+    user_id: str = ""
+
+
+_metadata = msgspec.json.Decoder(_Metadata)
+_NOBODY = _Metadata()
+
+
+def read_request(operation: Operation, path_model: str, body: bytes, *, surveyed: bool = False) -> RequestFacts:
+    fields = scan(body, surveyed=surveyed)
     model, span = required_model(fields)
     size = measure(body, image_upper=IMAGE_UPPER, bytes_per_token=BYTES_PER_TOKEN, tools="tools" in fields)
-    metadata = fields.value("metadata")
     return RequestFacts(
         model=model,
         model_span=span,
@@ -25,7 +32,7 @@ def read_request(operation: Operation, path_model: str, body: bytes) -> RequestF
         max_output=fields.count("max_tokens"),
         asks_usage=True,
         input_tokens_upper=size.upper,
-        session=session_of_user_id(metadata.get("user_id")) if isinstance(metadata, dict) else "",
+        session=session_of_user_id(fields.part("metadata", _metadata, _NOBODY).user_id),
         input_tokens_estimate=size.estimate,
     )
 

@@ -15,8 +15,8 @@ from dataplane.dialects.scan import Scan, required_model, scan, splice
 from dataplane.dialects.size import measure
 
 
-def read_request(operation: Operation, path_model: str, body: bytes) -> RequestFacts:
-    fields = scan(body)
+def read_request(operation: Operation, path_model: str, body: bytes, *, surveyed: bool = False) -> RequestFacts:
+    fields = scan(body, surveyed=surveyed)
     model, span = required_model(fields)
     if operation is Operation.CHAT and "input" in fields and "messages" not in fields:
         raise _agent_mode(fields)

@@ -9,7 +9,7 @@ import msgspec
 
 from dataplane.core.errors import Code, Refusal
 from dataplane.dialects.dialect import Operation, RequestFacts
-from dataplane.dialects.scan import Scan, scan, splice
+from dataplane.dialects.scan import Scan, as_count, scan, splice
 from dataplane.dialects.size import measure
 
 IMAGE_UPPER = 5_000  # 16 tiles of 258 tokens, or 2,240 at the highest media resolution
@@ -17,25 +17,31 @@ BYTES_PER_TOKEN = 4.0
 _MODELS = "models/"
 
 
-def read_request(operation: Operation, path_model: str, body: bytes) -> RequestFacts:
+class _Config(msgspec.Struct):
+    maxOutputTokens: object = 0
+
+
+_config = msgspec.json.Decoder(_Config)
+_NO_CONFIG = _Config()
+
+
+def read_request(operation: Operation, path_model: str, body: bytes, *, surveyed: bool = False) -> RequestFacts:
     model = path_model.removeprefix(_MODELS)
     if operation is Operation.CACHED_CONTENTS and not body:
         return RequestFacts(model, None, False, 0, True, 0, "")
-    fields = scan(body)
+    fields = scan(body, surveyed=surveyed)
     spans = _model_spans(operation, fields)
     if not model and spans:
         named = fields.text("model")
         model = named.removeprefix(_MODELS)
     if not model and operation is not Operation.CACHED_CONTENTS:
         raise Refusal(Code.MISSING_MODEL, "the request names no model")
-    config = fields.value("generationConfig")
-    most = config.get("maxOutputTokens") if isinstance(config, dict) else 0
     size = measure(body, image_upper=IMAGE_UPPER, bytes_per_token=BYTES_PER_TOKEN, tools="tools" in fields)
     return RequestFacts(
         model=model,
         model_span=None,
         stream=operation is Operation.STREAM_GENERATE_CONTENT,
-        max_output=most if isinstance(most, int) and most > 0 else 0,
+        max_output=as_count(fields.part("generationConfig", _config, _NO_CONFIG).maxOutputTokens),
         asks_usage=True,
         input_tokens_upper=size.upper,
         session="",

@@ -11,10 +11,10 @@ from dataplane.dialects.scan import required_model, scan, splice
 from dataplane.dialects.size import measure
 
 
-def read_request(operation: Operation, path_model: str, body: bytes) -> RequestFacts:
+def read_request(operation: Operation, path_model: str, body: bytes, *, surveyed: bool = False) -> RequestFacts:
     if operation is Operation.RESPONSES_STORED:
         return RequestFacts("", None, False, 0, True, 0, "")
-    fields = scan(body)
+    fields = scan(body, surveyed=surveyed)
     model, span = required_model(fields)
     tools = "tools" in fields or b'"additional_tools"' in body[:4096]
     size = measure(body, image_upper=image_upper(model), bytes_per_token=BYTES_PER_TOKEN, tools=tools)

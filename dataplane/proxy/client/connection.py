@@ -8,31 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from enum import Enum, auto
-from typing import Protocol, cast
+from typing import cast
 
 from dataplane.core.errors import Code, Refusal
+from dataplane.proxy.client.body import Pieces
+from dataplane.proxy.client.conversation import IDLE, Conversation, Waiting
+from dataplane.proxy.client.crowd import Crowd
 from dataplane.proxy.client.memory import HeadMemo, HeadMemory
+from dataplane.proxy.client.pace import COUNTED, UNREAD_BYTES, Pace
 from dataplane.proxy.http import heads as http1
+from dataplane.proxy.http import http2
 from dataplane.proxy.http.framing import Chunked, Framing, Length, ProtocolError
 from dataplane.proxy.http.heads import HeadBounds, HeadBuffer
 from dataplane.proxy.limits import Limits
 
 _UNASKED_BYTES = 64 * 1024  # of a body that no exchange wants yet: an unauthenticated client costs no more
-_FRAMING_ALLOWANCE = 1024 * 1024  # chunk framing beyond this and beyond the body's own size is an attack on the parser
-
-
-class Waiting(Enum):
-    """What a connection waits for; how long it may is in `patience`."""
-
-    REQUEST = auto()
-    HEAD = auto()
-    BODY = auto()
-    OURSELVES = auto()  # deciding and connecting, which have bounds of their own
-    FIRST_BYTE = auto()
-    NEXT_BYTE = auto()
-    CLIENT = auto()  # to read what was sent
-    LINGER = auto()
+_FRAMING_ALLOWANCE = 64 * 1024  # chunk framing beyond this and beyond the body's own size is an attack on the parser
 
 
 # What every request passes through, looked up once: 0.15 µs each.
@@ -53,44 +44,20 @@ def patience(limits: Limits) -> Mapping[Waiting, float]:
     }
 
 
-class Conversation(Protocol):
-    """What a connection tells the exchange that runs on it."""
-
-    def client_gone(self) -> None: ...
-    def client_reads(self, reads: bool) -> None:
-        """False: our write buffer is full; True: it has drained."""
-        ...
-
-    def reserve_memory(self, size: int) -> None:
-        """The body is so large by now. Raises Refusal when the pod has no room for it."""
-        ...
-
-    def overdue(self, waiting: Waiting) -> None: ...
-
-
-class _Idle:
-    """No exchange is running."""
-
-    def client_gone(self) -> None: ...
-    def client_reads(self, reads: bool) -> None: ...
-    def reserve_memory(self, size: int) -> None: ...
-    def overdue(self, waiting: Waiting) -> None: ...
-
-
-_IDLE = _Idle()
 _NO_BODY = Length(0)
 
 Begin = Callable[["ClientConnection", HeadMemo], Conversation]
-Reject = Callable[["ClientConnection", Refusal, int], None]
+Reject = Callable[["ClientConnection", Refusal, int, str], None]
 
 
 class ClientConnection(asyncio.Protocol):
-    """`begin` starts an exchange for a head; `reject` answers what never became one (refusal, HTTP status)."""
+    """`begin` starts an exchange for a head; `reject` answers what never became one (refusal,
+    HTTP status, the path as far as it was understood)."""
 
     def __init__(
         self,
         limits: Limits,
-        connections: set[ClientConnection],
+        connections: Crowd,
         begin: Begin,
         reject: Reject,
         *,
@@ -108,11 +75,11 @@ class ClientConnection(asyncio.Protocol):
         self._reject = reject
         self._ending = ending
         self._transport: asyncio.Transport  # from `connection_made` on
-        self._exchange: Conversation = _IDLE
+        self._exchange: Conversation = IDLE
         self._heads = HeadBuffer(limits.head_bytes)
         self._next = b""  # what came behind the running request
         self._framing: Framing = _NO_BODY
-        self._body: list[bytes] = []
+        self._body = Pieces()
         self._body_bytes = 0
         self._body_goal = 0  # bytes at which the body has made progress
         self._body_error: ProtocolError | Refusal | None = None
@@ -122,12 +89,13 @@ class ClientConnection(asyncio.Protocol):
         self._keep_alive = True
         self._deaf = False  # whatever comes is thrown away
         self._reading = True
-        self._writable = True
+        self._pace = Pace(connections.memory)
 
     # asyncio calls these
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(UNREAD_BYTES)
         if len(self._connections) >= self._limits.connections:
             self._refuse(Refusal(Code.OVERLOADED, "this pod has too many connections", retry_after=1), 503)
             self._transport.close()
@@ -136,7 +104,7 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        if self._exchange is _IDLE and self._writable:
+        if self._exchange is IDLE and self._pace.reads:
             self._read_head(data)
         elif not self._framing.done:
             self._read_body(data)
@@ -146,23 +114,27 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self)
         self._deaf = True
-        exchange, self._exchange = self._exchange, _IDLE
+        self._pace.forget()
+        exchange, self._exchange = self._exchange, IDLE
         exchange.client_gone()
 
     def pause_writing(self) -> None:
-        self._writable = False
-        self._exchange.client_reads(False)
+        if not self._pace.full(self._transport.get_write_buffer_size(), self._client_reads):
+            self._break_off()  # whoever does not read is the first to go when memory is short
 
     def resume_writing(self) -> None:
-        self._writable = True
-        if self._exchange is _IDLE and not self._deaf:
+        self._pace.drained(self._client_reads)
+
+    def _client_reads(self, reads: bool) -> None:
+        if reads and self._exchange is IDLE and not self._deaf:
             self._go_on()
         else:
-            self._exchange.client_reads(True)
+            self._exchange.client_reads(reads)
 
     # reading
 
     def _read_head(self, data: bytes) -> None:
+        block = b""
         try:
             parts = self._heads.feed(data)
             if parts is None:
@@ -172,7 +144,7 @@ class ClientConnection(asyncio.Protocol):
             block, rest = parts
             memo, length = self._memos.read(block)
         except ProtocolError as error:
-            self._refuse(Refusal(Code.BAD_REQUEST, f"the HTTP request is malformed: {error}"), error.status)
+            self._malformed(block or self._heads.beginning, error)
             return
         head = memo.head
         self._keep_alive = head.keep_alive
@@ -274,8 +246,8 @@ class ClientConnection(asyncio.Protocol):
         """All of it: it need not be waited for."""
         return self._framing.done and self._body_error is None
 
-    async def body(self) -> bytes:
-        """The whole body, still in its content coding. Raises ProtocolError, or Refusal when it grows too large."""
+    async def body_comes(self) -> None:
+        """Returns when all of it is here. Raises ProtocolError, or Refusal when it grows too large."""
         if self._body_error is not None:
             raise self._body_error
         if not self._framing.done:
@@ -287,20 +259,25 @@ class ClientConnection(asyncio.Protocol):
             self._read(True)
             await self._body_waiter
             self.wait_for(_OURSELVES)
-        return self.take_body()
+
+    @property
+    def body_bytes(self) -> int:
+        """Of a body that came in more than one read."""
+        return self._body_bytes
 
     def take_body(self) -> bytes:
-        """What `body` gives, once it is here."""
-        body, self._body = self._body, []
-        return body[0] if len(body) == 1 else b"".join(body)
+        """The whole of it, once it is here, still in its content coding."""
+        return self._body.take()
 
     def write(self, data: bytes) -> None:
         if not self._transport.is_closing():
             self._transport.write(data)
+            if len(data) > COUNTED:
+                self._pace.wrote(len(data), self._client_reads)
 
     def finished(self, *, reusable: bool) -> None:
         """The answer is written. `reusable`: the answer ended cleanly and its head did not say close."""
-        self._exchange = _IDLE
+        self._exchange = IDLE
         self._body.clear()
         self._body_waiter = None
         if self._transport.is_closing():
@@ -309,7 +286,7 @@ class ClientConnection(asyncio.Protocol):
             self._linger()
             return
         self._body_bytes = self._body_goal = 0
-        if self._writable:
+        if self._pace.reads:
             self._go_on()
         else:
             self.wait_for(Waiting.CLIENT)  # who does not read our answers gets no further ones
@@ -326,7 +303,7 @@ class ClientConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Break off: the client must not take what it has for the whole."""
-        self._exchange = _IDLE
+        self._exchange = IDLE
         self._transport.abort()
 
     def close(self) -> None:
@@ -357,18 +334,31 @@ class ClientConnection(asyncio.Protocol):
         if self.waiting is Waiting.REQUEST and not self._transport.get_write_buffer_size():
             self._transport.close()
         elif self.waiting is Waiting.HEAD:
-            self._refuse(Refusal(Code.BAD_REQUEST, "the head of the request took too long"), 408)
-        elif self._exchange is _IDLE:
+            words = "the head of the request took too long"
+            self._refuse(Refusal(Code.BAD_REQUEST, words), 408, http1.asked_path(self._heads.beginning))
+        else:
+            self._break_off(self.waiting)
+
+    def _break_off(self, waiting: Waiting = Waiting.CLIENT) -> None:
+        if self._exchange is IDLE:
             self._transport.abort()
         else:
-            self._exchange.overdue(self.waiting)
+            self._exchange.overdue(waiting)
 
     # ends
 
-    def _refuse(self, refusal: Refusal, status: int) -> None:
+    def _malformed(self, head: bytes, error: ProtocolError) -> None:
+        if head.startswith(http2.PREFACE):
+            self._transport.write(http2.GOODBYE)
+            self._linger()
+            return
+        refusal = Refusal(Code.BAD_REQUEST, f"the HTTP request is malformed: {error}")
+        self._refuse(refusal, error.status, http1.asked_path(head))
+
+    def _refuse(self, refusal: Refusal, status: int, path: str = "/") -> None:
         self._deaf = True
         self._keep_alive = False
-        self._reject(self, refusal, status)
+        self._reject(self, refusal, status, path)
 
     def _linger(self) -> None:
         """That is all; then read off what the client is still sending: a reset would destroy our answer on its way."""

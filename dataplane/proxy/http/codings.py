@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Final, Protocol
 
 import brotli
@@ -14,6 +14,8 @@ from dataplane.core.errors import Code, Refusal
 _STEP = 64 * 1024  # decoded at a time: a bomb is noticed before it has unfolded
 _SMALL = 64 * 1024  # below this no ratio is suspicious
 NO_BOUND: Final = 1 << 62
+_TURN = 256 * 1024  # decoded in one turn of the loop: 1 ms
+_PIECES = 64  # of whatever size: a coding can be made of blocks that hold nothing
 
 
 class TooLarge(Exception):
@@ -45,11 +47,13 @@ class _Zlib:
             self._guess = False
             if data[0] & 0x0F != 8:
                 self._zlib = zlib.decompressobj(-zlib.MAX_WBITS)
-        while data:
-            if self._zlib.eof:
-                raise Malformed
-            yield self._zlib.decompress(data, _STEP)
-            data = self._zlib.unconsumed_tail or self._zlib.unused_data
+        for at in range(0, len(data), _STEP):  # what is left of a piece is copied at each step
+            piece = data[at : at + _STEP]
+            while piece:
+                if self._zlib.eof:
+                    raise Malformed
+                yield self._zlib.decompress(piece, _STEP)
+                piece = self._zlib.unconsumed_tail or self._zlib.unused_data
 
     @property
     def finished(self) -> bool:
@@ -61,10 +65,11 @@ class _Brotli:
         self._brotli = brotli.Decompressor()
 
     def steps(self, data: bytes) -> Iterator[bytes]:
-        piece = self._brotli.process(data, output_buffer_limit=_STEP)
-        while piece:
-            yield piece
-            piece = self._brotli.process(b"", output_buffer_limit=_STEP)
+        for at in range(0, len(data) or 1, _STEP):
+            piece = self._brotli.process(data[at : at + _STEP], output_buffer_limit=_STEP)
+            while piece:
+                yield piece
+                piece = self._brotli.process(b"", output_buffer_limit=_STEP)
 
     @property
     def finished(self) -> bool:
@@ -112,7 +117,10 @@ class Decoder:
 
     def feed(self, data: bytes) -> bytes:
         """Decoded bytes. Raises TooLarge or Malformed; nothing may be fed afterwards."""
-        pieces: list[bytes] = []
+        return b"".join(self.steps(data))
+
+    def steps(self, data: bytes) -> Iterator[bytes]:
+        """The same, piece by piece: none is larger than 128 KiB."""
         unfolds = self._at_once
         try:
             for piece in self._engine.steps(data):
@@ -120,18 +128,22 @@ class Decoder:
                 unfolds -= len(piece)
                 if self._left < 0 or unfolds < 0:
                     raise TooLarge
-                pieces.append(piece)
+                yield piece
         except (zlib.error, brotli.error, zstandard.ZstdError):
             raise Malformed from None
-        return b"".join(pieces)
 
     @property
     def finished(self) -> bool:
         return self._engine.finished
 
 
-def decode_request(body: bytes, coding: bytes, *, cap: int, ratio: int) -> bytes:
-    """The decoded body. Raises Refusal: 415 for an unknown or stacked coding, 413 for too much, 400 for garbage."""
+def decode_request(
+    body: bytes, coding: bytes, *, cap: int, ratio: int, grows: Callable[[int], None]
+) -> Generator[None, None, bytes]:
+    """Yields after every 256 KB; returns the decoded body. `grows`: it has so many bytes by now; may raise Refusal.
+
+    Raises Refusal: 415 for an unknown or stacked coding, 413 for too much, 400 for garbage.
+    """
     coding = coding.strip().lower()
     if coding in (b"", b"identity"):
         return body
@@ -143,12 +155,21 @@ def decode_request(body: bytes, coding: bytes, *, cap: int, ratio: int) -> bytes
             "send the body as it is or in one of gzip, deflate, br, zstd",
             meta={"accepted": "gzip, deflate, br, zstd"},
         ) from None
+    pieces: list[bytes] = []
+    size, goal = 0, _TURN
     try:
-        decoded = decoder.feed(body)
+        for number, piece in enumerate(decoder.steps(body), 1):
+            pieces.append(piece)
+            size += len(piece)
+            if size >= goal or not number % _PIECES:
+                goal = size + _TURN
+                grows(size)
+                yield
     except TooLarge:
         raise Refusal(Code.PAYLOAD_TOO_LARGE, "the decompressed body is too large", meta={"limit_bytes": cap}) from None
     except Malformed:
         raise Refusal(Code.BAD_REQUEST, "the body is not what its Content-Encoding says") from None
     if not decoder.finished:
         raise Refusal(Code.BAD_REQUEST, "the compressed body ends too early")
-    return decoded
+    grows(size)
+    return b"".join(pieces)

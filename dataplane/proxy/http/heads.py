@@ -23,6 +23,8 @@ Field = tuple[bytes, bytes]
 END_OF_HEAD = b"\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+_BEGINNING = 2048
+_ASKED = re.compile(rb"[A-Z]{1,20} (/[!->@-~]*)")
 _REQUEST_LINE = re.compile(rb"[A-Z]{1,20} (/[!-~]*) HTTP/1\.[01]\r\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-9]\d\d[ \r]")
 # A reg-name, an IPv4 address or a bracketed IPv6 address, and a port: nothing that another parser could read as a path.
@@ -58,6 +60,11 @@ class HeadBuffer:
     def __bool__(self) -> bool:
         """Has a head begun?"""
         return bool(self._buffer)
+
+    @property
+    def beginning(self) -> bytes:
+        """Of a head that is not complete; whatever is wrong with it."""
+        return bytes(self._buffer[:_BEGINNING])
 
     def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
         """When it is complete: the head, and what came behind it. Raises ProtocolError."""
@@ -192,6 +199,12 @@ def parse_request(head: bytes, bounds: HeadBounds) -> RequestHead:
         _refuse("the expectation is unknown", 417)
     request._connection()
     return request
+
+
+def asked_path(head: bytes) -> str:
+    """The path in the first line of what is no good head: only for the shape of its refusal. "/": it shows none."""
+    asked = _ASKED.match(head[:_BEGINNING])
+    return asked[1].decode("latin-1") if asked is not None else "/"
 
 
 def parse_response(head: bytes, bounds: HeadBounds) -> ResponseHead:

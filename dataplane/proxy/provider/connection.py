@@ -32,6 +32,7 @@ __all__ = [
 
 _JOIN_BELOW = 16 * 1024  # one write of a copy is cheaper than two writes
 _REPEATABLE = frozenset({"GET", "HEAD"})  # nothing is made by them, however often they are read (RFC 9110 §9.2.1)
+_DECIPHERED_BYTES = 32 * 1024  # of a paused answer
 
 
 class ConnectionState(Enum):
@@ -119,6 +120,9 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._kernel = Kernel(transport)
+        if self.destination.scheme == "https":
+            # Else 256 KB are deciphered ahead for a client that does not read.
+            transport.set_read_buffer_limits(_DECIPHERED_BYTES)  # type: ignore[attr-defined]  # TLS alone has it
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._reading.buffer

@@ -1,0 +1,46 @@
+"""What a connection and the exchange that runs on it say to each other."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Final, Protocol
+
+
+class Waiting(Enum):
+    """What a connection waits for; how long it may is in `patience`."""
+
+    REQUEST = auto()
+    HEAD = auto()
+    BODY = auto()
+    OURSELVES = auto()  # deciding and connecting, which have bounds of their own
+    FIRST_BYTE = auto()
+    NEXT_BYTE = auto()
+    CLIENT = auto()  # to read what was sent
+    LINGER = auto()
+
+
+class Conversation(Protocol):
+    """What a connection tells the exchange that runs on it."""
+
+    def client_gone(self) -> None: ...
+    def client_reads(self, reads: bool) -> None:
+        """False: our write buffer is full; True: it has drained."""
+        ...
+
+    def reserve_memory(self, size: int) -> None:
+        """The body is so large by now. Raises Refusal when the pod has no room for it."""
+        ...
+
+    def overdue(self, waiting: Waiting) -> None: ...
+
+
+class Idle:
+    """No exchange is running."""
+
+    def client_gone(self) -> None: ...
+    def client_reads(self, reads: bool) -> None: ...
+    def reserve_memory(self, size: int) -> None: ...
+    def overdue(self, waiting: Waiting) -> None: ...
+
+
+IDLE: Final = Idle()
