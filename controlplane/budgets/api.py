@@ -39,7 +39,7 @@ class BudgetOut(serializers.ModelSerializer[Budget]):
         fields = (
             "id", "organization_id", "team_id", "name", "scope_kind", "scope_id", "scope_name", "provider_id",
             "model_pattern", "window", "timezone", "anchor", "resets", "limit_nano", "on_breach", "outage",
-            "overdraft_nano", "thresholds", "contact", "enabled", "created_at", "updated_at",
+            "overdraft_nano", "thresholds", "contact", "enabled", "lease_epoch", "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields = fields
 

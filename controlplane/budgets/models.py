@@ -91,7 +91,7 @@ class Budget(ConfigModel):
     """A limit in money on a scope and a window."""
 
     scope: ClassVar[Scope] = Scope(organization="organization_id", team="team_id")
-    unaudited = frozenset({"scope_name", "counts_from"})
+    unaudited = frozenset({"scope_name", "counts_from", "lease_epoch"})
     must = {
         "budget_limit_is_money": ("limit_nano", f"is an amount of {_AMOUNT}"),
         "budget_overdraft_is_money": ("overdraft_nano", f"is an amount of {_AMOUNT}, or empty"),
@@ -141,6 +141,12 @@ class Budget(ConfigModel):
         max_length=200, blank=True, help_text="Who can raise it; shown when it refuses. Empty: the organization's."
     )
     enabled = models.BooleanField(default=True)
+    lease_epoch = models.PositiveIntegerField(
+        default=0,
+        editable=False,
+        help_text="One more with each edit that makes it stricter. Within 60 seconds every pod goes by it: what was "
+        "leased before is then for running requests only.",
+    )
 
     class Meta:
         constraints = [

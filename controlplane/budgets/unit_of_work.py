@@ -18,6 +18,7 @@ from controlplane.budgets.models import Account, Crossing, LeaseSession
 from controlplane.budgets.statements import StoredRows, Writes, insert_crossings
 from controlplane.budgets.values import moment, ms
 from dataplane.core.money.accounts import limit_at
+from dataplane.core.money.epochs import epoch_at
 from dataplane.core.money.lease_rows import AccountRow, LeaseRow, SessionRow, SessionState
 from dataplane.core.money.lessor import Lessor
 from dataplane.core.money.messages import AccountRef
@@ -123,7 +124,10 @@ class UnitOfWork:
         for pk, budget, member, key, ends_ms, limit, settled, held, used, most, excess in rows.accounts:
             ref = AccountRef(budget, member, key)
             rule = self.budgets.get(budget)
-            row = AccountRow(ref, limit, most, rule is None or rule.blocks, ends_ms or 0, settled, held, used, excess)
+            epoch = 0 if rule is None else epoch_at(rule, self.now_ms)
+            row = AccountRow(
+                *(ref, limit, most, rule is None or rule.blocks, ends_ms or 0, settled, held, used, excess, epoch)
+            )
             self._ids[ref] = pk
             self._before[ref] = (settled, limit)
             self.lessor.load(accounts=[row])
@@ -176,7 +180,8 @@ class UnitOfWork:
             budget = self.budgets.get(ref.budget_id)
             if budget is None or (account.resets_at_ms and account.resets_at_ms <= self.now_ms):
                 continue  # a window that has ended keeps the limit that it had
-            self.lessor.set_limit(ref, limit_at(budget, self.now_ms), budget.overdraft_nano, budget.blocks)
+            limit = limit_at(budget, self.now_ms)
+            self.lessor.set_limit(ref, limit, budget.overdraft_nano, budget.blocks, epoch_at(budget, self.now_ms))
 
     # ---- storing -----------------------------------------------------------------------------------------------
 

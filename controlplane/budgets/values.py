@@ -15,7 +15,15 @@ LEAST_OVERDRAFT_NANO: Final = 500_000_000
 
 
 def core_budget(row: Budget, overrides: Iterable[Override]) -> rows.Budget:
-    """`overrides`: all of the budget's. Raises ValueError for a row that says what there is not."""
+    """`overrides`: all of the budget's. Raises ValueError for a row that says what there is not.
+
+    Overrides that had ended when somebody last decided are left out: every replica has to say the same, whenever it
+    reads. Each of them has opened a lease epoch, as those will that end later (`dataplane.core.money.epochs`).
+    """
+    every = set(overrides)
+    decided = max([row.updated_at, *(override.created_at for override in every)])
+    standing = {override for override in every if override.withdrawn_at is None}
+    ended = {override for override in standing if override.until is not None and override.until <= decided}
     return rows.Budget(
         id=row.pk,
         organization_id=row.organization_id,
@@ -30,7 +38,10 @@ def core_budget(row: Budget, overrides: Iterable[Override]) -> rows.Budget:
         anchor=row.anchor,
         resets=row.resets,
         limit_nano=row.limit_nano,
-        overrides=_live(row, list(overrides)),
+        overrides=tuple(
+            rows.Override(override.extra_nano, ms(override.until))
+            for override in sorted(standing - ended, key=lambda each: each.pk)
+        ),
         on_breach=rows.OnBreach(row.on_breach),
         outage=rows.OutageRule(row.outage),
         overdraft_nano=overdraft_of(row),
@@ -38,6 +49,7 @@ def core_budget(row: Budget, overrides: Iterable[Override]) -> rows.Budget:
         contact=row.contact,
         enabled=row.enabled,
         revision=0,
+        lease_epoch=row.lease_epoch + len(ended),
     )
 
 
@@ -56,16 +68,3 @@ def ms(at: datetime | None) -> int:
 
 def moment(at_ms: int) -> datetime | None:
     return datetime.fromtimestamp(at_ms / 1000, UTC) if at_ms else None
-
-
-def _live(row: Budget, overrides: list[Override]) -> tuple[rows.Override, ...]:
-    """Without what had ended when somebody last decided: every replica has to say the same, whenever it reads."""
-    decided = max([row.updated_at, *(override.created_at for override in overrides)])
-    live = [
-        override
-        for override in overrides
-        if override.withdrawn_at is None and (override.until is None or override.until > decided)
-    ]
-    return tuple(
-        rows.Override(override.extra_nano, ms(override.until)) for override in sorted(live, key=lambda each: each.pk)
-    )

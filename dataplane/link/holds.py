@@ -248,7 +248,13 @@ class LeaseClient:
 
     def _send_ask(self, ask: Ask) -> None:
         self._metrics.count("budget_asks_total", str(ask.kind))
-        self._send(ask)
+        if self._call is not None:
+            self._put(ask, self._call)
+
+    def _put(self, ask: Ask, call: HoldCall) -> None:
+        for returned in self.book.withdrawn(ask):
+            call.send(returned)
+        call.send(ask)
 
     def _send(self, message: Up) -> None:
         """Without contact nothing is lost: asks go out with the next connection, and counters are cumulative."""
@@ -303,7 +309,7 @@ class LeaseClient:
         self._backoff.succeeded()
         self._call = call
         for ask in self.book.unanswered_asks:
-            self._send(ask)
+            self._put(ask, call)
 
     def received(self, message: Down) -> None:
         """What the control plane says of our asks and reports, or wants back."""

@@ -92,6 +92,10 @@ class Reservation:
             refusal = budget_words.unchecked(reason.account, reason.reason)
         asyncio.get_running_loop().call_soon(cut, refusal)
 
+    def release(self) -> None:
+        """Nothing was sent: all of it back."""
+        self._holds.settle(self.hold, 0)
+
     def settle(self, cost_nano: int, usage: Usage) -> None:
         self._holds.settle(self.hold, cost_nano)
         if usage.source is UsageSource.PROVIDER:

@@ -243,7 +243,13 @@ def from_control_plane(message: pb.HoldDown) -> Iterator[Down]:
 
 def _granted(messages: Iterable[pb.Granted]) -> tuple[Granted, ...]:
     return tuple(
-        Granted(ref_from(message.account), message.granted_cum, message.amount_nano, _state(message.state))
+        Granted(
+            ref_from(message.account),
+            message.granted_cum,
+            message.amount_nano,
+            _state(message.state),
+            message.lease_epoch,
+        )
         for message in messages
     )
 
@@ -254,6 +260,7 @@ def _granted_message(item: Granted) -> pb.Granted:
         granted_cum=item.granted_cum,
         amount_nano=item.amount_nano,
         state=_state_message(item.state),
+        lease_epoch=item.lease_epoch,
     )
 
 

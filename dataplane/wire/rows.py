@@ -190,6 +190,7 @@ def _budget(wire: pb.Budget, revision: int) -> Budget:
         contact=wire.contact,
         enabled=wire.enabled and scope is not None and window is not None,
         revision=revision,
+        lease_epoch=wire.lease_epoch,
     )
 
 

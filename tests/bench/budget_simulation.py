@@ -302,7 +302,10 @@ class Simulation:
             case 4 | 5:
                 id = self.chance.choice(list(self.budgets))
                 limit = int(self.budgets[id].limit_nano * self.chance.choice([0.5, 0.9, 1.0, 1.2, 1.5]))
-                self.world.change_limit(id, max(limit, 1))
+                self.world.edit(id, limit_nano=max(limit, 1))
+                for pod in self.world.pods:
+                    if pod.alive:
+                        self.world.publish(pod)
             case 6:
                 self.world.disconnect(pod)
                 self.world.connect(pod)

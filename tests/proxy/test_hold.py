@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from dataplane.core.money.messages import AccountState
 from dataplane.core.money.windows import WindowKind
-from dataplane.core.rows import OnBreach, OutageRule, ScopeKind, Unpriced
+from dataplane.core.rows import Budget, OnBreach, OutageRule, ScopeKind, Unpriced
 from dataplane.core.usage import UsageClass
 from tests.proxy.fake_holds import DOLLAR, budget
 from tests.proxy.stage import (
@@ -514,5 +515,86 @@ def test_nobody_is_told_of_budgets_without_a_key():
             client = await stage.client()
             await client.send(get("/v1/budget", token=None))
             assert (await client.response()).status == 401
+
+    play(scene())
+
+
+def taken(**changes: Any) -> Callable[[Stage], None]:
+    """An edit of the budget that is strict without contact."""
+    row = budget(**{"outage": OutageRule.STRICT, "revision": 2} | changes)
+    return lambda stage: stage.configuration.change(row)
+
+
+def deleted(stage: Stage) -> None:
+    present = stage.configuration.snapshot
+    stage.configuration.snapshot = present.apply(present.revision + 1, (), [(Budget, "bud_1")])
+
+
+TAKEN_AWAY = {
+    "deleted": deleted,
+    "disabled": taken(enabled=False),
+    "for other models": taken(model_pattern="gpt-*"),
+    "for another provider": taken(provider_id="prov_openai"),
+    "for somebody else": taken(scope_kind=ScopeKind.TEAM, scope_id="another"),
+    "only warns": taken(on_breach=OnBreach.WARN),
+    "reset": taken(resets=1),
+}
+
+
+@pytest.mark.parametrize("edit", TAKEN_AWAY.values(), ids=TAKEN_AWAY)
+def test_a_budget_that_is_taken_away_does_not_cut_the_stream_that_runs(edit: Any):
+    async def scene() -> None:
+        async with Stage(rows=(budget(outage=OutageRule.STRICT), ON_THE_KEY)) as stage:
+            client, provider = await begun(stage, bud_1=20_000_000, bud_key=2 * DOLLAR)
+            edit(stage)
+            for _ in range(8):
+                await provider.send(chunk(text(LONG_TEXT)))
+                await client.until(b'words "}}\n\n')
+            (live,) = stage.holds.book.live.values()
+            assert live.charged > live.accrued > 100_000_000
+            for each in EVENTS[3:]:
+                await provider.send(chunk(each))
+            await provider.send(b"0\r\n\r\n")
+            await client.until(b"message_stop")
+            record = await stage.settled()
+            assert record.outcome == "ok"
+            assert [ref.budget_id for ref in record.accounts] == ["bud_1", "bud_key"]
+            assert stage.holds.book.problems() == []
+
+    play(scene())
+
+
+def test_a_budget_that_becomes_stricter_while_the_body_comes_refuses_the_request():
+    async def scene() -> None:
+        async with Stage(rows=(budget(on_breach=OnBreach.WARN),)) as stage:
+            client = await stage.client()
+            request = post("/v1/messages", MESSAGE)
+            await client.send(request[:-10])
+            await stage.eventually(lambda: stage.telemetry.open > 0)
+            stage.configuration.change(budget(revision=2, lease_epoch=1))
+            await client.send(request[-10:])
+            assert (await client.response()).status == 402
+            assert stage.journal.admitted == []
+
+    play(scene())
+
+
+@pytest.mark.parametrize("edit", TAKEN_AWAY.values(), ids=TAKEN_AWAY)
+def test_a_refusal_by_a_budget_that_was_taken_away_meanwhile_refuses_nobody(edit: Any):
+    async def scene() -> None:
+        async with Stage(rows=(budget(outage=OutageRule.STRICT),)) as stage:
+            stage.holds.answers.clear()
+            client = await stage.client()
+            await client.send(post("/v1/messages", MESSAGE))
+            await stage.eventually(lambda: bool(stage.holds.book.unanswered_asks))
+            edit(stage)
+            stage.holds.answers.set()
+            if edit is TAKEN_AWAY["reset"]:  # the new window has nothing left either
+                assert (await client.response()).status == 402
+                return
+            provider = await stage.provider()
+            await provider.request()
+            await provider.send(answer(ANSWER))
+            assert (await client.response()).status == 200
 
     play(scene())

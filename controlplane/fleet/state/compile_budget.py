@@ -55,4 +55,5 @@ def bare_budget(row: Budget) -> core.Budget:
         contact=row.contact,
         enabled=row.enabled,
         revision=0,
+        lease_epoch=row.lease_epoch,
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from dataplane.core.globs import compiled
+from dataplane.core.money.epochs import EPOCH_LAG_MS, epoch_at
 from dataplane.core.money.messages import AccountRef
 from dataplane.core.money.windows import Window, window_at
 from dataplane.core.rows import Budget, Provider, ScopeKind, VirtualKey
@@ -31,6 +32,7 @@ class Account:
     window: Window
     limit_nano: int  # with the overrides that are live
     until_ms: int  # as long as this stays true; 0: for ever
+    epoch: int = 0  # of leases: what is leased under a lower one is for running requests only
     # Made once, since every request asks several times of each of its accounts.
     blocks: bool = field(init=False)
     tolerates_nothing: bool = field(init=False)  # blocks, and not a cent beyond its limit
@@ -75,10 +77,13 @@ def account_at(budget: Budget, member_id: str, at_ms: int) -> Account:
     """The account of the window at `at_ms`."""
     window = window_at(budget.rule, at_ms)
     ref = AccountRef(budget.id, member_id, window.key)
-    ends = [override.until_ms for override in budget.overrides if at_ms < override.until_ms]
-    if window.ends_ms:
-        ends.append(window.ends_ms)
-    return Account(ref, budget, window, limit_at(budget, at_ms), min(ends, default=0))
+    changes = [window.ends_ms]
+    for override in budget.overrides:
+        if override.until_ms:
+            changes += override.until_ms, override.until_ms + EPOCH_LAG_MS
+    until = min([moment for moment in changes if at_ms < moment], default=0)
+    epoch = epoch_at(budget, at_ms - EPOCH_LAG_MS)
+    return Account(ref, budget, window, limit_at(budget, at_ms), until, epoch)
 
 
 def limit_at(budget: Budget, at_ms: int) -> int:

@@ -12,7 +12,7 @@ from dataplane.core.money.slices import HoldRules
 class Pending:
     """An ask on its way, and what was taken for it from each of its hold's slices already."""
 
-    __slots__ = ("amounts", "hold", "kind", "minimum", "need", "repeats")
+    __slots__ = ("amounts", "hold", "kind", "minimum", "need", "repeats", "since")
 
     def __init__(self, hold: Hold, kind: AskKind, need: int, minimum: int, repeats: int) -> None:
         self.hold = hold
@@ -21,27 +21,30 @@ class Pending:
         self.minimum = minimum
         self.repeats = repeats
         self.amounts: list[int] = []
+        # When they were parked.
+        self.since = 0
 
-    def park(self, fenced: bool) -> None:
+    def park(self, fenced: bool, now: int) -> None:
         """Take what is there, so that nobody else counts on it. A debt comes along: the answer has to cover it."""
+        self.since = now
         for part in self.hold.slices:
             usable = min(part.free, 0) if fenced else part.free
-            amount = min(usable, self.need) if part.account.blocks else self.need
+            amount = min(usable, self.need) if self.hold.binds(part) else self.need
             part.free -= amount
             part.parked += amount
             self.amounts.append(amount)
 
     def unpark(self) -> None:
         for part, amount in zip(self.hold.slices, self.amounts, strict=True):
-            part.free += amount
             part.parked -= amount
+            part.put_back(amount, self.since)
         self.amounts = []
 
     def items(self, rules: HoldRules, now: int) -> tuple[AskItem, ...]:
         """What lacks on each account that may refuse, after what is parked."""
         items = []
         for part, amount in zip(self.hold.slices, self.amounts, strict=True):
-            if part.account.blocks and (amount < self.need or part.free < self.need):
+            if self.hold.binds(part) and (amount < self.need or part.free < self.need):
                 need, minimum = self.need - amount, self.minimum - amount
                 items.append(AskItem(part.account.ref, need, minimum, part.want(rules, now)))
         return tuple(items)
@@ -62,12 +65,17 @@ class Asks:
     def add(self, pending: Pending, fenced: bool, rules: HoldRules, now: int) -> Ask:
         """Park what is there; the message that asks for the rest. `fenced`: leases may not be spent now."""
         self._last_id += 1
-        pending.park(fenced)
+        pending.park(fenced, now)
         hold = pending.hold
         ask = Ask(self._last_id, pending.kind, hold.request_id, hold.attempt, pending.items(rules, now))
         hold.asking = ask.ask_id
         self._entries[ask.ask_id] = pending, ask
         return ask
+
+    def hold_of(self, ask_id: int) -> Hold | None:
+        """Whose ask it is. None: it has its answer."""
+        entry = self._entries.get(ask_id)
+        return None if entry is None else entry[0].hold
 
     def take(self, ask_id: int) -> tuple[Pending, Ask] | None:
         """Its answer is here: what was parked is free again. None: nobody waits for it any more."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
-from typing import Final
+from typing import Final, TypeAlias
 
-from dataplane.core.money.accounts import Account
+from dataplane.core.money.accounts import Account, Accounts
 from dataplane.core.money.messages import AccountState, LiveHold
 from dataplane.core.money.slices import Slice
 from dataplane.core.rows import OutageRule
@@ -17,21 +17,41 @@ from dataplane.core.rows import OutageRule
 GROWN_AT_A_TIME: Final = 1_000
 
 
+# What a request draws on by the rules of now. Its argument: what it drew on when that was asked last.
+Draws: TypeAlias = Callable[[Accounts], Accounts]
+
+
+def as_admitted(before: Accounts) -> Accounts:
+    """The rules do not change, for all that anybody knows."""
+    return before
+
+
 class Hold:
-    """What is set aside for one attempt: `charged` on every one of its accounts."""
+    """What is set aside for one attempt: `charged` on every one of its accounts.
+
+    These are fixed when it is admitted, and all are charged to its end. Which of them may stop it is asked anew before
+    it takes more: a budget that was taken away, or does not cover it any more, does not.
+    """
 
     __slots__ = (
-        *("accrued", "asking", "attempt", "charged", "cut", "ended", "reported", "request_id", "retry_at", "session"),
-        *("slices",),
+        *("accrued", "asking", "attempt", "charged", "cut", "draws", "drawn", "ended", "released", "reported"),
+        *("request_id", "retry_at", "session", "since", "slices"),
     )
 
-    def __init__(self, session: str, request_id: str, attempt: int, slices: tuple[Slice, ...]) -> None:
+    def __init__(self, session: str, request_id: str, attempt: int, slices: tuple[Slice, ...], drawn: Accounts) -> None:
         # The lease session that it was taken from; goes into the usage record.
         self.session = session
         self.request_id = request_id
         self.attempt = attempt
         # One for each account that the attempt draws on.
         self.slices = slices
+        # The accounts by the rules of now, as they were when that was asked last; and who knows them.
+        self.drawn = drawn
+        self.draws: Draws = as_admitted
+        # Of the slices those that do not stop it any more.
+        self.released: tuple[Slice, ...] = ()
+        # When the first of what it holds was taken.
+        self.since = 0
         # Set aside on each of them.
         self.charged = 0
         # How much of that the control plane knows.
@@ -50,6 +70,64 @@ class Hold:
     @property
     def accounts(self) -> tuple[Account, ...]:
         return tuple([part.account for part in self.slices])
+
+    def look(self, now: int) -> bool:
+        """Go by the rules of now from here on. False: they are as they were."""
+        drawn = self.draws(self.drawn)
+        if drawn is self.drawn:
+            return False
+        self.drawn = drawn
+        present = {account.ref[:2]: account for account in drawn}
+        released = []
+        for part in self.slices:
+            account = present.get(part.account.ref[:2])
+            # Disabled, deleted, narrowed; or reset, when everything begins to count anew.
+            if account is None or account.budget.resets != part.account.budget.resets:
+                released.append(part)
+            else:
+                part.follow(account, now)
+        self.released = tuple(released)
+        return True
+
+    def take(self, amount: int, now: int) -> None:
+        """From every slice's free money; what is not there is a debt."""
+        for part in self.slices:
+            part.free -= amount
+            part.live += amount
+            part.spent += amount
+            part.last_used = now
+            part.unsaid = True
+        if not self.charged:
+            self.since = now
+        self.charged += amount
+        if not self.reported:
+            self.reported = self.charged
+
+    def end(self, actual: int, session: str, now: int) -> None:
+        """It has cost `actual`; the rest goes back. `session`: the pod's lease session of now."""
+        self.ended = True
+        charged = self.charged
+        left = charged - actual
+        # What an ended session's leases were spent on is settled there; here it was only covered.
+        freed, consumed = (left, actual) if self.session == session else (charged, 0)
+        for part in self.slices:
+            part.live -= charged
+            part.put_back(freed, self.since)
+            part.consumed += consumed
+            part.spent -= left
+            part.last_used = now
+            part.unsaid = True
+
+    def release(self, part: Slice) -> None:
+        """The control plane has no such account any more."""
+        self.released = (*self.released, part)
+
+    def binds(self, part: Slice) -> bool:
+        """Whether that slice may stop it."""
+        return part.account.blocks and part not in self.released
+
+    def binding(self) -> tuple[Slice, ...]:
+        return tuple([part for part in self.slices if self.binds(part)])
 
 
 class Reason(StrEnum):
@@ -89,8 +167,8 @@ def denial(part: Slice, reason: Reason, *, remembered: bool = False) -> Denied:
 
 
 def tightest(hold: Hold) -> Slice:
-    """The blocking slice that has the least left."""
-    return min((part for part in hold.slices if part.account.blocks), key=lambda part: part.free)
+    """Of the slices that may stop it, the one that has the least left."""
+    return min(hold.binding(), key=lambda part: part.free)
 
 
 def spend_in_outage(hold: Hold, amount: int, fenced: bool, percent: int, pods: int) -> Slice | None:
@@ -103,7 +181,7 @@ def spend_in_outage(hold: Hold, amount: int, fenced: bool, percent: int, pods: i
         account = part.account
         lacking = amount - (0 if fenced else max(0, part.free))
         # A budget that only warns, one that has enough here, and one that goes on without a bound need no allowance.
-        if not account.blocks or lacking <= 0 or account.budget.outage is OutageRule.OPEN:
+        if not hold.binds(part) or lacking <= 0 or account.budget.outage is OutageRule.OPEN:
             continue
         allowance = account.limit_nano * percent // 100 // pods
         # A strict budget allows nothing unasked; any other, no more than this pod's share.

@@ -83,7 +83,7 @@ class LeaseBook:
         like the others and never stand in the way. With an `Ask`, the answer decides.
         """
         slices = tuple([self.slices.of(account, now) for account in accounts])
-        hold = Hold(self.session, request_id, attempt, slices)
+        hold = Hold(self.session, request_id, attempt, slices, accounts)
         fenced = self.contact.fenced(now)
         for part in slices:
             part.last_used = now
@@ -102,6 +102,7 @@ class LeaseBook:
         # Its answer is on the way, or nothing is waited for any more.
         if hold.asking or hold.ended or hold.cut:
             return None
+        hold.look(now)
         missing = max(0, accrued - charged)
         step = missing + max(self.rules.step_nano, charged // 2)
         # The leases have it: no message at all.
@@ -120,19 +121,8 @@ class LeaseBook:
         """The attempt has ended and cost `actual` (0 when the provider was never reached). Again: nothing."""
         if hold.ended:
             return
-        hold.ended = True
         self.live.pop((hold.request_id, hold.attempt), None)
-        charged = hold.charged
-        left = charged - actual
-        # What an ended session's leases were spent on is settled there; here it was only covered.
-        freed, consumed = (left, actual) if hold.session == self.session else (charged, 0)
-        for part in hold.slices:
-            part.live -= charged
-            part.free += freed
-            part.consumed += consumed
-            part.spent -= left
-            part.last_used = now
-            part.unsaid = True
+        hold.end(actual, self.session, now)
 
     def surplus(self, hold: Hold) -> tuple[Return, ...]:
         """What an ended request leaves behind where nothing else runs, given back at once if it is more than others
@@ -140,10 +130,18 @@ class LeaseBook:
         returns: list[Return] = []
         for part in hold.slices:
             busy = part.live > 0 or part.parked > 0
-            if part.account.blocks and not busy and part.free > max(0, part.state.left):
+            left = part.account.blocks and not busy and part.free > max(0, part.state.left)
+            if left:
                 part.give_back(part.free)
-                returns.append(Return(part.account.ref, part.returned))
+            if left or part.withdrawn:
+                returns.append(part.notice())
         return tuple(returns)
+
+    def withdrawn(self, ask: Ask) -> tuple[Return, ...]:
+        """What went back of the accounts of its hold as their epoch has ended: said before it is asked, since the
+        control plane decides by what it believes to be held."""
+        hold = self._asks.hold_of(ask.ask_id)
+        return tuple([part.notice() for part in hold.slices if part.withdrawn]) if hold is not None else ()
 
     # ---- answers -----------------------------------------------------------------------------------------------
 
@@ -152,16 +150,16 @@ class LeaseBook:
 
         An `Ask` (send it) when the money was gone to another request before this came.
         """
-        self.slices.credit(grant.items)
+        self.slices.credit(grant.items, now)
         entry = self._asks.take(grant.ask_id)
-        if entry is None:
-            return None
-        pending, _ = entry
+        return None if entry is None else self._resumed(entry[0], now)
+
+    def _resumed(self, pending: Pending, now: int) -> Hold | Ask | Denied | Cut | None:
         hold = pending.hold
         if hold.ended:
             return None
-        blocking = [part.free for part in hold.slices if part.account.blocks]
-        there = min(pending.need, *blocking) if blocking else pending.need
+        hold.look(now)
+        there = min([pending.need, *[part.free for part in hold.binding()]])
         # Enough came; a running stream takes whatever there is.
         if there >= pending.minimum or (pending.kind is AskKind.EXTEND and there > 0):
             hold.asking = 0
@@ -176,15 +174,16 @@ class LeaseBook:
         # … but not for ever.
         return self._refused(pending, tightest(hold), Reason.EXHAUSTED, now)
 
-    def denied(self, deny: Deny, now: int) -> Hold | Denied | Cut | None:
-        """An admission is refused, from memory too for a second; an extension cuts once the hold is used up.
+    def denied(self, deny: Deny, now: int) -> Hold | Ask | Denied | Cut | None:
+        """An admission is refused, from memory too for a second; an extension cuts once the hold is used up. Neither,
+        where the account that stands in the way does not bind it any more.
 
-        CLOSED changes nothing here: `restart` asks anew. Where the account is unknown, its outage rule decides.
+        CLOSED changes nothing here: `restart` asks anew. Where the account is unknown: see `_unknown`.
         """
         if deny.reason is DenyReason.CLOSED:
             return None
         if deny.reason is DenyReason.UNKNOWN:
-            return self.unanswered(deny.ask_id, now, Reason.UNKNOWN)
+            return self._unknown(deny, now)
         entry = self._asks.take(deny.ask_id)
         part = self.slices.get(deny.account)
         if part is not None:
@@ -193,10 +192,25 @@ class LeaseBook:
             return None
         pending, ask = entry
         obstacle = part if part is not None else pending.hold.slices[0]
+        pending.hold.look(now)
+        if not pending.hold.binds(obstacle):
+            return self._resumed(pending, now)
         for item in ask.items:
             if part is not None and item.account == deny.account and pending.kind is AskKind.ADMIT:
                 part.remember_refusal(item.minimum_nano, now + self.rules.refusal_ms)
         return self._refused(pending, obstacle, Reason.EXHAUSTED, now)
+
+    def _unknown(self, deny: Deny, now: int) -> Hold | Ask | Denied | Cut | None:
+        """The control plane has no such account. What it knew before is gone, and does not cut what runs; else this
+        pod's clock may be off, and the account's outage rule decides."""
+        hold = self._asks.hold_of(deny.ask_id)
+        for part in hold.slices if hold is not None else ():
+            known = part.granted > 0 or part.state.limit_nano > 0
+            if hold is not None and part.account.ref == deny.account and hold.charged and known:
+                hold.release(part)
+                entry = self._asks.take(deny.ask_id)
+                return None if entry is None else self._resumed(entry[0], now)
+        return self.unanswered(deny.ask_id, now, Reason.UNKNOWN)
 
     def unanswered(self, ask_id: int, now: int, why: Reason | None = None) -> Hold | Denied | Cut | None:
         """Patience has run out, or (`why`) the control plane cannot say: each account's outage rule decides."""
@@ -206,6 +220,7 @@ class LeaseBook:
         pending, _ = entry
         if pending.hold.ended:
             return None
+        pending.hold.look(now)
         if pending.kind is AskKind.EXTEND:
             return self._extend_in_outage(pending, now, why or self._no_answer) or pending.hold
         return self._admit_in_outage(pending, now, why or self._no_answer)
@@ -235,7 +250,7 @@ class LeaseBook:
             self.contact.back(welcome.pods)
             return False
         self.contact.welcomed(welcome.ttl_ms, welcome.pods)
-        self.slices.adopt(welcome.accounts)
+        self.slices.adopt(welcome.accounts, now)
         return True
 
     def restart(self, session: str, now: int) -> None:
@@ -249,11 +264,18 @@ class LeaseBook:
                 pending.hold.session = session
             self._ask(pending, now)
 
+    def configured(self, now: int) -> bool:
+        """The configuration may be another one. True: running requests are under other rules now, and a report is due:
+        what they hold beyond their leases is what the control plane has to know before it grants more to anybody."""
+        changed = [hold for hold in self.live.values() if hold.look(now)]
+        return bool(changed)
+
     def lost_contact(self, now: int) -> None:
         self.contact.lost(now)
 
     def report(self, now: int, at_ms: int) -> Report:
         """Every few seconds. Gives back what idles, says what would be welcome. `at_ms`: the control plane's clock."""
+        self.configured(now)  # what is of an older epoch goes back with this report
         seq = self.contact.reports(now)
         elapsed, self._reported_at = max(1, now - self._reported_at), now
         reports = self.slices.report(self.rules, now, elapsed, at_ms)
@@ -261,7 +283,7 @@ class LeaseBook:
 
     def acknowledged(self, ack: ReportAck, now: int) -> None:
         self.contact.acknowledged(ack.seq, ack.pods)
-        self.slices.credit(ack.accounts)
+        self.slices.credit(ack.accounts, now)
         self.slices.acknowledge(ack.accounts)
 
     def recalled(self, accounts: Iterable[AccountRef], now: int) -> tuple[Return, ...]:
@@ -289,15 +311,7 @@ class LeaseBook:
 
     def _take(self, hold: Hold, amount: int, now: int) -> Hold:
         """From every account's free money: debts where the caller has decided so."""
-        for part in hold.slices:
-            part.free -= amount
-            part.live += amount
-            part.spent += amount
-            part.last_used = now
-            part.unsaid = True
-        hold.charged += amount
-        if not hold.reported:
-            hold.reported = hold.charged
+        hold.take(amount, now)
         self.live[hold.request_id, hold.attempt] = hold
         return hold
 
@@ -320,7 +334,7 @@ class LeaseBook:
     def _grow(self, hold: Hold, step: int, now: int) -> bool:
         fenced = self.contact.fenced(now)
         for part in hold.slices:
-            if (part.free < step or fenced) and part.account.blocks:
+            if (part.free < step or fenced) and hold.binds(part):
                 return False
         self._take(hold, step, now)
         return True

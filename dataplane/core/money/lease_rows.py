@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from dataplane.core.money.messages import AccountRef
@@ -44,6 +45,7 @@ class AccountRow:
     held: int = 0  # the sum of what the leases still hold
     overdraft_used: int = 0
     excess: int = 0
+    epoch: int = 0  # the budget's lease epoch of now
 
     def rebalance(self) -> None:
         over = max(0, self.settled + self.held - self.limit)
@@ -84,3 +86,20 @@ class LeaseRow:
     def balance(self) -> int:
         """What it holds; below zero: the pod owes that much, its next grant repays it."""
         return self.granted - self.consumed - self.returned
+
+
+@dataclass(frozen=True, slots=True)
+class Recalls:
+    """Before a refusal: send each session a `Recall`, wait for a return to what is lacking, ask the lessor again."""
+
+    accounts: Mapping[str, tuple[AccountRef, ...]]  # session → what it should give back; empty: all have been asked
+    lacking: tuple[AccountRef, ...]
+
+
+@dataclass(slots=True)
+class Changed:
+    """Rows to be written."""
+
+    accounts: list[AccountRow] = field(default_factory=list)
+    leases: list[LeaseRow] = field(default_factory=list)
+    sessions: list[SessionRow] = field(default_factory=list)

@@ -10,10 +10,18 @@ and `held` of an account is the sum of what its leases hold, so that every chang
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
-from dataplane.core.money.lease_rows import AccountRow, LeaseRow, LessorRules, SessionRow, SessionState
+from dataplane.core.money.lease_rows import (
+    AccountRow,
+    Changed,
+    LeaseRow,
+    LessorRules,
+    Recalls,
+    SessionRow,
+    SessionState,
+)
+from dataplane.core.money.leases import Leases
 from dataplane.core.money.messages import (
     AccountRef,
     AccountReport,
@@ -38,23 +46,6 @@ __all__ = ["AccountRow", "Changed", "LeaseRow", "Lessor", "LessorRules", "Recall
 BOUNDLESS: Final = 1 << 62
 
 
-@dataclass(frozen=True, slots=True)
-class Recalls:
-    """Before a refusal: send each session a `Recall`, wait for a return to what is lacking, ask the lessor again."""
-
-    accounts: Mapping[str, tuple[AccountRef, ...]]  # session → what it should give back; empty: all have been asked
-    lacking: tuple[AccountRef, ...]
-
-
-@dataclass(slots=True)
-class Changed:
-    """Rows to be written."""
-
-    accounts: list[AccountRow] = field(default_factory=list)
-    leases: list[LeaseRow] = field(default_factory=list)
-    sessions: list[SessionRow] = field(default_factory=list)
-
-
 class Lessor:
     """One unit of work, or (in a simulation) all there is. Load, for the accounts in question, every lease of a session
     that is not closed: who else draws on an account decides how much one may have.
@@ -74,17 +65,12 @@ class Lessor:
         self.accounts: dict[AccountRef, AccountRow] = {}
         # Lease sessions, by id.
         self.sessions: dict[str, SessionRow] = {}
-        # By account, then by lease session.
-        self.leases: dict[AccountRef, dict[str, LeaseRow]] = {}
+        self.leases = Leases(self.sessions)
         # By lease session and ask: an ask that comes again gets the same reply.
         self.replies: dict[tuple[str, int], Grant | Deny] = {}
         self.pods = 1
         # Rows to be written, by identity.
         self._touched: dict[int, AccountRow | LeaseRow | SessionRow] = {}
-        # Sums over the leases of an account, kept from one answer to the next: a fleet has hundreds of them.
-        self._idle: dict[AccountRef, int] = {}
-        # When it was looked, and which lease sessions had drawn on the account.
-        self._lately: dict[AccountRef, tuple[int, set[str]]] = {}
         self.load(accounts, leases, sessions)
 
     def load(
@@ -98,8 +84,7 @@ class Lessor:
         self.sessions.update({row.id: row for row in sessions})
         for lease in leases:
             self.leases.setdefault(lease.ref, {})[lease.session] = lease
-        self._idle.clear()
-        self._lately.clear()
+        self.leases.forget_sums()
 
     def changed(self) -> Changed:
         """What has to be written since this was asked last."""
@@ -173,7 +158,7 @@ class Lessor:
                 continue
             account.settled += amount
             if session_id in self.sessions:
-                self._move(self._lease(session_id, ref), consumed=amount)
+                self._move(self.leases.of(session_id, ref), consumed=amount)
             self._rebalanced(account)
 
     # ---- lease sessions that nothing comes from --------------------------------------------------------------------
@@ -200,33 +185,33 @@ class Lessor:
         """Nothing is held for it any more. What still comes of it is settled without a lease."""
         session = self.sessions[session_id]
         leases = [leases[session_id] for leases in self.leases.values() if session_id in leases]
-        before = {lease.ref: self._holds(lease) for lease in leases}
+        before = {lease.ref: self.leases.holds(lease) for lease in leases}
         session.state = SessionState.CLOSED
-        self._idle.clear()
+        self.leases.forget_sums()
         self._touch(session)
         for ref, held in before.items():
             if (account := self.accounts.get(ref)) is not None:
                 account.held -= held
                 self._rebalanced(account)
 
-    def set_limit(self, ref: AccountRef, limit: int, overdraft_limit: int, blocks: bool) -> None:
-        """As the budget says now. What is settled and held already stays, as `excess` where the limit is lower."""
+    def set_limit(self, ref: AccountRef, limit: int, overdraft_limit: int, blocks: bool, epoch: int = 0) -> None:
+        """As the budget says now. What is settled and held already stays, as `excess` where the limit is lower; what
+        of it idles comes back from pods as soon as they hear of the epoch."""
         account = self.accounts[ref]
+        account.epoch = epoch
         if (account.limit, account.overdraft_limit, account.blocks) != (limit, overdraft_limit, blocks):
             account.limit, account.overdraft_limit, account.blocks = limit, overdraft_limit, blocks
             self._rebalanced(account)
 
     def state(self, ref: AccountRef) -> AccountState:
         account = self.accounts[ref]
-        idle = self._idle.get(ref)
-        if idle is None:
-            idle = self._idle[ref] = sum(map(self._idles, self.leases.get(ref, {}).values()))
+        idle = self.leases.idle(ref)
         return AccountState(account.limit, account.settled, account.held, min(idle, account.held))
 
     def problems(self) -> Iterator[str]:
         """I1 and I2, for accounts all of whose leases are loaded."""
         for account in self.accounts.values():
-            held = sum(map(self._holds, self.leases.get(account.ref, {}).values()))
+            held = sum(map(self.leases.holds, self.leases.get(account.ref, {}).values()))
             if account.held != held:
                 yield f"{account.ref}: held {account.held}, its leases {held}"
             if account.settled + account.held > account.limit + account.overdraft_used + account.excess:
@@ -248,7 +233,11 @@ class Lessor:
         # A pod that asks is alive, whatever became of its reports.
         if now >= session.expires_ms:
             self._renew(session, now)
-        lacking = {item.account: item.need_nano - self._available(item.account) for item in ask.items if item.need_nano}
+        lacking = {
+            item.account: item.need_nano - self._available(item.account, session_id)
+            for item in ask.items
+            if item.need_nano
+        }
         short = [ref for ref, amount in lacking.items() if amount > 0]
         overdraft = ask.kind is AskKind.EXTEND
         # Too little is left, and other pods may have money lying idle: they are asked to give it back first.
@@ -268,21 +257,26 @@ class Lessor:
             account = self.accounts[tightest]
             return Deny(ask.ask_id, DenyReason.EXHAUSTED, tightest, self.state(tightest), account.resets_at_ms)
         # There is enough, or enough to start with; and more than that where there is plenty.
+        amounts = []
         for item in ask.items:
-            extra = 0 if short else self._extra(session_id, item, now)
-            lease = self._lease(session_id, item.account)
-            self._use(lease, now)
-            self._move(lease, granted=max(0, item.need_nano - less) + extra)
-        return Grant(ask.ask_id, tuple(self._granted(session_id, item.account, 0) for item in ask.items))
+            amounts.append(max(0, item.need_nano - less) + (0 if short else self._extra(session_id, item, now)))
+            lease = self.leases.of(session_id, item.account)
+            self.leases.use(lease, now)
+            self._move(lease, granted=amounts[-1])
+        granted = zip(ask.items, amounts, strict=True)
+        return Grant(ask.ask_id, tuple(self._granted(session_id, item.account, amount) for item, amount in granted))
 
-    def _available(self, ref: AccountRef) -> int:
+    def _available(self, ref: AccountRef, session_id: str) -> int:
+        """To one session: its own debt is a part of what it asks for."""
         account = self.accounts[ref]
-        return account.limit - account.settled - account.held if account.blocks else BOUNDLESS
+        if not account.blocks:
+            return BOUNDLESS
+        return account.limit - account.settled - account.held - self.leases.owed(ref, session_id)
 
     def _extra(self, session_id: str, item: AskItem, now: int) -> int:
         """Beyond the need: a share of what is left, while that is plenty."""
-        left = self._available(item.account) - item.need_nano
-        pods = self._pods_on(item.account, session_id, now)
+        left = self._available(item.account, session_id) - item.need_nano
+        pods = self.leases.pods_on(item.account, session_id, now, self.rules.active_ms)
         if left <= self.rules.plenty * item.need_nano * pods:
             return 0
         return min(item.want_nano, left // (self.rules.share * pods))
@@ -291,21 +285,15 @@ class Lessor:
         """What a report gets: nothing where that is less than a quarter of what is wanted; requests ask instead."""
         if item.want_nano <= 0:
             return 0
-        left = max(0, self._available(item.account))
-        amount = min(item.want_nano, left // (self.rules.share * self._pods_on(item.account, session_id, now)))
+        left = max(0, self._available(item.account, session_id))
+        amount = min(
+            item.want_nano,
+            left // (self.rules.share * self.leases.pods_on(item.account, session_id, now, self.rules.active_ms)),
+        )
         if amount * 4 < item.want_nano:
             return 0
-        self._move(self._lease(session_id, item.account), granted=amount)
+        self._move(self.leases.of(session_id, item.account), granted=amount)
         return amount
-
-    def _pods_on(self, ref: AccountRef, session_id: str, now: int) -> int:
-        """The number of pods that draw on the account: this one, and those that have lately."""
-        looked_at, sessions = self._lately.get(ref, (-1, set()))
-        if looked_at != now:
-            leases = self.leases.get(ref, {}).values()
-            sessions = {lease.session for lease in leases if now - lease.used_ms <= self.rules.active_ms}
-            self._lately[ref] = now, sessions
-        return len(sessions) + (session_id not in sessions)
 
     def _idle_elsewhere(
         self, session_id: str, refs: Iterable[AccountRef], now: int
@@ -331,55 +319,37 @@ class Lessor:
 
     def _held_elsewhere(self, session_id: str, refs: Iterable[AccountRef]) -> bool:
         leases = (lease for ref in refs for lease in self.leases.get(ref, {}).values())
-        return any(self._holds(lease) > 0 for lease in leases if lease.session != session_id)
-
-    def _lease(self, session_id: str, ref: AccountRef) -> LeaseRow:
-        leases = self.leases.setdefault(ref, {})
-        if session_id not in leases:
-            leases[session_id] = LeaseRow(session_id, ref)
-        return leases[session_id]
+        return any(self.leases.holds(lease) > 0 for lease in leases if lease.session != session_id)
 
     def _note(self, session_id: str, item: AccountReport, now: int) -> None:
         if item.account not in self.accounts:
             return
-        lease = self._lease(session_id, item.account)
+        lease = self.leases.of(session_id, item.account)
         lease.live = item.live_nano
         if item.live_nano or item.want_nano:
-            self._use(lease, now)
+            self.leases.use(lease, now)
         self._move(lease, returned=max(0, item.returned_cum - lease.returned), free=item.free_nano)
-
-    def _use(self, lease: LeaseRow, now: int) -> None:
-        lease.used_ms = now
-        looked_at, sessions = self._lately.get(lease.ref, (-1, set()))
-        if looked_at == now:
-            sessions.add(lease.session)
 
     def _move(
         self, lease: LeaseRow, granted: int = 0, consumed: int = 0, returned: int = 0, free: int | None = None
     ) -> None:
         """The one place where a lease changes what it holds, and what of it idles."""
-        held, idle = self._holds(lease), self._idles(lease)
+        before = self.leases.figures(lease)
         lease.granted += granted
         lease.consumed += consumed
         lease.returned += returned
-        lease.free = lease.free if free is None else free
+        # A grant covers what was owed before it is free: so the pod will report it.
+        lease.free = min(max(lease.free, 0), lease.free + granted) if free is None else free
         self._touch(lease)
-        if lease.ref in self._idle:
-            self._idle[lease.ref] += self._idles(lease) - idle
+        more = self.leases.changed(lease, before)
         account = self.accounts.get(lease.ref)
         if account is not None:
-            account.held += self._holds(lease) - held
+            account.held += more
             self._rebalanced(account)
 
-    def _holds(self, lease: LeaseRow) -> int:
-        session = self.sessions.get(lease.session)
-        return max(0, lease.balance) if session is not None and session.state is not SessionState.CLOSED else 0
-
-    def _idles(self, lease: LeaseRow) -> int:
-        return max(0, min(lease.free, self._holds(lease)))
-
     def _granted(self, session_id: str, ref: AccountRef, amount: int) -> Granted:
-        return Granted(ref, self._lease(session_id, ref).granted, amount, self.state(ref))
+        granted = self.leases.of(session_id, ref).granted
+        return Granted(ref, granted, amount, self.state(ref), self.accounts[ref].epoch)
 
     def _renew(self, session: SessionRow, now: int) -> None:
         session.state = SessionState.OPEN

@@ -78,6 +78,7 @@ class Granted:
     granted_cum: int
     amount_nano: int  # what this answer added
     state: AccountState
+    lease_epoch: int = 0  # of the budget when this was decided
 
 
 @dataclass(frozen=True, slots=True)

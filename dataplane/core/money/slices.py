@@ -1,9 +1,14 @@
-"""What a pod has leased: a `Slice` of each account that its requests draw on, and all of them by account, `Slices`."""
+"""What a pod has leased: a `Slice` of each account that its requests draw on, and all of them by account, `Slices`.
+
+A lease belongs to an epoch of its budget. Each edit that makes the budget stricter opens another one, and then what was
+leased before is for the requests that run on it: the pod gives back what is free, what running requests leave, and what
+comes in late of a grant that was made before the edit; and asks anew.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from dataplane.core.money.accounts import Account
@@ -16,6 +21,8 @@ NEW_SHARE: Final = 3
 SHARES: Final = 10
 # Slices of windows that ended so long ago are forgotten once they are empty.
 FORGET_MS: Final = 7_200_000
+# When a slice's epoch was opened: it has had no other.
+NEVER: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +47,17 @@ class Slice:
     """
 
     __slots__ = (
-        *("account", "consumed", "denied_revision", "denied_short", "denied_until", "free", "granted", "last_need"),
-        *("last_used", "live", "outage_used", "parked", "quiet_until", "rate", "returned", "spent", "state", "unsaid"),
+        *("account", "consumed", "denied_revision", "denied_short", "denied_until", "epoch", "free", "granted"),
+        *("last_need", "last_used", "live", "opened_at", "outage_used", "parked", "quiet_until", "rate", "returned"),
+        *("spent", "state", "unsaid", "withdrawn"),
     )
 
     def __init__(self, account: Account, now: int) -> None:
         # As the newest request that draws on it found it.
         self.account = account
+        # Of the leases that may be spent, and since when it is the one in force here.
+        self.epoch = account.epoch
+        self.opened_at = NEVER
         # Where the money of the lease is now: for the next request, held by running ones, promised to waiting ones.
         self.free = self.live = self.parked = 0
         # Counters of the lease session, which only grow: what came, what requests cost, what went back.
@@ -73,13 +84,70 @@ class Slice:
         self.outage_used = 0
         # Something changed that no report has said.
         self.unsaid = False
+        # Some went back because of its epoch, and whoever asks for more has to say so first.
+        self.withdrawn = False
 
-    def credit(self, granted_cum: int, state: AccountState) -> None:
+    def follow(self, account: Account, now: int) -> None:
+        """The budget's rules of now. `account`: of the same budget and member, perhaps of a later window."""
+        before = self.account
+        if account.ref != before.ref:
+            if account.budget is before.budget:
+                return
+            account = replace(account, ref=before.ref, window=before.window)
+        self.account = account
+        # Lower than the account's before: the control plane's database is an older one now.
+        if account.epoch > self.epoch or account.epoch < before.epoch:
+            self.open(account.epoch, now)
+
+    def open(self, epoch: int, now: int) -> None:
+        """Another epoch: what is free of the leases so far goes back."""
+        self.epoch, self.opened_at = epoch, now
+        self.withdraw(self.free)
+
+    def withdraw(self, amount: int) -> None:
+        """Give back what may not be spent any more, but for what covers a debt."""
+        amount = min(amount, self.free)
+        if amount > 0:
+            self.give_back(amount)
+            self.withdrawn = True
+
+    def notice(self) -> Return:
+        """What has gone back so far, for whoever has to know before the next report."""
+        self.withdrawn = False
+        return Return(self.account.ref, self.returned)
+
+    def put_back(self, amount: int, since: int) -> None:
+        """What was taken at `since` and is not needed: free again, unless its epoch has ended."""
+        self.free += amount
+        if since <= self.opened_at:
+            self.withdraw(amount)
+
+    def credit(self, item: Granted, now: int) -> None:
         """Take what was granted so far: a late or repeated message adds nothing."""
-        if granted_cum > self.granted:
-            self.free += granted_cum - self.granted
-            self.granted = granted_cum
-        self.state = state
+        if item.lease_epoch > self.epoch:
+            self.open(item.lease_epoch, now)
+        more = item.granted_cum - self.granted
+        if more > 0:
+            self.free += more
+            self.granted = item.granted_cum
+            # Once there was an edit only what this very answer has added is sure to be of its epoch.
+            if item.lease_epoch < self.epoch:
+                self.withdraw(more)
+            elif self.opened_at != NEVER:
+                self.withdraw(more - item.amount_nano)
+        self.state = item.state
+
+    def adopt(self, item: Granted, now: int) -> None:
+        """Take the control plane's counter for ours, also downwards: a database that was restored knows less."""
+        epoch = max(item.lease_epoch, self.account.epoch)
+        if epoch != self.epoch:
+            self.open(epoch, now)
+        more = item.granted_cum - self.granted
+        self.free += more
+        self.granted = item.granted_cum
+        if self.opened_at != NEVER:
+            self.withdraw(more)
+        self.state = item.state
 
     def give_back(self, amount: int) -> None:
         self.free -= amount
@@ -131,30 +199,30 @@ class Slices(dict[AccountRef, Slice]):
         part = self.get(account.ref)
         if part is None:
             part = self[account.ref] = Slice(account, now)
-        part.account = account
+        elif part.account is not account:
+            part.follow(account, now)
         return part
 
-    def credit(self, items: Iterable[Granted]) -> None:
+    def credit(self, items: Iterable[Granted], now: int) -> None:
         """Take what an answer to an ask, or to a report, has granted."""
         for item in items:
             part = self.get(item.account)
             if part is not None:
-                part.credit(item.granted_cum, item.state)
+                part.credit(item, now)
 
-    def adopt(self, items: Iterable[Granted]) -> None:
-        """Take the control plane's counters for ours, also downwards: a database that was restored knows less."""
+    def adopt(self, items: Iterable[Granted], now: int) -> None:
+        """Take what the control plane knows of each, after a hello."""
         for item in items:
             part = self.get(item.account)
             if part is not None:
-                part.free += item.granted_cum - part.granted
-                part.granted = item.granted_cum
-                part.state = item.state
+                part.adopt(item, now)
 
     def void(self) -> None:
         """The lease session has ended: nothing is leased, and what runs is a debt."""
         for part in self.values():
             part.granted = part.consumed = part.returned = 0
             part.free = -part.live
+            part.opened_at = NEVER  # whatever will be granted is of no older epoch
             part.unsaid = True
 
     def introduce(self) -> tuple[AccountReport, ...]:

@@ -2,9 +2,14 @@
 
 A request under no budget pays one look-up. Where every account has something leased, it pays some additions; no
 message, no wait.
+
+Budgets are those of now, not of when the head came in: a body may take its time, and a budget may become stricter. The
+rest of the request keeps the snapshot that it was let in with.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from dataplane.core.errors import Refusal
 from dataplane.core.money import words as budget_words
@@ -12,48 +17,88 @@ from dataplane.core.money.accounts import Accounts, accounts_for
 from dataplane.core.money.amounts import nano_from_pico
 from dataplane.core.money.estimates import HIDDEN_CEILING, hides_reasoning
 from dataplane.core.money.estimates import need as estimate_need
+from dataplane.core.money.holds import Draws
 from dataplane.core.money.lease_book import Denied, Reason
 from dataplane.core.money.prices import ModelPrice, dearest_in_family
 from dataplane.core.routing import Candidate
-from dataplane.core.snapshot import OrganizationView, Unpriced
+from dataplane.core.snapshot import OrganizationView, Unpriced, VirtualKey
 from dataplane.dialects.dialect import BILLED
 from dataplane.proxy.attempt import Attempt
+from dataplane.proxy.pod import Pod
 from dataplane.proxy.reservation import Asker, Reservation
+
+# How often an answer counts for nothing because the budgets were changed before it came.
+REPEATS: Final = 3
 
 
 async def hold(attempt: Attempt) -> None:
     """Raises Refusal naming the budget that stands in the way."""
-    exchange, inquiry, candidate = attempt.exchange, attempt.inquiry, attempt.candidate
-    view = inquiry.view
+    inquiry, pod = attempt.inquiry, attempt.exchange.pod
+    snapshot = pod.configuration.snapshot
+    view = inquiry.view if snapshot is inquiry.snapshot else snapshot.view(inquiry.key.organization_id)
     if not view.budgets or inquiry.route.operation not in BILLED:
         return
-    pod, key = exchange.pod, inquiry.key
-    accounts = accounts_for(inquiry.snapshot, key, candidate.provider, candidate.model, pod.holds.at_ms())
-    if not accounts:
-        return
-    session = (key.id, exchange.client.session)
-    body, at_ms = inquiry.request.body, attempt.record.started_at_ms
-    pod.repeats.check(session, body, accounts)
-    price = _price(view, candidate, accounts, at_ms)
+    accounts = _accounts(pod, inquiry.key, attempt.candidate)
+    for again in reversed(range(REPEATS)):
+        outcome = await _asked(attempt, accounts) if accounts else None
+        before = accounts
+        if pod.configuration.snapshot is not snapshot and again:  # while it waited
+            accounts, snapshot = _accounts(pod, inquiry.key, attempt.candidate), pod.configuration.snapshot
+        if [account.budget for account in accounts] == [account.budget for account in before]:
+            break
+        if isinstance(outcome, Reservation):
+            outcome.release()
+    if isinstance(outcome, Denied):
+        raise _refused(attempt, before, outcome)
+    if outcome is not None:
+        attempt.reserve(outcome)
+
+
+async def _asked(attempt: Attempt, accounts: Accounts) -> Reservation | Denied | None:
+    """None: it costs nothing. Raises Refusal for what was refused too often, or has no price."""
+    exchange, inquiry, candidate = attempt.exchange, attempt.inquiry, attempt.candidate
+    pod, view = exchange.pod, inquiry.view
+    pod.repeats.check(_session(attempt), inquiry.request.body, accounts)
+    price = _price(view, candidate, accounts, attempt.record.started_at_ms)
     if price is None:
-        return
-    asker = Asker(candidate.model, key.principal_id)
+        return None
+    asker = Asker(candidate.model, inquiry.key.principal_id)
     likely = pod.estimates.expect(*asker, inquiry.request.facts.max_output)
     need, minimum, output_pico = _amounts(attempt, accounts, price, likely)
     with exchange.waiting():
         outcome = await pod.holds.hold(exchange.identity.request_id, attempt.record.attempt, accounts, need, minimum)
     if isinstance(outcome, Denied):
-        refusal = _refusal(view, outcome, pod.holds.at_ms())
-        if outcome.reason is Reason.EXHAUSTED:
-            pod.repeats.remember(session, body, accounts, refusal)
-        raise refusal
-    attempt.reserve(Reservation(outcome, pod, view, asker, output_pico))
+        return outcome
+    outcome.draws = _draws(pod, inquiry.key, candidate)
+    return Reservation(outcome, pod, view, asker, output_pico)
 
 
-def _refusal(view: OrganizationView, denied: Denied, at_ms: int) -> Refusal:
-    if denied.reason is Reason.EXHAUSTED:
-        return budget_words.exhausted(view, denied.account, denied.state, at_ms)
-    return budget_words.unchecked(denied.account, denied.reason)
+def _accounts(pod: Pod, key: VirtualKey, candidate: Candidate) -> Accounts:
+    snapshot = pod.configuration.snapshot
+    return accounts_for(snapshot, key, candidate.provider, candidate.model, pod.holds.at_ms())
+
+
+def _draws(pod: Pod, key: VirtualKey, candidate: Candidate) -> Draws:
+    """What the running answer draws on, its key being where it is then."""
+
+    def draws(_before: Accounts) -> Accounts:
+        return _accounts(pod, pod.configuration.snapshot.keys.get(key.id, key), candidate)
+
+    return draws
+
+
+def _session(attempt: Attempt) -> tuple[str, str]:
+    return attempt.inquiry.key.id, attempt.exchange.client.session
+
+
+def _refused(attempt: Attempt, accounts: Accounts, denied: Denied) -> Refusal:
+    if denied.reason is not Reason.EXHAUSTED:
+        return budget_words.unchecked(denied.account, denied.reason)
+    inquiry, pod = attempt.inquiry, attempt.exchange.pod
+    view = pod.configuration.snapshot.view(inquiry.key.organization_id)
+    refusal = budget_words.exhausted(view, denied.account, denied.state, pod.holds.at_ms())
+    pod.repeats.remember(_session(attempt), inquiry.request.body, accounts, refusal)
+    return refusal
 
 
 def _price(view: OrganizationView, candidate: Candidate, accounts: Accounts, at_ms: int) -> ModelPrice | None:

@@ -6,15 +6,18 @@ The state machine drives it step by step, the simulator by the clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
-from dataplane.core.money.accounts import Account, account_at
+from dataplane.core.money.accounts import Account, Accounts, account_at
+from dataplane.core.money.epochs import stricter
 from dataplane.core.money.lease_book import Cut, Denied, Hold, LeaseBook
 from dataplane.core.money.lessor import AccountRow, Lessor, LessorRules, Recalls, SessionState
 from dataplane.core.money.messages import (
     AccountRef,
+    AccountState,
     Ask,
     Deny,
     DenyReason,
@@ -73,6 +76,9 @@ class Request:
 
     id: str
     pod: Pod
+    path: tuple[str, ...]  # the budgets that cover it
+    member: str
+    amounts: tuple[int, int]  # what it needs, and what will do
     accounts: tuple[Account, ...]
     hold: Hold | None = None
     ask_id: int = 0
@@ -92,6 +98,7 @@ class Pod:
     offset: int
     rate: int  # of its clock, in thousandths of the real one
     book: LeaseBook
+    budgets: Mapping[str, Budget]  # as they are live here
     alive: bool = True
     connection: int = 0  # 0: none
     sessions: int = 1
@@ -147,7 +154,8 @@ class World:
         self.asks = self.messages = 0
         self.allowed: dict[AccountRef, int] = {}  # beyond limit and overdraft: what the bound's other terms permit
         self.spent: dict[AccountRef, int] = {}  # by the providers' own count
-        self.highest: dict[AccountRef, int] = {}  # limit and overdraft, the most that it ever was
+        self.highest: dict[AccountRef, int] = {}  # limit and overdraft, or what was spent and held when they came
+        self.edited: set[str] = set()  # budgets that are not live on every pod as they are now
         self.connections = 0
         for _ in range(pods):
             self.add_pod()
@@ -158,7 +166,8 @@ class World:
         number = len(self.pods)
         offset, rate = self.clocks(number)
         name = f"pod_{number}"
-        pod = Pod(name, offset, rate, LeaseBook(f"{name}.1", offset + self.now * rate // 1000))
+        book = LeaseBook(f"{name}.1", offset + self.now * rate // 1000)
+        pod = Pod(name, offset, rate, book, dict(self.budgets))
         self.pods.append(pod)
         return pod
 
@@ -174,6 +183,7 @@ class World:
     def crash(self, pod: Pod, *, disk: bool) -> None:
         """Its streams end where they are; what is in its spool is lost unless there is a disk."""
         pod.alive, pod.connection = False, 0
+        self._live_everywhere()
         if not disk:
             pod.spool.clear()
         reported = {id for id, booked in self.usage.items() if booked.state != "final"}
@@ -203,13 +213,29 @@ class World:
     def admit(
         self, pod: Pod, budgets: Iterable[str], need: int, minimum: int, member: str = "", tag: Any = None
     ) -> Request:
-        at = EPOCH_MS + self.now
-        accounts = tuple(account_at(self.budgets[id], member if id.startswith("grp") else "", at) for id in budgets)
-        request = Request(f"req_{len(self.requests)}", pod, accounts, tag=tag)
+        path = tuple(budgets)
+        accounts = self._drawn(pod, path, member)
+        request = Request(f"req_{len(self.requests)}", pod, path, member, (need, minimum), accounts, tag=tag)
         self.requests[request.id] = pod.requests[request.id] = request
-        outcome = pod.book.hold(request.id, 0, accounts, need, minimum, pod.clock(self.now))
-        self._settle_outcome(pod, request, outcome)
+        self._hold(pod, request)
         return request
+
+    def _hold(self, pod: Pod, request: Request) -> None:
+        outcome = pod.book.hold(request.id, 0, request.accounts, *request.amounts, pod.clock(self.now))
+        self._settle_outcome(pod, request, outcome)
+
+    def _changed_meanwhile(self, pod: Pod, request: Request) -> bool:
+        """The rules are others than when it was asked."""
+        before, request.accounts = request.accounts, self._drawn(pod, request.path, request.member, request.accounts)
+        return request.accounts is not before
+
+    def _drawn(self, pod: Pod, path: Iterable[str], member: str, before: Accounts = ()) -> Accounts:
+        """What a request draws on by the rules that are live on its pod."""
+        at = EPOCH_MS + self.now
+        rows = [pod.budgets[id] for id in path if id in pod.budgets and pod.budgets[id].enabled]
+        accounts = tuple(account_at(row, member if row.id.startswith("grp") else "", at) for row in rows)
+        same = [(account.ref, account.budget) for account in accounts] == [(old.ref, old.budget) for old in before]
+        return before if same else accounts
 
     def accrue(self, request: Request, amount: int) -> None:
         """Its provider bills more; the pod sees it."""
@@ -254,14 +280,22 @@ class World:
             case Ask():
                 request.ask_id = outcome.ask_id
                 self.asks += 1
+                for returned in pod.book.withdrawn(outcome):
+                    self._up(pod, returned)
                 self._up(pod, outcome)
             case Hold():
                 request.ask_id = 0
-                if request.state == "waiting":
+                if request.state == "waiting" and self._changed_meanwhile(pod, request):
+                    pod.book.settle(outcome, 0, pod.clock(self.now))
+                    self._hold(pod, request)
+                elif request.state == "waiting":
                     request.hold, request.state = outcome, "running"
+                    outcome.draws = partial(self._drawn, pod, request.path, request.member)
                     record = Record(request.id, outcome.session, request.refs, outcome.charged, False)
                     pod.spool.append(record)
                     self.on_change(request)
+            case Denied() if self._changed_meanwhile(pod, request):
+                self._hold(pod, request)
             case Denied():
                 request.ask_id, request.state, request.reason = 0, "refused", str(outcome.reason)
                 self.on_change(request)
@@ -298,6 +332,7 @@ class World:
             case Return():
                 self.lessor.returned(session, message)
             case Report():
+                self._accounts([said.account for said in message.accounts])
                 self._grow(message.grown)
                 ack = self.lessor.report(session, message, now)
                 if ack is None:
@@ -314,6 +349,8 @@ class World:
             case Welcome():
                 if pod.book.welcomed(message, now):
                     for ask in pod.book.unanswered_asks:
+                        for returned in pod.book.withdrawn(ask):
+                            self._up(pod, returned)
                         self._up(pod, ask)
                 else:
                     self._restart(pod)
@@ -349,6 +386,10 @@ class World:
         if connection != pod.connection:
             return
         self._accounts([item.account for item in ask.items])
+        for item in ask.items:
+            if item.account.budget_id not in self.budgets or not self.budgets[item.account.budget_id].enabled:
+                self._down(pod, Deny(ask.ask_id, DenyReason.UNKNOWN, item.account, AccountState(), 0))
+                return
         rows = [row for item in ask.items if (row := self.lessor.accounts.get(item.account)) and row.blocks]
         before = [row.excess for row in rows]
         reply = self.lessor.ask(session, ask, EPOCH_MS + self.now, recalls)
@@ -371,7 +412,7 @@ class World:
                 account = account_at(found, ref.member_id, EPOCH_MS + self.now)
                 row = AccountRow(ref, found.limit_nano, found.overdraft_nano, found.blocks, account.window.ends_ms)
                 self.lessor.load([row])
-            self.lessor.set_limit(ref, found.limit_nano, found.overdraft_nano, found.blocks)
+            self.lessor.set_limit(ref, found.limit_nano, found.overdraft_nano, found.blocks, found.lease_epoch)
             self.highest[ref] = max(self.highest.get(ref, 0), found.limit_nano + found.overdraft_nano)
 
     # ---- usage records -----------------------------------------------------------------------------------------
@@ -444,10 +485,53 @@ class World:
                 if request.hold is not None and request.hold.session == session and not self._final(request.id):
                     self._allow(request, max(request.hold.charged, request.real) - (booked.charged if booked else 0))
 
-    def change_limit(self, id: str, limit: int) -> None:
-        found = self.budgets[id]
-        self.budgets[id] = replace(found, limit_nano=limit, revision=found.revision + 1)
+    # ---- edits ------------------------------------------------------------------------------------------------
+
+    def edit(self, id: str, **changes: Any) -> None:
+        """It is committed; pods go by it when they are told (`publish`)."""
+        before = self.budgets[id]
+        after = replace(before, **changes)
+        epoch = before.lease_epoch + stricter(before, after)
+        self.budgets[id] = replace(after, revision=before.revision + 1, lease_epoch=epoch)
+        self.edited.add(id)
         self._accounts([ref for ref in self.lessor.accounts if ref.budget_id == id])
+
+    def publish(self, pod: Pod) -> None:
+        """The newest configuration is live on the pod."""
+        pod.budgets = dict(self.budgets)
+        if pod.book.configured(pod.clock(self.now)):
+            self.report(pod)
+        self._live_everywhere()
+
+    def _live_everywhere(self) -> None:
+        """The bound of an edited budget starts now: with what is spent, and what running requests hold."""
+        for id in sorted(self.edited):
+            found = self.budgets[id]
+            if any(pod.alive and pod.budgets.get(id) is not found for pod in self.pods):
+                continue
+            self.edited.discard(id)
+            drawn = {ref for pod in self.pods for ref in pod.book.slices}
+            for ref in drawn | self.spent.keys() | self.lessor.accounts.keys():
+                if ref.budget_id == id:
+                    self._start_bound(ref, found.limit_nano + found.overdraft_nano)
+
+    def _start_bound(self, ref: AccountRef, most: int) -> None:
+        before = self.bound(ref) - self.highest.get(ref, 0)
+        held = owed = 0
+        for pod in self.pods:
+            slice = pod.book.slices.get(ref) if pod.alive else None
+            if slice is None:
+                continue
+            held += sum(
+                max(0, request.hold.charged - request.real)
+                for request in pod.requests.values()
+                if request.hold is not None and not request.hold.ended and ref in request.refs
+            )
+            # Nobody has heard yet of what is held beyond the lease.
+            lease = self.lessor.leases.get(ref, {}).get(pod.book.session)
+            owed += max(0, -slice.free + min(0, lease.free if lease is not None else 0))
+        self.highest[ref] = max(most, self.spent.get(ref, 0) + held - before)
+        self.allowed[ref] = self.allowed.get(ref, 0) + owed
 
     # ---- the oracle --------------------------------------------------------------------------------------------
 
@@ -472,5 +556,7 @@ class World:
                 yield from pod.book.problems()
         for ref, spent in self.spent.items():
             found = self.budgets[ref.budget_id]
+            if found.id in self.edited or not found.enabled:
+                continue
             if found.blocks and found.outage is not OutageRule.OPEN and spent > self.bound(ref):
                 yield f"{ref}: spent {spent} of at most {self.bound(ref)}"

@@ -27,7 +27,10 @@ BUDGETS = (
     budget("bud_warn", limit_nano=30 * CENT, on_breach=OnBreach.WARN),
     budget("grp_1", limit_nano=50 * CENT, overdraft_nano=5 * CENT),
 )
-PATHS = (("bud_org",), ("bud_org", "bud_key"), ("bud_org", "bud_warn", "bud_key"), ("bud_org", "grp_1"))
+PATHS = (
+    *(("bud_org",), ("bud_org", "bud_key"), ("bud_org", "bud_warn", "bud_key"), ("bud_org", "grp_1")),
+    ("bud_warn",),
+)
 
 
 class Bags:
@@ -49,6 +52,7 @@ class Bags:
 
 
 some = st.integers(0, 1_000_000)
+some_budget = st.sampled_from(["bud_org", "bud_key", "bud_warn", "grp_1"])
 
 
 class LeasesMachine(RuleBasedStateMachine):
@@ -131,6 +135,17 @@ class LeasesMachine(RuleBasedStateMachine):
     def everything_arrives(self):
         self.everything()
 
+    @rule()
+    def a_quiet_moment(self):
+        """Every pod is connected, has reported, and nothing is on its way."""
+        for pod in self.world.pods:
+            if pod.alive and not pod.connection:
+                self.world.connect(pod)
+            self.everything()
+            if pod.alive:
+                self.world.report(pod)
+        self.everything()
+
     @rule(pick=some)
     def a_pod_reports(self, pick):
         pod = self.pod(pick)
@@ -169,9 +184,33 @@ class LeasesMachine(RuleBasedStateMachine):
         self.world.now += milliseconds
         self.world.sweep()
 
-    @rule(id=st.sampled_from(["bud_org", "bud_key", "bud_warn", "grp_1"]), cents=st.integers(0, 300))
+    @rule(id=some_budget, cents=st.integers(0, 300))
     def a_limit_is_changed(self, id, cents):
-        self.world.change_limit(id, cents * CENT)
+        self.world.edit(id, limit_nano=cents * CENT)
+
+    @rule(id=some_budget, cents=st.integers(0, 60), live=st.sampled_from([True, True, False]))
+    def a_budget_is_made_stricter(self, id, cents, live):
+        limit = min(self.world.budgets[id].limit_nano, cents * CENT)
+        self.world.edit(id, on_breach=OnBreach.BLOCK, enabled=True, limit_nano=limit, overdraft_nano=0)
+        if live:
+            self.every_pod_has_the_configuration()
+
+    @rule(id=some_budget, enabled=st.booleans(), on_breach=st.sampled_from(OnBreach), cents=st.integers(10, 300))
+    def a_budget_is_switched(self, id, enabled, on_breach, cents):
+        self.world.edit(id, enabled=enabled, on_breach=on_breach, limit_nano=cents * CENT)
+        self.every_pod_has_the_configuration()
+
+    @rule(pick=some)
+    def a_pod_gets_the_configuration(self, pick):
+        pod = self.pod(pick)
+        if pod is not None:
+            self.world.publish(pod)
+
+    @rule()
+    def every_pod_has_the_configuration(self):
+        for pod in self.world.pods:
+            if pod.alive:
+                self.world.publish(pod)
 
     @invariant()
     def nothing_is_wrong(self):

@@ -323,11 +323,13 @@ def test_rows_are_told_once_they_changed_and_then_not_again():
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["ask", "report", "return", "charge", "close"]), st.integers(1, 3), st.integers(0, 60)
+            st.sampled_from(["ask", "report", "owe", "return", "charge", "close"]),
+            st.integers(1, 3),
+            st.integers(0, 60),
         )
     )
 )
-def test_what_idles_is_the_sum_over_the_leases_whatever_happened(steps: list[tuple[str, int, int]]):
+def test_what_idles_and_what_is_owed_are_sums_over_the_leases_whatever_happened(steps: list[tuple[str, int, int]]):
     books = Books(1_000 * CENT, pods=3)
     for kind, pod, amount in steps:
         books.now += amount * 1_000
@@ -336,6 +338,8 @@ def test_what_idles_is_the_sum_over_the_leases_whatever_happened(steps: list[tup
                 books.ask(amount * CENT, want=3 * amount * CENT, pod=pod, recalls=99)
             case "report":
                 books.report(pod, free=amount * CENT, want=amount * CENT)
+            case "owe":
+                books.report(pod, free=-amount * CENT)
             case "return":
                 books.lessor.returned(f"pod_{pod}", Return(REF, amount * CENT))
             case "charge":
@@ -346,5 +350,9 @@ def test_what_idles_is_the_sum_over_the_leases_whatever_happened(steps: list[tup
             books.lessor.accounts.values(), books.lessor.leases.get(REF, {}).values(), books.lessor.sessions.values()
         )
         assert books.lessor.state(REF) == fresh.state(REF)
-        drawing = {pod: books.lessor._pods_on(REF, f"pod_{pod}", books.now) for pod in (1, 2, 3)}
-        assert drawing == {pod: fresh._pods_on(REF, f"pod_{pod}", books.now) for pod in (1, 2, 3)}
+        for name in ("pod_1", "pod_2", "pod_3"):
+            sums = [
+                (leases.pods_on(REF, name, books.now, RULES.active_ms), leases.owed(REF, name))
+                for leases in (books.lessor.leases, fresh.leases)
+            ]
+            assert sums[0] == sums[1]
