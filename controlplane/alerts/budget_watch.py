@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import F, FloatField, Q, QuerySet, Sum
+from django.db.models import F, FloatField, Q, QuerySet
 from django.db.models.functions import Cast
 
 from controlplane.alerts.models import About, Alert, AlertRule, AlertState, RuleKind
 from controlplane.alerts.raising import Occurrence, begin, end
 from controlplane.alerts.words import money, percent_of
 from controlplane.budgets.models import Account, Budget, Crossing, Override, ScopeKind, Window
+from controlplane.budgets.sums import SaturatedSum
 from controlplane.tenancy.models import Principal
 
 LOOK_BACK = timedelta(days=7)  # longer than anybody lets the workers be away
@@ -135,7 +136,7 @@ def limits_now(budgets: Iterable[Budget], now: datetime) -> dict[str, int]:
     """Each budget's limit with the overrides that are live."""
     limits = {budget.pk: budget.limit_nano for budget in budgets}
     live = Override.objects.filter(Q(until=None) | Q(until__gt=now), budget_id__in=limits, withdrawn_at=None)
-    for row in live.order_by().values("budget_id").annotate(extra=Sum("extra_nano")):
+    for row in live.order_by().values("budget_id").annotate(extra=SaturatedSum("extra_nano")):
         limits[row["budget_id"]] += row["extra"]
     return limits
 

@@ -14,11 +14,12 @@ from decimal import Decimal
 from statistics import median_low
 from typing import Any
 
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Q, QuerySet
 
 from controlplane.alerts.models import Alert, AlertRule, AlertState, RuleKind
 from controlplane.alerts.raising import Occurrence, begin, end
 from controlplane.alerts.words import Times, money
+from controlplane.budgets.sums import SaturatedSum
 from controlplane.tenancy.models import Principal
 from controlplane.usage.models import UsageRecord
 
@@ -80,7 +81,9 @@ def paces(rows: QuerySet[UsageRecord], now: datetime, floor_nano: int) -> Iterat
     """Everybody whose last hour cost something and at least four fifths of the floor."""
     last = rows.filter(_hour(now)).exclude(principal_id="").order_by().values("principal_id")
     least = max(1, int(floor_nano * CALM))
-    spent = dict(last.annotate(cost=Sum("cost_nano")).filter(cost__gte=least).values_list("principal_id", "cost"))
+    spent = dict(
+        last.annotate(cost=SaturatedSum("cost_nano")).filter(cost__gte=least).values_list("principal_id", "cost")
+    )
     people = sorted(spent)
     for start in range(0, len(people), ROWS_AT_A_TIME):
         some = people[start : start + ROWS_AT_A_TIME]
@@ -94,7 +97,7 @@ def _usual(rows: QuerySet[UsageRecord], now: datetime) -> dict[str, int]:
     any_of_them = Q(pk__in=[])
     for hour in hours.values():
         any_of_them |= hour
-    sums = {name: Sum("cost_nano", filter=hour, default=0) for name, hour in hours.items()}
+    sums = {name: SaturatedSum("cost_nano", filter=hour) for name, hour in hours.items()}
     groups: Iterable[Mapping[str, Any]] = rows.filter(any_of_them).order_by().values("principal_id").annotate(**sums)
     return {group["principal_id"]: median_low(sorted(int(group[name]) for name in hours)) for group in groups}
 

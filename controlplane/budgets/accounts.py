@@ -68,6 +68,9 @@ class LeaseSession(models.Model):
     identity = models.CharField(max_length=64, blank=True, help_text="Name in its certificate; nobody else may use it.")
     state = models.CharField(max_length=8, choices=[(state.value, state.value) for state in SessionState])
     expires_ms = models.BigIntegerField(help_text="Unix milliseconds; its pod spends nothing by itself after that.")
+    alone_ms = models.BigIntegerField(
+        default=0, help_text="Unix milliseconds: when it was back after its pod had to decide by itself."
+    )
     opened_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -18,7 +18,17 @@ from controlplane.budgets.models import AskReply, LeaseSession
 from controlplane.budgets.unit_of_work import UnitOfWork
 from dataplane.core.money.lease_rows import SessionState
 from dataplane.core.money.lessor import Recalls
-from dataplane.core.money.messages import AccountRef, AccountState, Ask, Deny, DenyReason, Grant, Hello, Report, Return
+from dataplane.core.money.messages import (
+    AccountRef,
+    AccountState,
+    Ask,
+    Deny,
+    DenyReason,
+    Grant,
+    Hello,
+    Report,
+    Return,
+)
 from dataplane.wire.holds import from_control_plane, to_pod
 from protos import fleet_pb2 as wire
 
@@ -27,6 +37,8 @@ log = logging.getLogger(__name__)
 CHECKED_EVERY_S: Final = 1.0  # what must never be is looked for in one batch per second
 COUNTED_EVERY_S: Final = 2.0
 IDS_AT_A_TIME: Final = 500
+# A message that the books cannot take, or that no answer can be written for; anything else is the database's trouble.
+SPOILT: Final = (IntegrityError, DataError, ValueError, TypeError, ArithmeticError, LookupError)
 
 Message = Ask | Report | Return | Hello
 
@@ -56,17 +68,31 @@ Answer = bytes | Recalls | NotYours | Ended | None  # bytes: a HoldDown; None: n
 
 
 def answer(batch: Sequence[PodMessage]) -> list[Answer]:
-    """In order. Raises database errors, having done nothing. One message that breaks a limit spoils only itself."""
+    """In order. Raises database errors, having done nothing. One message that breaks a limit, or that we cannot answer,
+    spoils only itself: who waits for another one hears nothing of it."""
     for repeated in (False, True):  # whether asks may have been answered before: seldom, and then the database says so
         try:
             with transaction.atomic():
                 return _answered(batch, repeated)
-        except (IntegrityError, DataError) as problem:
+        except SPOILT as problem:
             trouble = problem
-    if len(batch) == 1:
-        log.error("budget_message_refused_by_database session=%s: %s", batch[0].session_id, trouble)
-        return [_refused(batch[0])]
-    return [answer([message])[0] for message in batch]
+    if len(batch) > 1:
+        return [answer([message])[0] for message in batch]
+    content = batch[0].content
+    if isinstance(content, Report | Hello) and len(content.accounts) > 1:
+        return [_in_halves(batch[0], content)]
+    log.error("budget_message_refused_by_database session=%s: %s", batch[0].session_id, trouble)
+    raise_alarm(f"{type(content).__name__} of {batch[0].session_id}: {type(trouble).__name__}")
+    return [_refused(batch[0])]
+
+
+def _in_halves(message: PodMessage, content: Report | Hello) -> Answer:
+    """One account of it cannot be answered for: what is said of the others counts, and is answered in one message, as
+    protobuf strings messages together."""
+    middle = len(content.accounts) // 2
+    halves = (content.accounts[:middle], content.accounts[middle:])
+    said = [answer([replace(message, content=replace(content, accounts=half))])[0] for half in halves]
+    return b"".join(raw for raw in said if isinstance(raw, bytes)) or said[0]
 
 
 def _answered(batch: Sequence[PodMessage], repeated: bool) -> list[Answer]:
@@ -110,14 +136,18 @@ def _one(unit: UnitOfWork, message: PodMessage) -> Answer | Grant | Deny:
             return lessor.ask(message.session_id, content, unit.now_ms, message.recalls)
         case Report():
             ack = lessor.report(message.session_id, content, unit.now_ms)
-            return Ended() if ack is None else to_pod(ack).SerializeToString()
+            if ack is None:
+                return Ended()
+            missing = unit.gone([item.account for item in content.accounts])
+            return to_pod(replace(ack, gone=missing)).SerializeToString()
         case Return():
             lessor.returned(message.session_id, content)
             return None
         case Hello():
             unit.open_session(message.session_id, message.pod_id, message.identity)
-            welcome = replace(lessor.hello(content, unit.now_ms), server_time_ms=unit.now_ms)
-            return to_pod(welcome).SerializeToString()
+            welcome = lessor.hello(content, unit.now_ms)
+            missing = unit.gone([item.account for item in content.accounts])
+            return to_pod(replace(welcome, server_time_ms=unit.now_ms, gone=missing)).SerializeToString()
     raise TypeError(f"not a message: {type(content).__name__}")
 
 
@@ -126,6 +156,8 @@ def _refused(message: PodMessage) -> Answer:
         first = message.content.items[0].account
         deny = Deny(message.content.ask_id, DenyReason.UNKNOWN, first, AccountState(), 0)
         return to_pod(deny).SerializeToString()
+    if isinstance(message.content, Report | Hello) and message.content.accounts:
+        return answer([replace(message, content=replace(message.content, accounts=()))])[0]
     return None
 
 

@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet, Sum
-from django.db.models.functions import Coalesce, Greatest
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from controlplane.budgets import partitions
 from controlplane.budgets.alarms import raise_alarm
 from controlplane.budgets.models import Account, AskReply, Charge, Crossing, Lease, LeaseSession
+from controlplane.budgets.sums import SaturatedSum
 from controlplane.budgets.unit_of_work import UnitOfWork
 from controlplane.budgets.values import ms
 from dataplane.core.money.lease_rows import LessorRules, SessionState
@@ -67,7 +68,7 @@ def problems() -> list[str]:
     """Accounts whose `held` is not what their leases hold: there must be none. One statement, so of one moment."""
     live = Q(leases__session__state__in=[SessionState.OPEN, SessionState.EXPIRED])
     balance = F("leases__granted_nano") - F("leases__consumed_nano") - F("leases__returned_nano")
-    rows: QuerySet[Any] = Account.objects.annotate(leased=Coalesce(Sum(Greatest(balance, 0), filter=live), 0))
+    rows: QuerySet[Any] = Account.objects.annotate(leased=SaturatedSum(Greatest(balance, 0), filter=live))
     wrong = rows.exclude(held_nano=F("leased")).order_by("pk").values_list("pk", "held_nano", "leased")
     return [f"account {pk}: held {held}, its leases {leased}" for pk, held, leased in wrong[:PROBLEMS_LISTED]]
 

@@ -33,7 +33,7 @@ _HOLDING: Final = f"'{SessionState.OPEN.value}', '{SessionState.EXPIRED.value}'"
 # Put together of names of ours and placeholders only. `{…}` is what the databases have different words for.
 _READ: Final = (
     f"SELECT epoch, value FROM {_REVISION} LIMIT 1",  # noqa: S608
-    f"SELECT session_id, expires_ms, state, identity FROM {_SESSIONS} "  # noqa: S608
+    f"SELECT session_id, expires_ms, state, identity, alone_ms FROM {_SESSIONS} "  # noqa: S608
     "WHERE session_id {among_texts} ORDER BY session_id {lock}",
     "SELECT id, budget_id, member_id, window_key, {ends_ms}, limit_nano, settled_nano, held_nano, overdraft_used_nano, "  # noqa: S608
     f"overdraft_limit_nano, excess_nano FROM {_ACCOUNTS} WHERE id {{among_ids}} ORDER BY id {{lock}}",
@@ -77,7 +77,7 @@ class StoredRows:
     """As they are stored: sessions and accounts locked, with the leases that may hold something of these accounts."""
 
     revision: tuple[str, int]
-    sessions: Sequence[tuple[str, int, str, str]]  # id, expires_ms, state, identity
+    sessions: Sequence[tuple[str, int, str, str, int]]  # id, expires_ms, state, identity, alone_ms
     accounts: Sequence[tuple[Any, ...]]  # id, the three names, ends_ms, and the six amounts
     leases: Sequence[tuple[Any, ...]]  # session, account, seven figures; the session's expires_ms and state
 

@@ -15,9 +15,11 @@ from django.utils import timezone
 
 from controlplane.budgets import cache, statements
 from controlplane.budgets.models import Account, Crossing, LeaseSession
+from controlplane.budgets.models import Budget as BudgetRow
 from controlplane.budgets.statements import StoredRows, Writes, insert_crossings
 from controlplane.budgets.values import moment, ms
 from dataplane.core.money.accounts import limit_at
+from dataplane.core.money.amounts import saturated
 from dataplane.core.money.epochs import epoch_at
 from dataplane.core.money.lease_rows import AccountRow, LeaseRow, SessionRow, SessionState
 from dataplane.core.money.lessor import Lessor
@@ -61,6 +63,13 @@ class UnitOfWork:
         """Whether requests may still be admitted on it."""
         budget = self.budgets.get(ref.budget_id)
         return ref in self._ids and budget is not None and budget.enabled
+
+    def gone(self, refs: Iterable[AccountRef]) -> tuple[AccountRef, ...]:
+        """Those whose budget was deleted: nobody draws on them any more, and no budget has that id again."""
+        missing = {ref.budget_id for ref in refs if ref.budget_id not in self.budgets}
+        if missing:  # one that this version cannot read is not gone
+            missing -= set(BudgetRow.objects.filter(pk__in=missing).values_list("pk", flat=True))
+        return tuple(ref for ref in refs if ref.budget_id in missing)
 
     def open_session(self, session_id: str, pod_id: str, identity: str) -> None:
         """A pod says hello with a lease session that is new."""
@@ -116,13 +125,15 @@ class UnitOfWork:
         return ids
 
     def _take_sessions(self, rows: StoredRows) -> None:
-        for id, expires, state, identity in rows.sessions:
-            self.lessor.load(sessions=[SessionRow(id, expires, SessionState(state))])
+        for id, expires, state, identity, alone in rows.sessions:
+            self.lessor.load(sessions=[SessionRow(id, expires, SessionState(state), alone)])
             self.identities[id] = identity
 
     def _take_accounts(self, rows: StoredRows) -> None:
-        for pk, budget, member, key, ends_ms, limit, settled, held, used, most, excess in rows.accounts:
+        for pk, budget, member, key, ends_ms, *amounts in rows.accounts:
             ref = AccountRef(budget, member, key)
+            # SQLite gives a sum that went beyond 64 bits back as a float.
+            limit, settled, held, used, most, excess = map(saturated, amounts)
             rule = self.budgets.get(budget)
             epoch = 0 if rule is None else epoch_at(rule, self.now_ms)
             row = AccountRow(
@@ -141,7 +152,7 @@ class UnitOfWork:
         for session, account, *figures, expires, state in rows.leases:
             if session not in sessions and session not in others:
                 others[session] = SessionRow(session, expires, SessionState(state))
-            leases.append(LeaseRow(session, refs[account], *figures))
+            leases.append(LeaseRow(session, refs[account], *map(saturated, figures)))
         self.lessor.load(leases=leases, sessions=others.values())
 
     def _open(self, refs: Iterable[AccountRef], near: Mapping[AccountRef, int]) -> None:
@@ -169,7 +180,7 @@ class UnitOfWork:
             window_key=ref.window_key,
             starts_at=moment(window.starts_ms),
             ends_at=moment(window.ends_ms),
-            limit_nano=limit_at(budget, self.now_ms),
+            limit_nano=saturated(limit_at(budget, self.now_ms)),
             overdraft_limit_nano=budget.overdraft_nano,
             opened_at=self.now,
             drawn_at=self.now,
@@ -180,13 +191,13 @@ class UnitOfWork:
             budget = self.budgets.get(ref.budget_id)
             if budget is None or (account.resets_at_ms and account.resets_at_ms <= self.now_ms):
                 continue  # a window that has ended keeps the limit that it had
-            limit = limit_at(budget, self.now_ms)
+            limit = saturated(limit_at(budget, self.now_ms))
             self.lessor.set_limit(ref, limit, budget.overdraft_nano, budget.blocks, epoch_at(budget, self.now_ms))
 
     # ---- storing -----------------------------------------------------------------------------------------------
 
     def _store_session(self, session: SessionRow) -> None:
-        changes = {"expires_ms": session.expires_ms, "state": session.state.value}
+        changes = {"expires_ms": session.expires_ms, "state": session.state.value, "alone_ms": session.alone_ms}
         opener = self._pods.pop(session.id, None)
         if opener is not None:
             pod_id, identity = opener

@@ -14,6 +14,7 @@ from controlplane.providers.price_entries import prices_of
 from controlplane.providers.queries import price_list_id_of
 from controlplane.usage.models import RecordState, UsageRecord
 from controlplane.usage.records import set_units
+from dataplane.core.money.amounts import saturated
 from dataplane.core.money.prices import (
     Priced,
     PriceList,
@@ -64,10 +65,12 @@ class Estimator:
         """What the row's units cost by the list in force, found as pods find it; None without a price."""
         units = {unit: row.units[unit.value] for unit in UsageClass if unit.value in row.units}
         usage = Usage(units, UsageSource(row.source), row.service_tier, row.speed, row.geo)
-        return self._price(row, usage)
+        priced = self._price(row, usage)
+        return None if priced is None else priced._replace(nano=saturated(priced.nano))
 
     def _priced(self, row: UsageRecord) -> Priced | None:
-        return self._price(row, Usage({UsageClass.INPUT: row.estimated_input_tokens}, UsageSource.ESTIMATED))
+        priced = self._price(row, Usage({UsageClass.INPUT: row.estimated_input_tokens}, UsageSource.ESTIMATED))
+        return None if priced is None else priced._replace(nano=saturated(priced.nano))
 
     def _price(self, row: UsageRecord, usage: Usage) -> Priced | None:
         if row.organization_id not in self._lists:

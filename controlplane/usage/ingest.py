@@ -7,28 +7,26 @@ report takes the place of its ADMITTED row once, and one that comes after the es
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import DataError, IntegrityError, transaction
 from django.utils import timezone
 
-from controlplane.budgets.charges import book_costs, next_correction
 from controlplane.budgets.months import month_of
-from controlplane.changes.ids import new_id
-from controlplane.usage.costs import cost_of
-from controlplane.usage.models import DeadLetter, RecordState, ReportSession, UsageRecord
-from controlplane.usage.provider_state import notice
-from controlplane.usage.records import Unfit, content_of, row_from, set_units
-from controlplane.usage.sequence import Received
+from controlplane.usage.booking import book_rows, stored
+from controlplane.usage.claims import Claims
+from controlplane.usage.lost import end_unread
+from controlplane.usage.models import DeadLetter, RecordState, UsageRecord
+from controlplane.usage.records import Unfit, row_from
+from controlplane.usage.spools import SpoolOfAnother, receive
 from dataplane.core.money.messages import LiveHold
 from protos import fleet_pb2 as wire
 
 log = logging.getLogger(__name__)
 
 LARGEST_CONTENT = 64 * 1024  # of a dead letter; beyond it only the problem is kept
-IDS_AT_A_TIME = 500
 REFUSED = (DataError, IntegrityError, OverflowError, ValueError, TypeError)  # trying again would not help
 
 
@@ -41,25 +39,38 @@ class Sorted:
 
 
 def book(batch: wire.UsageBatch, identity: str) -> wire.UsageAck:
-    """Commit the batch and acknowledge it. `identity`: the pod's name in its certificate. Raises database errors."""
+    """Commit the batch and acknowledge it, or nothing of it where its spool is another pod's. `identity`: the pod's
+    name in its certificate. Raises database errors."""
     now = timezone.now()
-    records = _sorted(batch, now)
     try:
-        with transaction.atomic():
-            _receive(batch, identity, now)
-            _book([row for _, row in records.rows])
-            _keep(records.dead_letters)
+        letters = _book_together(batch, identity, now)
+    except SpoolOfAnother:
+        log.error("usage_spool_of_another_pod session=%s identity=%s", batch.session_id, identity)
+        _keep([_refused_batch(batch, identity, now)])
+        return wire.UsageAck(session_id=batch.session_id, through_seq=0)
     except REFUSED as problem:
         log.error("usage_batch_refused_by_database session=%s problem=%s", batch.session_id, type(problem).__name__)
-        records = _sorted(batch, now)
-        _book_one_by_one(batch, identity, now, records)
-    for letter in records.dead_letters:
+        letters = _book_one_by_one(batch, identity, now)
+    for letter in letters:
         log.error("usage_dead_letter session=%s seq=%s: %s", letter.session_id, letter.seq, letter.problem)
+    _end_unread(batch, letters)
     return wire.UsageAck(
         session_id=batch.session_id,
         through_seq=max(0, batch.first_seq + len(batch.records) - 1),
-        dead_lettered=[letter.request_id for letter in records.dead_letters if letter.request_id],
+        dead_lettered=[letter.request_id for letter in letters if letter.request_id],
     )
+
+
+def _book_together(batch: wire.UsageBatch, identity: str, now: datetime) -> list[DeadLetter]:
+    records = _sorted(batch, now)
+    with transaction.atomic():
+        identities = receive(batch, identity, now)
+        records = _believed(batch, records, identities, now)
+        refused = book_rows([row for _, row in records.rows])
+        seqs = {id(row): seq for seq, row in records.rows}
+        records.dead_letters += [_dead_letter(batch, seqs[id(row)], why, now) for row, why in refused]
+        _keep(records.dead_letters)
+    return records.dead_letters
 
 
 def _sorted(batch: wire.UsageBatch, now: datetime) -> Sorted:
@@ -75,130 +86,71 @@ def _sorted(batch: wire.UsageBatch, now: datetime) -> Sorted:
     return records
 
 
-def _book_one_by_one(batch: wire.UsageBatch, identity: str, now: datetime, records: Sorted) -> None:
+def _believed(batch: wire.UsageBatch, records: Sorted, identities: Set[str], now: datetime) -> Sorted:
+    claims = Claims([row for _, row in records.rows], identities)
+    believed = Sorted(dead_letters=list(records.dead_letters))
+    for seq, row in records.rows:
+        if problem := claims.problem(row):
+            believed.dead_letters.append(_dead_letter(batch, seq, problem, now))
+        else:
+            believed.rows.append((seq, row))
+    return believed
+
+
+def _book_one_by_one(batch: wire.UsageBatch, identity: str, now: datetime) -> list[DeadLetter]:
     """Find the record that the database will not have."""
+    records = _sorted(batch, now)
     with transaction.atomic():
-        _receive(batch, identity, now)
+        records = _believed(batch, records, receive(batch, identity, now), now)
         for seq, row in records.rows:
             try:
                 with transaction.atomic():
-                    _book([row])
+                    refused = book_rows([row])
             except REFUSED as problem:
-                words = f"the database refused it: {type(problem).__name__}"
-                records.dead_letters.append(_dead_letter(batch, seq, words, now))
+                refused = [(row, f"the database refused it: {type(problem).__name__}")]
+            records.dead_letters += [_dead_letter(batch, seq, why, now) for _, why in refused]
         _keep(records.dead_letters)
+    return records.dead_letters
 
 
-def _receive(batch: wire.UsageBatch, identity: str, now: datetime) -> None:
-    """Note how far the spool has come. Locks its report session, so that batches of one spool follow each other.
+def _end_unread(batch: wire.UsageBatch, letters: Sequence[DeadLetter]) -> None:
+    """An attempt whose end came and could not be booked ends as an estimate, not never."""
+    records = [batch.records[letter.seq - batch.first_seq] for letter in letters if letter.request_id]
+    ended = [(record.request_id, record.attempt) for record in records if record.status == wire.RECORD_STATUS_FINAL]
+    if ended:
+        end_unread(batch.session_id, ended)
 
-    A pod that finds a dead one's spool on its volume reports it: the report session stays, the pod behind it changes.
-    """
-    session, _ = ReportSession.objects.get_or_create(
-        session_id=batch.session_id,
-        defaults={"pod_id": batch.pod_id, "identity": identity, "first_at": now, "last_at": now},
+
+def _refused_batch(batch: wire.UsageBatch, identity: str, now: datetime) -> DeadLetter:
+    """Under the name of the pod that sent it: its place in the spool is the owner's. One for each place."""
+    return DeadLetter(
+        session_id=f"of {identity}"[:64],
+        seq=batch.first_seq,
+        received_at=now,
+        problem=f"{len(batch.records)} records for the spool {batch.session_id} of another pod, which lives",
+        content=b"",
     )
-    session = ReportSession.objects.select_for_update().get(pk=session.pk)
-    before = Received(session.through_seq, tuple((start, end) for start, end in session.gaps), session.missing)
-    after = before.plus(batch.first_seq, batch.first_seq + len(batch.records) - 1)
-    if after.missing > before.missing:
-        log.error("usage_gap session=%s pod=%s missing=%s", batch.session_id, session.pod_id, after.missing)
-    session.through_seq, session.missing = after.through, after.missing
-    session.gaps = [list(gap) for gap in after.gaps]
-    session.pod_id, session.identity, session.last_at = batch.pod_id, identity, now
-    session.save(update_fields=["pod_id", "identity", "through_seq", "gaps", "missing", "last_at"])
 
 
-def _book(rows: Sequence[UsageRecord]) -> None:
-    """Insert what is new; end what was open. All take rows in the same order, so that no two wait for each other."""
-    folded = _folded(rows)
-    UsageRecord.objects.bulk_create(folded, ignore_conflicts=True)
-    stored = _stored(row.request_id for row in folded)
-    # The attempt has a row already: it was reported before, or another replica was quicker.
-    repeated = [row for row in folded if stored.get((row.request_id, row.attempt)) != row.pk]
-    ours = [row for row in folded if stored.get((row.request_id, row.attempt)) == row.pk]
-    ended = [row for row in ours if row.state == RecordState.FINAL]
-    costs = [cost_of(row) for row in ended]
-    finals = {
-        stored[row.request_id, row.attempt]: row
-        for row in repeated
-        if row.state == RecordState.FINAL and (row.request_id, row.attempt) in stored
-    }
-    open_rows = UsageRecord.objects.select_for_update().filter(
-        pk__in=finals,
-        month__in={row.month for row in finals.values()},
-        state__in=[RecordState.ADMITTED, RecordState.ESTIMATED],
-    )
-    for row in open_rows.order_by("request_id", "attempt"):
-        final = finals[row.pk]
-        ended.append(final)
-        # What an attempt draws on is said when it is admitted.
-        if not final.accounts:
-            final.accounts, final.hold_session = row.accounts, row.hold_session
-        # The end of a running attempt takes the place of its row; one that was estimated is corrected.
-        if row.state == RecordState.ADMITTED:
-            UsageRecord.objects.filter(pk=row.pk, month=row.month).update(**content_of(final))
-            costs.append(cost_of(final))
-        else:
-            correct(row, final)
-            costs.append(cost_of(final, correction=next_correction(row.request_id, row.attempt)))
-    book_costs(costs)
-    notice(ended)
-
-
-def note_grown(holds: Sequence[LiveHold]) -> list[LiveHold]:
+def note_grown(lease_session: str, holds: Sequence[LiveHold]) -> list[LiveHold]:
     """Running requests hold more than their ADMITTED record says: that is what they are charged if they are lost.
+    A lease session speaks of its own.
 
     Returns those without a record yet, since records come another way: they have to be said again.
     """
     newest = {(hold.request_id, hold.attempt): hold for hold in holds}
     with transaction.atomic():
-        stored = _stored(hold.request_id for hold in holds)
-        for key in sorted(newest.keys() & stored.keys()):
+        there = stored(hold.request_id for hold in holds)
+        for key in sorted(newest.keys() & there.keys()):
             UsageRecord.objects.filter(
                 request_id=key[0],
                 month=month_of(key[0]),
                 attempt=key[1],
+                hold_session=lease_session,
                 state=RecordState.ADMITTED,
                 reserved_nano__lt=newest[key].reserved_nano,
             ).update(reserved_nano=newest[key].reserved_nano)
-    return [hold for key, hold in newest.items() if key not in stored]
-
-
-def correct(estimate: UsageRecord, final: UsageRecord) -> None:
-    """Book the difference between what was estimated and what was: afterwards `final` says the difference."""
-    units = dict(final.units)
-    for unit, count in estimate.units.items():
-        units[unit] = units.get(unit, 0) - count
-    final.id, final.correction = new_id("use"), True
-    final.cost_nano -= estimate.cost_nano
-    set_units(final, {unit: count for unit, count in units.items() if count})
-    UsageRecord.objects.bulk_create([final], ignore_conflicts=True)
-    UsageRecord.objects.filter(pk=estimate.pk, month=estimate.month).update(state=RecordState.CORRECTED)
-
-
-def _folded(rows: Iterable[UsageRecord]) -> list[UsageRecord]:
-    """One per attempt, the end rather than the beginning, in key order."""
-    first: dict[tuple[str, int], UsageRecord] = {}
-    for row in rows:
-        key = (row.request_id, row.attempt)
-        if key not in first or (first[key].state == RecordState.ADMITTED and row.state == RecordState.FINAL):
-            first[key] = row
-    return [first[key] for key in sorted(first)]
-
-
-def _stored(requests: Iterable[str]) -> dict[tuple[str, int], str]:
-    """The primary key of each attempt's first row."""
-    wanted = sorted(set(requests))
-    stored: dict[tuple[str, int], str] = {}
-    for start in range(0, len(wanted), IDS_AT_A_TIME):
-        some = wanted[start : start + IDS_AT_A_TIME]
-        months = {month_of(request) for request in some}
-        rows = UsageRecord.objects.filter(request_id__in=some, month__in=months, correction=False)
-        stored.update(
-            {(request, attempt): pk for request, attempt, pk in rows.values_list("request_id", "attempt", "pk")}
-        )
-    return stored
+    return [hold for key, hold in newest.items() if key not in there]
 
 
 def _dead_letter(batch: wire.UsageBatch, seq: int, problem: str, now: datetime) -> DeadLetter:

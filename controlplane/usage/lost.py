@@ -6,6 +6,7 @@ the leases of its pod have run out, which is when the pod has said nothing for t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -14,12 +15,15 @@ from django.db.models import Max, Q
 from django.utils import timezone
 
 from controlplane.budgets import lease_sessions
-from controlplane.budgets.charges import Cost, book_costs, charge, unit_for
+from controlplane.budgets.charges import Books
+from controlplane.budgets.months import month_of
 from controlplane.environment import environment
 from controlplane.fleet.models import Pod, PodState
 from controlplane.usage.costs import cost_of
 from controlplane.usage.estimate import Estimator
 from controlplane.usage.models import RecordState, UsageRecord
+
+log = logging.getLogger(__name__)
 
 ROWS_AT_A_TIME = 500
 DEAD_AFTER = timedelta(seconds=180)  # a pod without contact for so long has failed closed; what it sends later corrects
@@ -39,8 +43,29 @@ def _estimate_some() -> int:
         lost = UsageRecord.objects.filter(_lost(timezone.now()), state=RecordState.ADMITTED)
         # Another worker's rows are its own; an arriving FINAL report goes first.
         rows = list(lost.select_for_update(skip_locked=True).order_by("request_id", "attempt")[:ROWS_AT_A_TIME])
-        book_costs(estimated(rows))
+        _end(rows)
     return len(rows)
+
+
+def end_unread(session_id: str, attempts: Sequence[tuple[str, int]]) -> None:
+    """The ends of these attempts came from their spool and could not be booked: nobody will report them better."""
+    with transaction.atomic():
+        requests = {request for request, _ in attempts}
+        rows = UsageRecord.objects.select_for_update().filter(
+            request_id__in=requests,
+            month__in={month_of(request) for request in requests},
+            session_id=session_id,
+            state=RecordState.ADMITTED,
+        )
+        _end([row for row in rows.order_by("request_id", "attempt") if (row.request_id, row.attempt) in attempts])
+
+
+def _end(rows: Sequence[UsageRecord]) -> None:
+    """Rows that the caller has locked."""
+    if rows:
+        books = Books([cost_of(row) for row in rows])
+        estimate(rows, books)
+        books.store()
 
 
 def _lost(now: datetime) -> Q:
@@ -54,15 +79,20 @@ def _lost(now: datetime) -> Q:
     )
 
 
-def estimated(rows: Sequence[UsageRecord]) -> list[Cost]:
-    """Write estimates into rows that the caller has locked. Returns what is to be charged for them."""
-    estimator, costs = Estimator(rows), []
+def estimate(rows: Sequence[UsageRecord], books: Books) -> None:
+    """Write estimates into rows that the caller has locked, and charge them: no more than their pod was granted, since
+    what they held is a pod's word too."""
+    estimator = Estimator(rows)
     for row in rows:
         changes = estimator.estimate(row)
+        cost = cost_of(row)
+        most = books.most(cost.lease_session, cost.accounts)
+        if changes["cost_nano"] > most:
+            log.error("usage_estimate_not_granted request=%s most=%s", row.request_id, most)
+            changes["cost_nano"] = most
         UsageRecord.objects.filter(pk=row.pk).update(**changes)
         row.cost_nano = changes["cost_nano"]
-        costs.append(cost_of(row, estimated=True))
-    return costs
+        books.charge(cost_of(row, estimated=True))
 
 
 def expire_silent() -> int:
@@ -83,13 +113,13 @@ def _expire(lease_session: str) -> int:
                 hold_session=lease_session, state=RecordState.ADMITTED
             )
             some = list(rows.order_by("request_id", "attempt")[:ROWS_AT_A_TIME])
-            unit = unit_for([cost_of(row) for row in some], [lease_session])
-            if not lease_sessions.is_silent(unit, lease_session):
+            books = Books([cost_of(row) for row in some], [lease_session])
+            if not lease_sessions.is_silent(books.unit, lease_session):
                 return estimates
-            charge(unit, estimated(some))
+            estimate(some, books)
             estimates += len(some)
             if len(some) < ROWS_AT_A_TIME:
-                unit.lessor.expire(lease_session)
-            unit.store()
+                books.unit.lessor.expire(lease_session)
+            books.store()
         if len(some) < ROWS_AT_A_TIME:
             return estimates

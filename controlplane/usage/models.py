@@ -153,7 +153,8 @@ class ReportSession(models.Model):
 
     session_id = models.CharField(max_length=64, primary_key=True)
     pod_id = models.CharField(max_length=64)
-    identity = models.CharField(max_length=64, blank=True)
+    identity = models.CharField(max_length=64, blank=True, help_text="Of the pod that reports it now.")
+    opened_by = models.CharField(max_length=64, blank=True, help_text="Identity of the pod that began it.")
     through_seq = models.BigIntegerField(default=0)
     gaps = models.JSONField(default=list, help_text="Ranges [from, to] that never came.")
     missing = models.BigIntegerField(default=0, help_text="Records in the gaps.")

@@ -12,11 +12,12 @@ from enum import StrEnum
 from typing import Any
 
 from django.db import connection
-from django.db.models import BooleanField, Count, Exists, Func, OuterRef, Q, QuerySet, Subquery, Sum, Value
+from django.db.models import BooleanField, Count, Exists, Func, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import TruncDate, TruncHour
 
 from controlplane.budgets.models import Charge
 from controlplane.budgets.months import month_of, started_between
+from controlplane.budgets.sums import SaturatedSum
 from controlplane.changes.actor import Actor
 from controlplane.tenancy.models import Principal
 from controlplane.tenancy.permissions import Verb
@@ -182,10 +183,10 @@ class Total:
 SUMS = {
     "attempts": Count("pk", filter=Q(correction=False)),
     "refused": Count("pk", filter=Q(correction=False, outcome=Outcome.REFUSED.value)),
-    "input": Sum("input_tokens", default=0),
-    "cached": Sum("cached_tokens", default=0),
-    "output": Sum("output_tokens", default=0),
-    "cost": Sum("cost_nano", default=0),
+    "input": SaturatedSum("input_tokens"),
+    "cached": SaturatedSum("cached_tokens"),
+    "output": SaturatedSum("output_tokens"),
+    "cost": SaturatedSum("cost_nano"),
 }
 
 

@@ -11,6 +11,7 @@ from django.db import models
 
 from controlplane.changes.ids import new_id
 from controlplane.usage.models import RecordState, UsageRecord
+from dataplane.core.money.amounts import MOST_NANO
 from dataplane.core.money.messages import AccountRef
 from dataplane.core.usage import INPUT_CLASSES, RecordStatus, UsageClass
 from dataplane.core.usage import UsageRecord as Record
@@ -20,7 +21,6 @@ from protos import fleet_pb2 as wire
 
 MOST_UNITS = 64
 LARGEST_COUNT = 2**53 - 1  # exact in JSON, whoever reads it
-LARGEST = 2**63 - 1
 LONGEST_TEXT = 64 * 1024
 EARLIEST_MS, LATEST_MS = 1_577_836_800_000, 4_102_444_800_000  # 2020, 2100: outside, a clock is broken
 
@@ -35,6 +35,7 @@ _IDS = {
     "principal_id": 40,
     "key_id": 40,
     "provider_id": 40,
+    "hold_session": 64,
 }
 _TEXTS = {
     field.name: field.max_length or LONGEST_TEXT
@@ -131,8 +132,8 @@ def _id(name: str, value: str) -> str:
 
 
 def _number(name: str, value: int) -> int:
-    if not 0 <= value <= LARGEST:
-        raise Unfit(f"{name} is negative")
+    if not 0 <= value <= MOST_NANO:
+        raise Unfit(f"{name} is out of range")
     return value
 
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Max, Sum
+from django.db.models import Max
 from django.utils import timezone
 
 from controlplane.budgets.charges import book_costs, next_correction
 from controlplane.budgets.months import started_between
+from controlplane.budgets.sums import SaturatedSum
 from controlplane.changes.actor import Actor
 from controlplane.changes.audit import Draft
 from controlplane.changes.change_set import change_set
@@ -100,7 +101,7 @@ def _differences(keys: list[str]) -> Iterator[UsageRecord | None]:
                 for unit, count in later.units.items():
                     units[unit] = units.get(unit, 0) + count
             reported.units = units
-        booked = entries.aggregate(cost=Sum("cost_nano"), last=Max("resettled"))
+        booked = entries.aggregate(cost=SaturatedSum("cost_nano"), last=Max("resettled"))
         priced = estimator.priced(reported)
         if priced is None or priced.nano == booked["cost"]:
             yield None

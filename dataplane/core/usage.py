@@ -72,6 +72,7 @@ class Usage(NamedTuple):
     speed: str = ""
     geo: str = ""
     raw: str = ""
+    doubted: bool = False  # the provider's figures were none, or cannot be: ours stand for them
 
     @property
     def input_tokens(self) -> int:

@@ -4,20 +4,24 @@
 When the provider did not get to its figures (the client left, the stream broke), usage is METERED: the input as the
 provider announced it, else `facts.input_tokens_estimate`; the output from the bytes of text, reasoning and arguments
 that were seen, at the dialect's bytes per token. Reasoning that a provider hides is not in it.
+
+So it is where its figures are none: a count that is no count was not told, and one that no answer of this kind can have
+is not believed (`plausible`). Its usage object is kept as it came.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from math import ceil
+from math import ceil, inf
 from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
 
-from dataplane.core.usage import INPUT_CLASSES, NO_USAGE, Usage, UsageClass, UsageSource
+from dataplane.core.usage import INPUT_CLASSES, NO_USAGE, OUTPUT_CLASSES, Usage, UsageClass, UsageSource
 from dataplane.dialects.dialect import RequestFacts
 from dataplane.dialects.halves import with_whole_characters
 from dataplane.dialects.scan import UNREADABLE, decoded
@@ -25,8 +29,14 @@ from dataplane.dialects.sent import Form, Place, SentSoFar
 
 MAX_BODY = 16 * 1024 * 1024  # a larger answer is metered from its tail
 _TAIL = 64 * 1024
-_MOST = 10**12  # no provider counts so far: a larger figure is nonsense
+# What no single answer uses, whatever is in the files and stored answers that a request only names: ten of the largest
+# windows of today, twice the longest answer beyond what was seen, a thousand calls.
+MOST_INPUT = 10_000_000
+MOST_UNSEEN = 500_000
+MOST_CALLS = 1_000
+_ORDINARY = 1_000  # no class above it: nothing to ask
 _RAW_LIMIT = 16 * 1024
+_COUNTS = re.compile(r"(?i)tokens?$|token_?count$|requests$")
 
 # What a provider may have one turn of the loop decode. No answer of theirs comes near; beyond it we do without.
 _USAGE_BYTES = 64 * 1024  # of a usage object: they have 200 to 2,000
@@ -36,6 +46,11 @@ _MOST_QUOTES = 2_000_000
 _REPAIRED = 1024 * 1024  # half characters are looked for in so much: 30 ms
 
 _PROVIDER = UsageSource.PROVIDER
+
+
+class NotACount(ValueError):
+    """A provider put something else where a count belongs."""
+
 
 NOTHING = msgspec.Raw(b"")
 Units = dict[UsageClass, int]
@@ -53,6 +68,7 @@ class Tally:
         self.complete = False
         self.failed = False
         self.output_bytes = 0
+        self.body_bytes = 0  # of an answer in one piece
         self.reported: dict[str, object] = {}  # the provider's usage object
         self.latest = NOTHING  # a newer one, not decoded yet: some send it with every event
         self.final = False  # `reported` covers the whole answer
@@ -80,9 +96,9 @@ class Tally:
     def usage(self) -> Usage:
         if self.latest:
             self.reported, self.latest = usage_object(self.latest) or self.reported, NOTHING
-        units = self.units(self.reported) | self.extra if self.reported else self.extra.copy()
+        units, doubted = self._read() if self.reported else (self.extra.copy(), False)
         source = _PROVIDER
-        if not (self.final and self.reported):
+        if doubted or not (self.final and self.reported):
             if self.failed and not self.reported and not self.output_bytes:
                 return NO_USAGE
             source = UsageSource.METERED
@@ -90,13 +106,25 @@ class Tally:
         tier, speed, geo = self.qualifiers()
         raw = msgspec.json.encode(self.reported).decode() if self.reported else ""
         used = MappingProxyType({unit: count for unit, count in units.items() if count > 0})
-        return Usage(used, source, tier, speed, geo, raw if len(raw) <= _RAW_LIMIT else "")
+        return Usage(used, source, tier, speed, geo, raw if len(raw) <= _RAW_LIMIT else "", doubted)
+
+    def _read(self) -> tuple[Units, bool]:
+        """The counts that the provider told, and whether some of them were none, or cannot be."""
+        try:
+            units, doubted = self.units(self.reported) | self.extra, False
+        except NotACount:
+            units, doubted = self.units(counts_only(self.reported)) | self.extra, True
+        if max(units.values(), default=0) <= _ORDINARY:
+            return units, doubted
+        believed = plausible(units, self.facts.max_output, max(self.output_bytes, self.body_bytes))
+        return believed, doubted or believed is not units
 
     def _estimate(self, units: Units) -> None:
         if not any(units.get(unit) for unit in INPUT_CLASSES):
             units[UsageClass.INPUT] = self.facts.input_tokens_estimate
         if self.generates:
-            seen = ceil(self.output_bytes / self.bytes_per_token) - units.get(UsageClass.OUTPUT_REASONING, 0)
+            seen = ceil((self.output_bytes or self.body_bytes) / self.bytes_per_token)
+            seen -= units.get(UsageClass.OUTPUT_REASONING, 0)
             units[UsageClass.OUTPUT] = max(units.get(UsageClass.OUTPUT, 0), seen)
 
 
@@ -233,6 +261,7 @@ class BodyMeter(_TallyMeter):
         self._kept.clear()
         if not body:
             return
+        self.tally.body_bytes = self._seen
         cut_short = self._seen > MAX_BODY or (len(body) > _LARGE and is_rich(body))
         if (cut_short or not self._reads(body)) and not (len(body) > _TAIL and self._reads(_usage_of_tail(body))):
             # half an answer: its bytes are the output that was seen
@@ -285,14 +314,58 @@ def usage_object(raw: msgspec.Raw) -> dict[str, object]:
 
 
 def count(source: Mapping[str, object], key: str) -> int:
+    """0 for what is not there. Raises NotACount."""
     value = source.get(key)
-    if type(value) is int and 0 <= value <= _MOST:
+    if type(value) is int and value >= 0:
         return value
     if value is None:
         return 0
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        return 0
-    return int(min(max(value, 0), _MOST))
+    if type(value) is not float or not 0 <= value < inf:
+        raise NotACount(key)
+    return int(value)
+
+
+def counts_only(reported: Mapping[str, object]) -> dict[str, object]:
+    """The usage object without what stands where a count belongs and is none."""
+    kept: dict[str, object] = {}
+    for key, value in reported.items():
+        if _COUNTS.search(key):
+            if _is_count(value):
+                kept[key] = value
+        elif isinstance(value, dict):
+            kept[key] = counts_only(value)
+        elif isinstance(value, list):
+            kept[key] = [counts_only(part) for part in value if isinstance(part, dict)]
+        else:
+            kept[key] = value
+    return kept
+
+
+def _is_count(value: object) -> bool:
+    return (type(value) is int and value >= 0) or (type(value) is float and 0 <= value < inf)
+
+
+def plausible(units: Units, max_output: int, seen_bytes: int) -> Units:
+    """The same units where one answer can have used them; without the input, the output or the calls that it cannot.
+
+    `max_output`: as the request asks, 0 where it does not; `seen_bytes`: of the answer, each a token at most.
+    """
+    incoming = outgoing = calls = 0
+    for unit, number in units.items():
+        if unit in INPUT_CLASSES:
+            incoming += number
+        elif unit in OUTPUT_CLASSES:
+            outgoing += number
+        else:
+            calls = max(calls, number)
+    kept = units
+    if incoming > MOST_INPUT:
+        kept = {unit: number for unit, number in kept.items() if unit not in INPUT_CLASSES}
+    if outgoing > seen_bytes + max(MOST_UNSEEN, min(max_output, MOST_INPUT)):
+        kept = {unit: number for unit, number in kept.items() if unit not in OUTPUT_CLASSES}
+    if calls > MOST_CALLS:
+        kept = {unit: number for unit, number in kept.items() if unit in INPUT_CLASSES or unit in OUTPUT_CLASSES}
+    return kept
 
 
 def within(source: Mapping[str, object], key: str) -> dict[str, object]:

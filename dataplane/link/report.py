@@ -36,6 +36,7 @@ GATHER_S: Final = 0.05
 # of them under way, batches stay as small as they began, and a slow ledger falls behind for ever.
 BATCHES_UNDER_WAY: Final = 2
 LOOK_AROUND_S: Final = 60.0  # for sessions of pods that died beside us
+NOT_TAKEN_S: Final = 10.0  # until a spool is offered again that was not taken, since its pod was heard of lately
 
 _RECORDS: Final = Heads(pb.UsageBatch.RECORDS_FIELD_NUMBER)
 
@@ -86,10 +87,19 @@ class _Progress:
     acknowledged: int = 0
     sent: int = 0
     under_way: deque[int] = field(default_factory=deque)  # the last numbers of batches that are not acknowledged
+    not_before: float = 0.0  # of the loop's clock: the control plane would not take it
 
     @property
     def may_send(self) -> bool:
+        if self.not_before and asyncio.get_running_loop().time() < self.not_before:
+            return False
         return len(self.under_way) < BATCHES_UNDER_WAY
+
+    def again_later(self) -> None:
+        """All that is not acknowledged, in a while."""
+        self.sent = self.acknowledged
+        self.under_way.clear()
+        self.not_before = asyncio.get_running_loop().time() + NOT_TAKEN_S
 
 
 class Reporter:
@@ -230,6 +240,10 @@ class Reporter:
 
     def _acknowledge(self, session_id: str, through: int) -> None:
         progress = self._own if session_id == self._spool.session_id else self._others.get(session_id)
+        if progress is not None and through == 0:
+            logs.error("spool_not_taken", session=session_id, problem="the control plane takes its pod for alive")
+            progress.again_later()
+            return
         if progress is None or not progress.acknowledged < through <= progress.sent:
             return
         progress.acknowledged = through

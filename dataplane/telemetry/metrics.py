@@ -145,6 +145,11 @@ CATALOGUE: Final = (
         "budget_alarms_total", MetricKind.COUNTER,
         "Books of this pod that do not add up: a defect, of which to tell us.",
     ),
+    Metric(
+        "usage_doubted_total", MetricKind.COUNTER,
+        "Answers whose provider told figures that are none, or that no answer can have: ours were booked instead.",
+        {**_PROVIDER, "provider": CONFIGURED},
+    ),
     Metric("spool_records", MetricKind.GAUGE, "Usage records that the control plane has not acknowledged."),
     Metric("spool_bytes", MetricKind.GAUGE, "Size of these records."),
     Metric("spool_errors_total", MetricKind.COUNTER, "Writes that the spool's disk refused."),

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from dataplane.core.errors import Code
 from dataplane.core.usage import Outcome, UsageClass, UsageRecord
+from dataplane.telemetry import logs
 from dataplane.telemetry.metrics import ANSWER_S, EXCHANGE_S, OVERHEAD_S, Metrics
 
 REFUSED_BY_PROVIDER: Final = str(Code.PROVIDER_CREDENTIAL_REFUSED)
@@ -74,6 +75,9 @@ class Tallies:
                 tally = self._by_kind.get(_kind(attempt)) or self._begin(_kind(attempt))
             if attempt.refusal_code == REFUSED_BY_PROVIDER:
                 self._metrics.count("provider_refusals_total", attempt.provider_kind, attempt.provider_id)
+            if attempt.usage.doubted:
+                self._metrics.count("usage_doubted_total", attempt.provider_kind, attempt.provider_id)
+                logs.warning("usage_doubted", request_id=attempt.request_id, provider=attempt.provider_id)
             units = attempt.usage.units
             if units:
                 sums = tally.units

@@ -7,8 +7,11 @@ that a pod cannot mean.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
 from typing import Final
 
+from dataplane.core.money.amounts import MOST_NANO, saturated
 from dataplane.core.money.messages import (
     AccountRef,
     AccountReport,
@@ -30,7 +33,7 @@ from dataplane.core.money.messages import (
 )
 from protos import fleet_pb2 as pb
 
-LARGEST: Final = 1 << 60  # nano-dollars: sums of some thousand such do not overflow
+LARGEST: Final = MOST_NANO
 LONGEST_ID: Final = 64
 LONGEST_WINDOW: Final = 120
 MOST_ACCOUNTS: Final = 10_000  # in a report
@@ -85,7 +88,9 @@ def to_control_plane(pod_id: str, message: Up) -> pb.HoldUp:
             return pb.HoldUp(returned=[back])
         case Report():
             grown = [
-                pb.LiveHold(request_id=hold.request_id, attempt=hold.attempt, reserved_nano=hold.reserved_nano)
+                pb.LiveHold(
+                    request_id=hold.request_id, attempt=hold.attempt, reserved_nano=saturated(hold.reserved_nano)
+                )
                 for hold in message.grown
             ]
             accounts = [_report_message(report) for report in message.accounts]
@@ -146,7 +151,7 @@ def _report(message: pb.HoldReport) -> Report:
     if not 0 <= message.seq < 1 << 62 or len(message.grown) > MOST_GROWN:
         raise ValueError("a report is out of range")
     grown = tuple(
-        LiveHold(hold.request_id[:LONGEST_ID], max(0, hold.attempt), _money(hold.reserved_nano))
+        LiveHold(hold.request_id[:LONGEST_ID], max(0, hold.attempt), max(0, saturated(hold.reserved_nano)))
         for hold in message.grown
         if hold.request_id.isprintable()
     )
@@ -154,21 +159,23 @@ def _report(message: pb.HoldReport) -> Report:
 
 
 def _account_reports(messages: Iterable[pb.AccountReport]) -> tuple[AccountReport, ...]:
-    reports = tuple(
-        AccountReport(
-            sane(ref_from(message.account)),
-            _money(message.free_nano, -LARGEST),
-            _money(message.live_nano),
-            _money(message.granted_cum),
-            _money(message.consumed_cum, -LARGEST),
-            _money(message.returned_cum),
-            _money(message.want_nano),
-        )
-        for message in messages
-    )
-    if len(reports) > MOST_ACCOUNTS:
-        raise ValueError("a report is about at most 10,000 accounts")
-    return reports
+    """One that cannot be meant is left out, an amount that cannot be said is the nearest one that can: what a pod says
+    of one account must not cost it its word on all others."""
+    reports = []
+    for message in islice(messages, MOST_ACCOUNTS):
+        with suppress(ValueError):
+            reports.append(
+                AccountReport(
+                    sane(ref_from(message.account)),
+                    saturated(message.free_nano),
+                    max(0, saturated(message.live_nano)),
+                    max(0, saturated(message.granted_cum)),
+                    saturated(message.consumed_cum),
+                    max(0, saturated(message.returned_cum)),
+                    max(0, saturated(message.want_nano)),
+                )
+            )
+    return tuple(reports)
 
 
 def _money(value: int, least: int = 0) -> int:
@@ -180,12 +187,12 @@ def _money(value: int, least: int = 0) -> int:
 def _report_message(report: AccountReport) -> pb.AccountReport:
     return pb.AccountReport(
         account=ref_message(report.account),
-        free_nano=report.free_nano,
-        live_nano=report.live_nano,
-        granted_cum=report.granted_cum,
-        consumed_cum=report.consumed_cum,
-        returned_cum=report.returned_cum,
-        want_nano=report.want_nano,
+        free_nano=saturated(report.free_nano),
+        live_nano=saturated(report.live_nano),
+        granted_cum=saturated(report.granted_cum),
+        consumed_cum=saturated(report.consumed_cum),
+        returned_cum=saturated(report.returned_cum),
+        want_nano=saturated(report.want_nano),
     )
 
 
@@ -202,6 +209,7 @@ def to_pod(message: Down) -> pb.HoldDown:
                 accounts=[_granted_message(item) for item in message.accounts],
                 pods=message.pods,
                 server_time_ms=message.server_time_ms,
+                gone=map(ref_message, message.gone),
             )
             return pb.HoldDown(welcome=welcome)
         case Grant():
@@ -220,7 +228,9 @@ def to_pod(message: Down) -> pb.HoldDown:
             return pb.HoldDown(recalls=[pb.Recall(accounts=[ref_message(ref) for ref in message.accounts])])
         case ReportAck():
             accounts = [_granted_message(item) for item in message.accounts]
-            ack = pb.HoldReportAck(seq=message.seq, accounts=accounts, pods=message.pods)
+            ack = pb.HoldReportAck(
+                seq=message.seq, accounts=accounts, pods=message.pods, gone=map(ref_message, message.gone)
+            )
             return pb.HoldDown(report_acks=[ack])
 
 
@@ -228,8 +238,15 @@ def from_control_plane(message: pb.HoldDown) -> Iterator[Down]:
     """Nothing for what this version does not know. What it does not know of a denial is UNKNOWN."""
     if message.HasField("welcome"):
         welcome = message.welcome
-        accounts = _granted(welcome.accounts)
-        yield Welcome(welcome.ttl_ms, welcome.report_ms, welcome.closed, accounts, welcome.pods, welcome.server_time_ms)
+        yield Welcome(
+            welcome.ttl_ms,
+            welcome.report_ms,
+            welcome.closed,
+            _granted(welcome.accounts),
+            welcome.pods,
+            welcome.server_time_ms,
+            tuple(map(ref_from, welcome.gone)),
+        )
     for grant in message.grants:
         yield Grant(grant.ask_id, _granted(grant.items))
     for deny in message.denies:
@@ -238,7 +255,7 @@ def from_control_plane(message: pb.HoldDown) -> Iterator[Down]:
     for recall in message.recalls:
         yield Recall(tuple(ref_from(account) for account in recall.accounts))
     for ack in message.report_acks:
-        yield ReportAck(ack.seq, _granted(ack.accounts), ack.pods)
+        yield ReportAck(ack.seq, _granted(ack.accounts), ack.pods, tuple(map(ref_from, ack.gone)))
 
 
 def _granted(messages: Iterable[pb.Granted]) -> tuple[Granted, ...]:

@@ -136,9 +136,7 @@ def test_usage_that_grows_from_chunk_to_chunk_is_the_bill_only_at_the_end():
              "completion_tokens_details": {"reasoning_tokens": 99}},
             {"cache_read": 10, "output_reasoning": 5},
         ),
-        # nonsense
-        ({"prompt_tokens": -4, "completion_tokens": "7", "total_tokens": True}, {}),
-        ({"prompt_tokens": 3.0, "completion_tokens": 1e300}, {"input": 3, "output": 10**12}),
+        ({"prompt_tokens": 3.0, "completion_tokens": 4}, {"input": 3, "output": 4}),
     ],
 )  # fmt: skip
 def test_imitators_are_read_so_that_the_classes_sum_to_their_total(usage, expected):

@@ -168,10 +168,11 @@ ups = st.one_of(
     st.builds(Return, accounts, amounts),
     st.builds(Report, st.integers(0, (1 << 62) - 1), reports, live),
 )
+gone = st.lists(accounts, max_size=2).map(tuple)
 downs = st.one_of(
-    st.builds(Welcome, int64, int64, st.booleans(), granted, int32, int64),
+    st.builds(Welcome, int64, int64, st.booleans(), granted, int32, int64, gone),
     st.builds(Grant, int64, granted),
     st.builds(Deny, int64, st.sampled_from(DenyReason), accounts, states, int64),
     st.builds(Recall, st.lists(accounts, max_size=3).map(tuple)),
-    st.builds(ReportAck, int64, granted, int32),
+    st.builds(ReportAck, int64, granted, int32, gone),
 )

@@ -258,3 +258,29 @@ def test_a_dead_pods_damaged_record_costs_only_itself(on_loop, tmp_path, monkeyp
         assert {number for _, number in server.ledger} == set(range(1, 30)) - lost
 
     on_loop(story())
+
+
+def test_a_spool_that_is_not_taken_is_offered_again_and_our_own_goes_on(on_loop, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "NOT_TAKEN_S", 0.01)
+
+    async def story():
+        store = SegmentStore.create(tmp_path, "ses_dead")
+        Spool(store, "ses_dead", Metrics("test"), limit_bytes=10**8, limit_records=10**8).settle(record(1))
+        store.close()
+        server, offered = ScriptedFleet(), []
+
+        def acknowledge(batch):
+            offered.append(batch.session_id)
+            taken = batch.session_id != "ses_dead" or offered.count("ses_dead") > 1
+            through = batch.first_seq + len(batch.records) - 1 if taken else 0
+            return pb.UsageAck(session_id=batch.session_id, through_seq=through)
+
+        server.acknowledge = acknowledge
+        async with linked(server, spool=directory_spool(tmp_path, "ses_own"), parent=tmp_path) as (pod, _):
+            while offered.count("ses_dead") < 2:
+                pod.spool.settle(record(2))
+                assert await pod.reporter.flush(20)
+                await asyncio.sleep(0)
+            assert (await asyncio.to_thread(list, tmp_path.iterdir())) != []
+
+    on_loop(story())

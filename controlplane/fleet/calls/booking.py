@@ -11,8 +11,9 @@ from protos import fleet_pb2 as wire
 
 # One batch, and the name in the pod's certificate. In a database thread.
 BookBatch = Callable[[wire.UsageBatch, str], wire.UsageAck]
-# Running requests hold more than was said. In a database thread. Returns those of which nothing is known yet.
-NoteGrown = Callable[[Sequence[LiveHold]], Sequence[LiveHold]]
+# A lease session's running requests hold more than was said. In a database thread. Returns those of which nothing is
+# known yet.
+NoteGrown = Callable[[str, Sequence[LiveHold]], Sequence[LiveHold]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,10 +82,10 @@ class HoldCalls:
             raise Over("the session is closed")
         return answer or b""
 
-    async def note_grown(self, holds: Sequence[LiveHold]) -> Sequence[LiveHold]:
+    async def note_grown(self, session_id: str, holds: Sequence[LiveHold]) -> Sequence[LiveHold]:
         """Returns those that could not be written: they would be estimated too low should the pod die."""
         try:
-            return await in_database(self._note_grown, holds)
+            return await in_database(self._note_grown, session_id, holds)
         except DatabaseProblem:
             return holds
 
@@ -196,7 +196,7 @@ class HoldCall:
             return
         waiting = list(self._grown.values())[-MOST_GROWN:]
         self._grown.clear()
-        for hold in await self._hold_calls.note_grown(waiting):
+        for hold in await self._hold_calls.note_grown(self.session_id, waiting):
             self._grown.setdefault((hold.request_id, hold.attempt), hold)
 
 

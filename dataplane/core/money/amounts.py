@@ -6,11 +6,19 @@ from typing import Final
 
 NANO_PER_DOLLAR: Final = 1_000_000_000
 PICO_PER_NANO: Final = 1_000
+# What one account, lease or record can say: more than a billion dollars, and a sum of seven such fits 64 bits. Whatever
+# would pass it stays there: a figure that cannot be is no reason to break what is said of other accounts.
+MOST_NANO: Final = 1 << 60
 
 
 def nano_from_pico(pico: int) -> int:
     """Rounded half up: the one rounding of one cost."""
     return (pico + PICO_PER_NANO // 2) // PICO_PER_NANO
+
+
+def saturated(nano: int) -> int:
+    """The amount, or the largest one that can be said."""
+    return nano if -MOST_NANO <= nano <= MOST_NANO else max(-MOST_NANO, min(MOST_NANO, int(nano)))
 
 
 def dollars(nano: int) -> str:

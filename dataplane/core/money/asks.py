@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dataplane.core.money.amounts import saturated
 from dataplane.core.money.holds import Hold
 from dataplane.core.money.messages import Ask, AskItem, AskKind
 from dataplane.core.money.slices import HoldRules
@@ -46,7 +47,9 @@ class Pending:
         for part, amount in zip(self.hold.slices, self.amounts, strict=True):
             if self.hold.binds(part) and (amount < self.need or part.free < self.need):
                 need, minimum = self.need - amount, self.minimum - amount
-                items.append(AskItem(part.account.ref, need, minimum, part.want(rules, now)))
+                # Whatever a debt has come to: more than any account has is refused like all of it.
+                amounts = (saturated(need), saturated(minimum), saturated(part.want(rules, now)))
+                items.append(AskItem(part.account.ref, *amounts))
         return tuple(items)
 
 

@@ -251,6 +251,7 @@ class LeaseBook:
             return False
         self.contact.welcomed(welcome.ttl_ms, welcome.pods)
         self.slices.adopt(welcome.accounts, now)
+        self.slices.forget(welcome.gone)
         return True
 
     def restart(self, session: str, now: int) -> None:
@@ -285,6 +286,7 @@ class LeaseBook:
         self.contact.acknowledged(ack.seq, ack.pods)
         self.slices.credit(ack.accounts, now)
         self.slices.acknowledge(ack.accounts)
+        self.slices.forget(ack.gone)
 
     def recalled(self, accounts: Iterable[AccountRef], now: int) -> tuple[Return, ...]:
         """What idles of these is given back at once; an answer for each, also where nothing does."""

@@ -25,6 +25,7 @@ class LessorRules:
     recall_again_ms: int = 1_000  # … and who has not is left alone for so long
     plenty: int = 8  # times the need, for each pod that draws on the account: enough to lease more than is needed
     share: int = 4  # at most a quarter of what is left, split over the pods, is leased beyond need
+    silent_ms: int = 7_500  # without a word, reports coming every 5 s: its pod may have had to decide by itself
     active_ms: int = 60_000  # a lease used within this counts as a pod that draws on the account
 
 
@@ -66,6 +67,7 @@ class SessionRow:
     id: str
     expires_ms: int
     state: SessionState = SessionState.OPEN
+    alone_ms: int = 0  # when it was back after its pod had to decide by itself, by its budgets' outage rules
 
 
 @dataclass(slots=True)

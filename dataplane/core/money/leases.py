@@ -93,8 +93,10 @@ class Leases(dict[AccountRef, dict[str, LeaseRow]]):
 
     def _owes(self, lease: LeaseRow) -> int:
         """As last reported, and as far as it is not settled already: a budget that only warned let those requests in,
-        or they came without contact."""
-        return max(0, min(0, lease.balance) - lease.free) if lease.free < 0 and self._open(lease) else 0
+        or they came without contact. Nobody owes more than what runs holds."""
+        if lease.free >= 0 or not self._open(lease):
+            return 0
+        return max(0, min(min(0, lease.balance) - lease.free, lease.live))
 
     def _open(self, lease: LeaseRow) -> bool:
         session = self._sessions.get(lease.session)

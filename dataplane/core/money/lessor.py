@@ -10,8 +10,8 @@ and `held` of an account is the sum of what its leases hold, so that every chang
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
 
+from dataplane.core.money.amounts import MOST_NANO, saturated
 from dataplane.core.money.lease_rows import (
     AccountRow,
     Changed,
@@ -41,9 +41,6 @@ from dataplane.core.money.messages import (
 )
 
 __all__ = ["AccountRow", "Changed", "LeaseRow", "Lessor", "LessorRules", "Recalls", "SessionRow", "SessionState"]
-
-# What is left of an account that only warns.
-BOUNDLESS: Final = 1 << 62
 
 
 class Lessor:
@@ -110,6 +107,8 @@ class Lessor:
         closed = session.state is SessionState.CLOSED
         leases: tuple[Granted, ...] = ()
         if not closed:
+            if session.expires_ms:
+                session.alone_ms = now  # its call was broken
             self._renew(session, now)
             for item in hello.accounts:
                 self._note(session.id, item, now)
@@ -156,9 +155,13 @@ class Lessor:
             account = self.accounts.get(ref)
             if account is None:
                 continue
-            account.settled += amount
+            account.settled = saturated(account.settled + amount)
             if session_id in self.sessions:
-                self._move(self.leases.of(session_id, ref), consumed=amount)
+                self._move(lease := self.leases.of(session_id, ref), consumed=amount)
+                # Nobody asks on a budget that only warns: what it was charged counts as granted, so that no debt is
+                # left for the day on which it blocks.
+                if not account.blocks and lease.balance < 0:
+                    self._move(lease, granted=-lease.balance)
             self._rebalanced(account)
 
     # ---- lease sessions that nothing comes from --------------------------------------------------------------------
@@ -269,9 +272,10 @@ class Lessor:
     def _available(self, ref: AccountRef, session_id: str) -> int:
         """To one session: its own debt is a part of what it asks for."""
         account = self.accounts[ref]
+        room = MOST_NANO - account.held
         if not account.blocks:
-            return BOUNDLESS
-        return account.limit - account.settled - account.held - self.leases.owed(ref, session_id)
+            return room
+        return min(account.limit - account.settled - account.held - self.leases.owed(ref, session_id), room)
 
     def _extra(self, session_id: str, item: AskItem, now: int) -> int:
         """Beyond the need: a share of what is left, while that is plenty."""
@@ -325,21 +329,28 @@ class Lessor:
         if item.account not in self.accounts:
             return
         lease = self.leases.of(session_id, item.account)
-        lease.live = item.live_nano
         if item.live_nano or item.want_nano:
             self.leases.use(lease, now)
-        self._move(lease, returned=max(0, item.returned_cum - lease.returned), free=item.free_nano)
+        returned = max(0, item.returned_cum - lease.returned)
+        self._move(lease, returned=returned, free=item.free_nano, live=item.live_nano)
 
     def _move(
-        self, lease: LeaseRow, granted: int = 0, consumed: int = 0, returned: int = 0, free: int | None = None
+        self,
+        lease: LeaseRow,
+        granted: int = 0,
+        consumed: int = 0,
+        returned: int = 0,
+        free: int | None = None,
+        live: int | None = None,
     ) -> None:
-        """The one place where a lease changes what it holds, and what of it idles."""
+        """The one place where a lease changes what it holds, and what of it idles and runs."""
         before = self.leases.figures(lease)
-        lease.granted += granted
-        lease.consumed += consumed
-        lease.returned += returned
+        lease.granted = saturated(lease.granted + granted)
+        lease.consumed = saturated(lease.consumed + consumed)
+        lease.returned = saturated(lease.returned + returned)
         # A grant covers what was owed before it is free: so the pod will report it.
-        lease.free = min(max(lease.free, 0), lease.free + granted) if free is None else free
+        lease.free = min(max(lease.free, 0), lease.free + granted) if free is None else saturated(free)
+        lease.live = lease.live if live is None else saturated(live)
         self._touch(lease)
         more = self.leases.changed(lease, before)
         account = self.accounts.get(lease.ref)
@@ -353,6 +364,8 @@ class Lessor:
 
     def _renew(self, session: SessionRow, now: int) -> None:
         session.state = SessionState.OPEN
+        if 0 < session.expires_ms <= now + self.rules.ttl_ms - self.rules.silent_ms:
+            session.alone_ms = now
         session.expires_ms = max(session.expires_ms, now + self.rules.ttl_ms)
         self._touch(session)
 

@@ -136,11 +136,12 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class ReportAck:
-    """Of every account reported, topped up or not."""
+    """Of every account reported, topped up or not. `gone`: those that there are no more, to be forgotten."""
 
     seq: int
     accounts: tuple[Granted, ...]
     pods: int
+    gone: tuple[AccountRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,3 +160,4 @@ class Welcome:
     accounts: tuple[Granted, ...]
     pods: int
     server_time_ms: int = 0  # 0: not said
+    gone: tuple[AccountRef, ...] = ()  # of those that the hello named: there are no such accounts any more

@@ -244,6 +244,14 @@ class Slices(dict[AccountRef, Slice]):
                 reports.append(part.report(part.want(rules, now) if active else 0))
         return tuple(reports)
 
+    def forget(self, refs: Iterable[AccountRef]) -> None:
+        """There are no such accounts any more, nor will there be: those on which nothing runs are dropped, the others
+        when they are named again."""
+        for ref in refs:
+            part = self.get(ref)
+            if part is not None and not (part.live or part.parked):
+                del self[ref]
+
     def acknowledge(self, items: Iterable[Granted]) -> None:
         """The control plane has the report of these accounts."""
         for item in items:

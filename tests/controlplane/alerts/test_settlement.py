@@ -14,7 +14,7 @@ from tests.controlplane import factories as make
 from tests.controlplane.alerts import world
 from tests.controlplane.budgets.test_answers import ref_of
 from tests.controlplane.usage.records import booked, record
-from tests.controlplane.usage.test_settlement import drawing
+from tests.controlplane.usage.test_settlement import drawing, lease
 
 pytestmark = pytest.mark.django_db
 DOLLAR = 10**9
@@ -50,6 +50,7 @@ def test_a_crossing_is_told_at_once_and_what_crosses_nothing_is_not(
     organization, monkeypatch, django_capture_on_commit_callbacks
 ):
     ref, rung = ref_of(make.budget(organization, limit_nano=100 * DOLLAR, thresholds=[80])), Event()
+    lease(ref, amount=90 * DOLLAR)
     monkeypatch.setattr(app, "send_task", lambda name, args: rung.set() if name == "alerts.sweep" else None)
     for number, (dollars, crossed) in enumerate([(50, 0), (33, 1), (4, 0)], 1):
         with django_capture_on_commit_callbacks(execute=True) as callbacks:

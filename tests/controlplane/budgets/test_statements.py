@@ -38,7 +38,7 @@ def test_texts_come_back_as_they_were(odd: str) -> None:
     reply = odd.encode() + b"\0\xff"
     Writes(timezone.now(), leases=[(row.pk, LeaseRow(odd, ref, 7))], replies=[(odd, 3, reply)]).run()
     found = statements.read([odd, "unknown"], [row.pk])
-    assert [tuple(one) for one in found.sessions] == [(odd, 5, "open", odd)]
+    assert [tuple(one) for one in found.sessions] == [(odd, 5, "open", odd, 0)]
     assert tuple(found.accounts[0][1:4]) == ref
     assert tuple(found.leases[0][:3]) == (odd, row.pk, 7)
     assert bytes(AskReply.objects.get(session_id=odd, ask_id=3).reply) == reply

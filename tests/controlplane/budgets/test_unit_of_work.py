@@ -135,7 +135,9 @@ class Lives(RuleBasedStateMachine):
     def fields(self, hold: Hold) -> dict[str, Any]:
         refs = [account.ref for account in hold.accounts]
         accounts = [wire.AccountRef(budget_id=ref[0], member_id=ref[1], window_key=ref[2]) for ref in refs]
-        return {"accounts": accounts, "hold_session": hold.session, "started_at_ms": self.ms}
+        organization, project, key = [budget.scope_id for budget in self.budgets]
+        owner = {"organization_id": organization, "project_id": project, "key_id": key}
+        return {"accounts": accounts, "hold_session": hold.session, "started_at_ms": self.ms} | owner
 
     def tell(self, pod: Pod, made: wire.UsageRecord) -> None:
         pod.spool += 1
@@ -192,7 +194,7 @@ class Lives(RuleBasedStateMachine):
             return
         assert isinstance(ack, ReportAck)
         pod.book.acknowledged(ack, self.ms)
-        ingest.note_grown(report.grown)
+        ingest.note_grown(pod.book.session, report.grown)
 
     @rule(which=st.integers(0, 9))
     @precondition(lambda self: len(self.pods) > 1)

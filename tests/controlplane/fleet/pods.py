@@ -28,7 +28,7 @@ async def fleet(
     listen: str = "127.0.0.1:0",
     identity: Identity | None = None,
     ledger: BookBatch = no_ledger,
-    grown: NoteGrown = lambda holds: (),
+    grown: NoteGrown = lambda session, holds: (),
 ) -> AsyncIterator[Running]:
     async with running(listen, identity, Booking(ledger, grown)) as server:
         yield server

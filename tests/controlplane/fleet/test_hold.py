@@ -226,7 +226,7 @@ def test_nobody_waits_long_for_what_others_may_give_back(monkeypatch: pytest.Mon
     async def scenario() -> None:
         monkeypatch.setattr("controlplane.budgets.answers.answer", decide)
         monkeypatch.setattr("controlplane.fleet.calls.hold.RECALLS_S", 0.0)
-        hold_calls = HoldCalls(lambda holds: ())
+        hold_calls = HoldCalls(lambda session, holds: ())
         writing = asyncio.ensure_future(hold_calls.run())
         await hold_calls.answer(PodMessage("s", "p", "", Report(1, (), ())))
         writing.cancel()
@@ -248,7 +248,7 @@ def test_a_writer_that_is_flooded_says_so() -> None:
 def test_what_a_stream_holds_beyond_its_record_is_written_when_the_record_has_come() -> None:
     calls: list[list[LiveHold]] = []
 
-    def grown(holds: Sequence[LiveHold]) -> list[LiveHold]:
+    def grown(session: str, holds: Sequence[LiveHold]) -> list[LiveHold]:
         calls.append(list(holds))
         return list(holds) if len(calls) == 1 else []
 

@@ -19,7 +19,7 @@ from tests.controlplane import factories as make
 from tests.controlplane.fleet.pods import PATIENCE_S, do, no_ledger, pod
 
 pytestmark = pytest.mark.django_db(transaction=True)
-BOOKING = Booking(no_ledger, lambda holds: ())
+BOOKING = Booking(no_ledger, lambda session, holds: ())
 
 
 async def get(port: int, path: str) -> httpx.Response:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
@@ -164,8 +166,11 @@ def test_a_hole_in_the_sequence_is_noted_and_closed_when_it_is_filled() -> None:
 
 
 @pytest.mark.django_db
-def test_a_spool_may_be_reported_by_the_next_pod_that_finds_it() -> None:
+def test_a_dead_pods_spool_may_be_reported_by_the_next_pod_that_finds_it() -> None:
     booked(record("req_1"), identity="pod-1")
+    refused = booked(record("req_1"), record("req_2"), identity="pod-2")
+    assert (refused.through_seq, [row[0] for row in ledger()]) == (0, ["req_1"])
+    ReportSession.objects.update(last_at=timezone.now() - timedelta(seconds=61))
     booked(record("req_1"), record("req_2"), identity="pod-2")
     assert [row[0] for row in ledger()] == ["req_1", "req_2"]
     assert (ReportSession.objects.get().identity, ReportSession.objects.get().missing) == ("pod-2", 0)
@@ -176,8 +181,8 @@ def test_replicas_booking_the_same_batches_at_once_make_one_ledger(in_threads: C
     batches = [
         batch(*[admitted(request) for request in requests], first=1, session="a"),
         batch(*[record(request) for request in reversed(requests)], first=9, session="a"),
-        batch(*[record(request) for request in requests], first=1, session="b"),
-        batch(*[admitted(request) for request in reversed(requests)], first=1, session="c"),
+        batch(*[record(request) for request in requests], first=17, session="a"),
+        batch(*[admitted(request) for request in reversed(requests)], first=25, session="a"),
     ]
     in_threads(lambda one: book(one, ""), batches * 2)
     assert ledger() == sorted((request, 0, False, "final", "ok", 5000, 120, 10) for request in requests)

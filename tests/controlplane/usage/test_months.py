@@ -64,7 +64,7 @@ def test_a_request_over_the_end_of_a_month_is_settled_once_and_found_wherever_it
     lease(ref)
     started = {"started_at_ms": int(after.timestamp() * 1000)}
     booked(admitted(id, reserved_nano=10**8, **started, **drawing(ref)))
-    assert ingest.note_grown([LiveHold(id, 0, 2 * 10**8)]) == []
+    assert ingest.note_grown("s1", [LiveHold(id, 0, 2 * 10**8)]) == []
     for _ in range(2):
         booked(record(id, cost_nano=10**7, **started, **drawing(ref)), first=2)
     row = UsageRecord.objects.get()

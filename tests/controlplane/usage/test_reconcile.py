@@ -140,7 +140,8 @@ def test_workers_that_sweep_at_once_estimate_every_attempt_once(in_threads: Call
 def test_keys_learn_when_they_were_used_without_a_revision_or_an_audit_event() -> None:
     key, other = factories.key(), factories.key()
     before = (Revision.objects.get().value, AuditEvent.objects.count())
-    booked(record("a", key_id=key.pk), record("b", key_id=key.pk, started_at_ms=1_795_000_050_000))
+    owned = {"key_id": key.pk, "organization_id": key.organization_id}
+    booked(record("a", **owned), record("b", **owned, started_at_ms=1_795_000_050_000))
     UsageRecord.objects.update(received_at=timezone.now())
     assert reconcile.mark_used() == 1
     key.refresh_from_db()

@@ -22,7 +22,7 @@ from tests.controlplane.budgets.test_answers import ref_of
 from tests.controlplane.factories import SYSTEM
 from tests.controlplane.usage.records import admitted, booked, record
 from tests.controlplane.usage.test_reconcile import PRICES
-from tests.controlplane.usage.test_settlement import drawing
+from tests.controlplane.usage.test_settlement import drawing, lease
 
 pytestmark = pytest.mark.django_db
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,6 +33,7 @@ def house() -> Any:
     """A provider, a budget, and two attempts of 100 input and 10 output tokens, priced at $1 and $1 per million."""
     provider = factories.provider()
     budget = factories.budget(provider.organization)
+    lease(ref_of(budget))
     with change_set(SYSTEM):
         PriceList(version="v2", prices=PRICES).save()
     for number in (1, 2):

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from controlplane.budgets import answers, lease_sessions
 from controlplane.budgets.answers import PodMessage
-from controlplane.budgets.models import Account, Budget, Charge, Crossing, LeaseSession
+from controlplane.budgets.models import Account, Budget, Charge, Crossing, LeaseSession, ScopeKind
 from controlplane.usage import ingest, lost
 from controlplane.usage.models import DeadLetter, UsageRecord
 from controlplane.usage.queries import charged_to
@@ -23,11 +23,16 @@ from tests.controlplane.usage.records import admitted, booked, record
 
 pytestmark = pytest.mark.django_db
 DOLLAR = 10**9
+SCOPES = {kind: kind for kind in ScopeKind.values} | {"virtual_key": "key"}
 
 
 def drawing(*refs: AccountRef, **fields: Any) -> dict[str, Any]:
+    """Of a request whose key stands below these budgets."""
     accounts = [wire.AccountRef(budget_id=ref[0], member_id=ref[1], window_key=ref[2]) for ref in refs]
-    return {"accounts": accounts, "hold_session": "s1"} | fields
+    owner: dict[str, str] = {}
+    for budget in Budget.objects.filter(pk__in=[ref.budget_id for ref in refs]):
+        owner |= {"organization_id": budget.organization_id, f"{SCOPES[budget.scope_kind]}_id": budget.scope_id}
+    return {"accounts": accounts, "hold_session": "s1"} | owner | fields
 
 
 def lease(*refs: AccountRef, amount: int = DOLLAR) -> None:
@@ -53,7 +58,8 @@ def pass_time(seconds: float) -> None:
 
 
 def test_an_end_is_charged_once_on_every_account_and_what_was_held_goes_down_by_it() -> None:
-    budgets = [factories.budget(), factories.budget()]
+    organization = factories.organization()
+    budgets = [factories.budget(organization), factories.budget(organization)]
     refs = [ref_of(budget) for budget in budgets]
     lease(*refs)
     booked(admitted(**drawing(*refs, reserved_nano=DOLLAR)))
@@ -94,8 +100,8 @@ def test_a_dead_pods_requests_are_charged_what_they_held_and_a_late_end_corrects
     lease(ref)
     booked(admitted(**drawing(ref, reserved_nano=DOLLAR // 2)))
     said = [LiveHold("req_1", 0, DOLLAR // 4), LiveHold("req_1", 0, 3 * DOLLAR // 4), LiveHold("req_9", 0, 5)]
-    assert ingest.note_grown(said) == [said[2]]  # of which nothing is known yet
-    assert ingest.note_grown([LiveHold("req_1", 0, 1)]) == []
+    assert ingest.note_grown("s1", said) == [said[2]]  # of which nothing is known yet
+    assert ingest.note_grown("s1", [LiveHold("req_1", 0, 1)]) == []
     assert lost.expire_silent() == 0
     pass_time(75)
     assert lost.expire_silent() == 1
@@ -153,7 +159,7 @@ def test_a_deleted_budgets_requests_are_still_in_the_ledger() -> None:
 
 
 def test_old_books_are_forgotten_with_the_records() -> None:
-    budget = factories.budget(window="minute", thresholds=[1])
+    budget = factories.budget(window="minute", thresholds=[1], on_breach="warn")
     booked(record(cost_nano=DOLLAR, started_at_ms=int(timezone.now().timestamp() * 1000), **drawing(ref_of(budget))))
     assert Charge.objects.count() == Crossing.objects.count() == 1
     lease_sessions.forget_old(timezone.now() + timedelta(hours=1))

@@ -433,3 +433,20 @@ def test_the_fullest_account_warns_from_its_first_threshold_on(settled, idle, pe
     hold = talk.grant(talk.hold(one), 10 * CENT, state)
     assert isinstance(hold, Hold)
     assert talk.book.warning(hold) == (None if percent is None else (one, percent))
+
+
+def test_an_account_that_is_gone_is_forgotten_as_soon_as_nothing_runs_on_it():
+    talk, one, other = Talk(), account(), account("bud_2")
+    hold = talk.held(one, other)
+    report = talk.book.report(talk.now, EPOCH_MS)
+    gone = (one.ref,)
+    assert [item.account for item in report.accounts] == [one.ref, other.ref]
+    talk.book.acknowledged(ReportAck(report.seq, (), 1, gone), talk.now)
+    assert talk.book.slice_of(one.ref) is not None
+    talk.book.settle(hold, CENT, talk.now)
+    talk.book.acknowledged(ReportAck(report.seq, (), 1, gone), talk.now)
+    assert talk.book.slice_of(one.ref) is None
+    assert [item.account for item in talk.book.report(talk.now, EPOCH_MS).accounts] == [other.ref]
+    assert talk.book.problems() == []
+    assert talk.book.welcomed(Welcome(TTL, 5_000, False, (), 1, gone=(other.ref,)), talk.now)
+    assert talk.book.hello(talk.now).accounts == ()
