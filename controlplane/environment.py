@@ -137,8 +137,12 @@ class Environment(BaseSettings):
     )
     allow_private_providers: bool = Field(
         default=False,
-        description="Let providers and alert channels live on loopback and private addresses, and speak plain http "
-        "there.",
+        description="Let providers live on loopback and private addresses, and speak plain http there.",
+    )
+    allow_private_webhooks: bool = Field(
+        default=False,
+        description="Let alert channels (webhook, Slack, PagerDuty) live there, too. Whoever may make a channel can "
+        "then have this machine post to its own network; of the answers only the status is shown.",
     )
     public_gateway_url: str = Field(
         default="http://127.0.0.1:5563",

@@ -232,7 +232,7 @@ class DeliveryOut(serializers.ModelSerializer[Delivery]):
         fields = (
             "id", "organization_id", "alert_id", "channel_id", "channel_name", "channel_kind", "event", "state",
             "attempts", "attempts_left", "created_at", "next_try_at", "last_try_at", "delivered_at", "status",
-            "message", "response",
+            "message",
         )  # fmt: skip
         read_only_fields = fields
 

@@ -101,7 +101,7 @@ def test_channel(channel: Channel, *, by: Actor) -> ChannelTest:
     require(by, Verb.ALERT_TEST, channel)
     started = time.monotonic()
     outcome = _try(channel, by)
-    test = ChannelTest(outcome.ok, _in_words(outcome), int((time.monotonic() - started) * 1000))
+    test = ChannelTest(outcome.ok, outcome.message, int((time.monotonic() - started) * 1000))
     channel.last_test_at = datetime.now(UTC)
     channel.last_test_ok, channel.last_test_ms = test.ok, test.elapsed_ms
     channel.last_test_message = test.message[:500]
@@ -160,7 +160,3 @@ def _try(channel: Channel, by: Actor) -> DeliveryOutcome:
         link=f"{environment().public_admin_url.rstrip('/')}/admin/alerts/channel/{channel.pk}/change/",
     )
     return CHANNELS[channel.kind].deliver(event, destination)
-
-
-def _in_words(outcome: DeliveryOutcome) -> str:
-    return f"{outcome.message} It says: {outcome.response}" if outcome.response else outcome.message

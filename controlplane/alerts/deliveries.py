@@ -117,7 +117,7 @@ def _write_down(row: Delivery, outcome: DeliveryOutcome) -> None:
     now = timezone.now()
     # Only of the try that was claimed: a later claim has its own outcome.
     mine = Delivery.objects.filter(pk=row.pk, state=DeliveryState.WAITING, attempts=row.attempts)
-    report = {"status": outcome.status, "message": outcome.message[:500], "response": outcome.response[:500]}
+    report = {"status": outcome.status, "message": outcome.message[:500]}
     if outcome.ok:
         mine.update(state=DeliveryState.DELIVERED, delivered_at=now, **report)
     elif outcome.again and row.attempts_left > 0:

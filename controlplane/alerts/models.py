@@ -227,7 +227,6 @@ class Delivery(models.Model):
     delivered_at = models.DateTimeField(null=True)
     status = models.PositiveIntegerField(default=0, help_text="The receiver's HTTP status; 0: none.")
     message = models.CharField(max_length=500, blank=True, help_text="What came of the last try, in words.")
-    response = models.CharField(max_length=500, blank=True, help_text="The beginning of the receiver's answer.")
 
     class Meta:
         verbose_name_plural = "deliveries"

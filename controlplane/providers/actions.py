@@ -19,6 +19,7 @@ from controlplane.changes.actor import Actor
 from controlplane.changes.change_set import change_set
 from controlplane.environment import environment
 from controlplane.providers import credentials, ssrf
+from controlplane.providers.account_headers import checked_account_headers
 from controlplane.providers.kinds import KINDS
 from controlplane.providers.kinds.kind import MODEL_NAME, MOST_MODELS
 from controlplane.providers.models import Provider
@@ -31,7 +32,7 @@ from dataplane.core.snapshot import ProviderKind, Unpriced
 
 CHANGEABLE = frozenset(
     {
-        *("name", "base_url", "enabled", "priority", "models", "unpriced", "price_provider"),
+        *("name", "base_url", "enabled", "priority", "models", "unpriced", "price_provider", "account_headers"),
         *(name for kind in KINDS.values() for name in kind.own.names),
     }
 )
@@ -53,6 +54,7 @@ def create_provider(
     deployments: Mapping[str, str] | None = None,
     unpriced: Unpriced = Unpriced.DEAREST_IN_FAMILY,
     price_provider: str = "",
+    account_headers: Mapping[str, str] | None = None,
 ) -> Provider:
     """`base_url` empty: the kind's own. The credential is sealed and cannot be read again."""
     require(by, Verb.PROVIDER_CHANGE, Place(organization.pk))
@@ -69,9 +71,10 @@ def create_provider(
             "deployments": deployments or {},
             "unpriced": unpriced,
             "price_provider": price_provider,
+            "account_headers": account_headers or {},
         },
     )
-    credentials.put(row, _credential(credential))
+    _put(row, credential)
     with change_set(by) as change:
         row.full_clean()
         row.save(force_insert=True)
@@ -95,14 +98,12 @@ def update_provider(
     columns = [*fields, *(() if credential is None else credentials.COLUMNS)]
     if not columns and not cut:
         return provider
-    if credential is not None:
-        credential = _credential(credential)
     with change_set(by) as change:
         provider.refresh_from_db()
         before = provider.base_url
         _fill(provider, fields)
         if credential is not None:
-            credentials.put(provider, credential)
+            _put(provider, credential)
             columns += provider.mended(timezone.now())
         elif _origin(provider.base_url) != _origin(before):
             raise ValidationError(
@@ -156,10 +157,20 @@ def has_credential(provider: Provider, credential: Secret) -> bool:
     return credentials.credential_of(provider) == credential
 
 
+def _put(row: Provider, credential: Secret) -> None:
+    """Raises ValidationError. Nothing that admins are shown may hold it."""
+    checked = _credential(credential)
+    if any(checked == Secret(value) for value in row.account_headers.values()):
+        raise ValidationError({"account_headers": "one of them is the credential itself; it names an account"})
+    credentials.put(row, checked)
+
+
 def _fill(row: Provider, fields: Mapping[str, Any]) -> None:
     for name, value in fields.items():
         setattr(row, name, _CLEAN[name](value) if name in _CLEAN else value)
-    own = KINDS[ProviderKind(row.kind)].own
+    kind = KINDS[ProviderKind(row.kind)]
+    row.account_headers = checked_account_headers(row.account_headers, kind)
+    own = kind.own
     own.check(row)
     for other in KINDS.values():
         if any(getattr(row, name) for name in other.own.names if name not in own.names):

@@ -35,12 +35,14 @@ class ProviderOut(serializers.ModelSerializer[Provider]):
     kind = serializers.ChoiceField(KINDS, read_only=True)
     models = names(read_only=True)
     deployments = pairs(read_only=True)
+    account_headers = pairs(read_only=True)
 
     class Meta:
         model = Provider
         fields = (
             "id", "organization_id", "name", "kind", "base_url", "enabled", "priority", "models", "api_version",
-            "deployments", "unpriced", "price_provider", "credential_last4", "credential_fingerprint", "last_test_at",
+            "deployments", "account_headers", "unpriced", "price_provider", "credential_last4",
+            "credential_fingerprint", "last_test_at",
             "last_test_ok", "last_test_message", "last_test_ms", "refused_since", "last_error", "last_error_at",
             "created_at", "updated_at",
         )  # fmt: skip
@@ -55,6 +57,11 @@ class ProviderFields(StrictSerializer):
     models = names(required=False)
     api_version = serializers.CharField(max_length=40, required=False, allow_blank=True)
     deployments = pairs(required=False)
+    account_headers = pairs(
+        required=False,
+        help_text="Headers that choose an account of the provider's: openai-organization, openai-project, "
+        "x-goog-user-project, anthropic-workspace-id, … by kind. A client's own never pass.",
+    )
     unpriced = serializers.ChoiceField(UNPRICED, required=False)
     price_provider = serializers.CharField(max_length=63, required=False, allow_blank=True)
     credential = serializers.CharField(

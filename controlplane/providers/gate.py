@@ -35,10 +35,20 @@ class Answer:
 
 
 def call(
-    method: str, url: ssrf.BaseUrl, *, path: str = "", query: str = "", headers: Mapping[str, str], content: bytes = b""
+    method: str,
+    url: ssrf.BaseUrl,
+    *,
+    path: str = "",
+    query: str = "",
+    headers: Mapping[str, str],
+    content: bytes = b"",
+    switch: str = ssrf.PROVIDERS,
 ) -> Answer:
-    """`path` and `query` are added to the URL's. Raises ssrf.UnsafeUrl or Unreachable."""
-    address = ssrf.resolve(url, private_allowed=environment().allow_private_providers)
+    """`path` and `query` are added to the URL's; `switch` says whose private networks may be reached.
+
+    Raises ssrf.UnsafeUrl or Unreachable.
+    """
+    address = ssrf.resolve(url, private_allowed=private_allowed(switch), switch=switch)
     shown = f"[{address}]" if ":" in address else address
     named = f"[{url.host}]" if ":" in url.host else url.host
     request = httpx.Request(
@@ -58,6 +68,12 @@ def call(
         raise Unreachable(f"{url.host} did not answer within {TIMEOUT_S:g} s.") from None
     except httpx.TransportError as error:
         raise Unreachable(f"{url.host} could not be reached ({type(error).__name__}).") from None
+
+
+def private_allowed(switch: str) -> bool:
+    """What the operator says by this setting."""
+    settings = environment()
+    return {ssrf.PROVIDERS: settings.allow_private_providers, ssrf.WEBHOOKS: settings.allow_private_webhooks}[switch]
 
 
 def _answered(request: httpx.Request) -> Answer:

@@ -53,6 +53,11 @@ class Provider(Cuttable):
     priority = models.IntegerField(default=100, help_text="Among providers that serve a model, the lowest is used.")
     api_version = models.CharField(max_length=40, blank=True, help_text="Azure OpenAI only.")
     deployments = models.JSONField(default=dict, blank=True, help_text="Azure OpenAI only: model → deployment.")
+    account_headers = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="Headers that choose an account of the provider's: name → value. Its kind says which there are.",
+    )
     unpriced = models.CharField(
         max_length=20,
         choices=[(choice.value, choice.value) for choice in Unpriced],

@@ -1,8 +1,8 @@
 """Which base URLs a provider may have: one strict parser, and a check of every address that a name stands for.
 
 Hosted control planes must not become a tunnel into their own network. Private and loopback addresses, and plain http,
-take the operator's word (`AIGATEWAY_ALLOW_PRIVATE_PROVIDERS`); cloud metadata and other special ranges are refused
-always.
+take the operator's word (`AIGATEWAY_ALLOW_PRIVATE_PROVIDERS`; of alert channels `AIGATEWAY_ALLOW_PRIVATE_WEBHOOKS`);
+cloud metadata and other special ranges are refused always.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from dataplane.core.addresses import Address, Reach, reach
 
 LONGEST_URL = 500
+# The settings by which an operator allows private networks.
+PROVIDERS, WEBHOOKS = "AIGATEWAY_ALLOW_PRIVATE_PROVIDERS", "AIGATEWAY_ALLOW_PRIVATE_WEBHOOKS"
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _VERSION = re.compile(r"v[0-9]{1,3}(?:(?:alpha|beta)[0-9]*)?")
@@ -56,8 +58,11 @@ class BaseUrl:
         return f"{self.scheme}://{host}{port}{self.path}"
 
 
-def parse(text: str, *, private_allowed: bool) -> BaseUrl:
-    """Raises UnsafeUrl for what two parsers could read differently, and for addresses that are not allowed."""
+def parse(text: str, *, private_allowed: bool, switch: str = PROVIDERS) -> BaseUrl:
+    """Raises UnsafeUrl for what two parsers could read differently, and for addresses that are not allowed.
+
+    `switch` names the setting that `private_allowed` comes from, for whoever can change it.
+    """
     url = text.strip(" ")
     if not url or len(url) > LONGEST_URL:
         raise UnsafeUrl(f"a base URL has 1 to {LONGEST_URL} characters")
@@ -76,7 +81,8 @@ def parse(text: str, *, private_allowed: bool) -> BaseUrl:
         raise UnsafeUrl("a base URL starts with https://")
     if scheme == "http" and not private_allowed:
         raise UnsafeUrl(
-            "a base URL starts with https://; plain http is for private providers, which the operator must allow"
+            "a base URL starts with https://; plain http is for private networks, which the operator must allow "
+            f"({switch}=true)"
         )
     if parts.netloc.endswith(":") or port == 0:
         raise UnsafeUrl("the port is missing after the colon")
@@ -85,7 +91,7 @@ def parse(text: str, *, private_allowed: bool) -> BaseUrl:
     host = _host(name)
     literal = _literal(host)
     if literal is not None:
-        check_address(literal, private_allowed=private_allowed)
+        check_address(literal, private_allowed=private_allowed, switch=switch)
     return BaseUrl(scheme, host, port or {"https": 443, "http": 80}[scheme], parts.path.rstrip("/"))
 
 
@@ -112,18 +118,16 @@ def _literal(host: str) -> Address | None:
         return None
 
 
-def check_address(address: Address, *, private_allowed: bool) -> None:
+def check_address(address: Address, *, private_allowed: bool, switch: str = PROVIDERS) -> None:
     """Raises UnsafeUrl for an address that must not be connected to."""
     match reach(address):
         case Reach.NEVER:
             raise UnsafeUrl(f"{address} is never connected to: link-local, metadata, or not the address of one host")
         case Reach.PRIVATE if not private_allowed:
-            raise UnsafeUrl(
-                f"{address} is private; the operator must allow that (AIGATEWAY_ALLOW_PRIVATE_PROVIDERS=true)"
-            )
+            raise UnsafeUrl(f"{address} is private; the operator must allow that ({switch}=true)")
 
 
-def resolve(url: BaseUrl, *, private_allowed: bool) -> str:
+def resolve(url: BaseUrl, *, private_allowed: bool, switch: str = PROVIDERS) -> str:
     """An address to connect to, after *every* address of the name was checked. Raises UnsafeUrl."""
     try:
         entries = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
@@ -131,7 +135,8 @@ def resolve(url: BaseUrl, *, private_allowed: bool) -> str:
         raise UnsafeUrl(f"{url.host} has no address") from error
     addresses = list(dict.fromkeys(str(item[4][0]) for item in entries))
     for address in addresses:
-        check_address(ipaddress.ip_address(address.partition("%")[0]), private_allowed=private_allowed)
+        literal = ipaddress.ip_address(address.partition("%")[0])
+        check_address(literal, private_allowed=private_allowed, switch=switch)
     if not addresses:
         raise UnsafeUrl(f"{url.host} has no address")
     return addresses[0]

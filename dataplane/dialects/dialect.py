@@ -16,7 +16,7 @@ import msgspec
 from dataplane.core.catalogue import Use
 from dataplane.core.errors import Refusal
 from dataplane.core.usage import Usage
-from dataplane.dialects.sent import SentSoFar
+from dataplane.dialects.sent import Form, SentSoFar
 
 
 class DialectName(StrEnum):
@@ -104,6 +104,11 @@ class Meter(Protocol):
 
     def feed(self, data: bytes) -> None: ...
     def close(self) -> None: ...
+
+    @property
+    def form(self) -> Form:
+        """The kind of thing that it reads."""
+        ...
 
     @property
     def complete(self) -> bool:

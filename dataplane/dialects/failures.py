@@ -87,8 +87,8 @@ _ANTHROPIC: Final = (
 # https://platform.openai.com/docs/guides/error-codes, https://learn.microsoft.com/azure/ai-services/openai, and others
 # who speak OpenAI's dialect: OpenRouter, xAI, Groq, DeepSeek, Mistral, Moonshot, Together, Fireworks, LiteLLM.
 _OPENAI: Final = (
-    # The client's own `OpenAI-Organization` and `OpenAI-Project` headers.
-    _row(_OTHER, "invalid_organization", "mismatched_organization", "invalid_project", "mismatched_project"),
+    # `OpenAI-Organization` and `OpenAI-Project` are the provider's row's to say, never a client's.
+    _row(_CREDENTIAL, "invalid_organization", "mismatched_organization", "invalid_project", "mismatched_project"),
     _row(_OTHER, "unsupported_country_region_territory", "request_forbidden", "model_not_found"),
     _row(_OTHER, "model_permission_blocked_org", "model_permission_blocked_project"),
     _row(_OTHER, "content_filter", "content_policy_violation", "moderation_blocked"),

@@ -170,6 +170,10 @@ class _TallyMeter:
         self.complete = False  # the tally's, copied: it is asked after every event
 
     @property
+    def form(self) -> Form:
+        raise NotImplementedError
+
+    @property
     def produced(self) -> int:
         return self.tally.output_bytes
 
@@ -209,6 +213,10 @@ class EventMeter(_TallyMeter):
         self.splitter = splitter
 
     @property
+    def form(self) -> Form:
+        return self.splitter.form
+
+    @property
     def mid_event(self) -> bool:
         return self.splitter.mid_event
 
@@ -244,6 +252,10 @@ class BodyMeter(_TallyMeter):
         super().__init__(tally)
         self._kept = bytearray()
         self._seen = 0
+
+    @property
+    def form(self) -> Form:
+        return Form.WHOLE
 
     @property
     def mid_event(self) -> bool:

@@ -79,6 +79,16 @@ def payload(event: bytes) -> bytes:
     return b"".join((*splitter.feed(event), *splitter.close()))
 
 
+def begins_as_error(event: bytes) -> bool:
+    """By as much of an event as there is."""
+    return _beginning(event, 0).startswith(_ERRORS)
+
+
+def end_of_event(data: bytes, at: int) -> int:
+    """Behind the blank line that ends the event at `at`; -1: it is not there yet."""
+    return _end(data, at)
+
+
 def _beginning(data: bytes, at: int) -> bytes:
     return data[at : at + _LOOK].replace(b" ", b"").replace(b"\r", b"\n").lstrip(_BEFORE)
 
@@ -94,7 +104,6 @@ def _may_become_one(begins: bytes) -> bool:
 
 
 def _end(data: bytes, at: int) -> int:
-    """Behind the blank line that ends the event at `at`; -1: it is not there yet."""
     plain = data.find(b"\n\n", at)
     windows = data.find(b"\r\n\r\n", at, plain if plain >= 0 else len(data))
     if windows >= 0:

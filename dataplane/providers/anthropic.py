@@ -15,11 +15,15 @@ def _x_api_key(secret: bytes) -> tuple[Field, ...]:
     return (field(b"x-api-key", secret),)
 
 
-ANTHROPIC = UpstreamKind(path=under_version("v1"), credential=_x_api_key, defaults=_VERSION)
+# https://docs.aws.amazon.com/claude-platform/latest/userguide/making-requests.html
+_ACCOUNT = frozenset({"anthropic-workspace-id"})
+
+ANTHROPIC = UpstreamKind(path=under_version("v1"), credential=_x_api_key, defaults=_VERSION, account_headers=_ACCOUNT)
 
 # Some look at one, some at the other (OpenRouter, Z.ai and Moonshot document ANTHROPIC_AUTH_TOKEN, DeepSeek the key).
 ANTHROPIC_COMPATIBLE = UpstreamKind(
     path=under_version("v1"),
     credential=lambda secret: (*_x_api_key(secret), *bearer(secret)),
     defaults=_VERSION,
+    account_headers=_ACCOUNT,
 )

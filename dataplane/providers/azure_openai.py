@@ -45,4 +45,10 @@ def _replaces(provider: Provider) -> frozenset[str]:
     return frozenset({"api-version"}) if provider.api_version else frozenset()
 
 
-AZURE_OPENAI = UpstreamKind(path=_path, credential=_credential, wire_model=deployment, replaces=_replaces)
+# An account is a resource, which its address names; what is chosen in there by a header are deployments:
+# https://learn.microsoft.com/azure/machine-learning/how-to-deploy-online-endpoints, and of the Responses API's images.
+_ACCOUNT = frozenset({"azureml-model-deployment", "x-ms-oai-image-generation-deployment"})
+
+AZURE_OPENAI = UpstreamKind(
+    path=_path, credential=_credential, wire_model=deployment, replaces=_replaces, account_headers=_ACCOUNT
+)

@@ -22,4 +22,5 @@ def _credential(secret: bytes) -> tuple[Field, ...]:
     return (field(b"x-goog-api-key", secret),)
 
 
-GEMINI = UpstreamKind(path=_path, credential=_credential)
+# https://cloud.google.com/apis/docs/system-parameters
+GEMINI = UpstreamKind(path=_path, credential=_credential, account_headers=frozenset({"x-goog-user-project"}))

@@ -12,26 +12,13 @@ from typing import Final
 from urllib.parse import unquote_plus
 
 from dataplane.core.keys import MARK
+from dataplane.providers.echo import Echo
+from dataplane.providers.families import CREDENTIALS, stays_here
 from dataplane.providers.fields import Field
 
 # Names remembered per direction; an ordinary mix of clients and providers has about 150.
 REMEMBERED: Final = 4096
 _NAME_LENGTH: Final = 64
-
-HOP_BY_HOP: Final = frozenset(
-    b"connection keep-alive proxy-connection te trailer trailers transfer-encoding upgrade http2-settings".split()
-)
-CREDENTIALS: Final = frozenset(
-    b"authorization proxy-authorization x-api-key api-key x-goog-api-key cookie x-goog-iam-authorization-token".split()
-)
-# Written anew for the provider, or none of its business: who the client is, which way it came, our own headers, our
-# traces.
-_REQUEST_DROPPED: Final = (
-    HOP_BY_HOP
-    | CREDENTIALS
-    | frozenset(b"host content-length accept-encoding expect forwarded via x-real-ip traceparent tracestate".split())
-)
-_REQUEST_DROPPED_PREFIXES: Final = (b"x-langwatch-", b"x-forwarded-", b"proxy-")
 
 _RESPONSE_NAMES: Final = frozenset(
     b"content-type content-encoding content-language request-id x-request-id x-oai-request-id apim-request-id "
@@ -52,16 +39,20 @@ _RESPONSE_PREFIXES: Final = (
 # Whatever its beginning, a name that speaks of credentials does not pass.
 _SECRET_NAMES: Final = re.compile(rb"api-?key|authorization|cookie|secret|credential|iam|(?:^|-)(?:key|token)(?:-|$)")
 
-_QUERY_CREDENTIALS: Final = frozenset({"key", "access_token", "api_key"})
+# In any spelling of their separators. Google takes an account, a method and whole headers out of a query too.
+_QUERY_DROPPED: Final = frozenset(
+    {
+        *("key", "apikey", "token", "accesstoken", "oauthtoken", "subscriptionkey", "ocpapimsubscriptionkey"),
+        *("authorization", "userproject", "quotauser", "method", "httpmethod", "httpheaders"),
+    }
+)
+_SEPARATORS: Final = re.compile(r"[^a-z0-9]")
 _QUERY: Final = re.compile(r"[!$-~]*", re.ASCII)  # printable, without space, `"` and `#`
 
 # So much of a credential in a row is told by no accident; providers show the first or last four characters.
 _PART: Final = 6
 _WORD: Final = re.compile(r"[^\s\"'<>(),;]+")
 _MASKED: Final = re.compile(r"[*•…]|\.\.\.")
-
-# Below this a configured credential is a placeholder ("none", "ollama") and may well be part of an innocent value.
-_TELLING_LENGTH: Final = 8
 
 _request_passes: dict[bytes, bool] = {}
 _response_passes: dict[bytes, bool] = {}
@@ -76,7 +67,7 @@ def request_fields(fields: Iterable[Field]) -> list[Field]:
         name = pair[0]
         verdict = passes.get(name)
         if verdict is None:
-            verdict = _remember(passes, name, _request_name_passes(name.lower()))
+            verdict = _remember(passes, name, not stays_here(name.lower()))
         if verdict:
             passing.append(pair)
         elif name.lower() == b"connection":
@@ -87,7 +78,7 @@ def request_fields(fields: Iterable[Field]) -> list[Field]:
     return _holding_no(MARK, passing) if MARK in _lower(passing) else passing
 
 
-def response_fields(fields: Iterable[Field], credential: bytes) -> list[Field]:
+def response_fields(fields: Iterable[Field], echo: Echo) -> list[Field]:
     """The provider's fields that go to the client. `Content-Length` is not among them: the relay frames the answer."""
     passing = []
     passes = _response_passes
@@ -97,13 +88,12 @@ def response_fields(fields: Iterable[Field], credential: bytes) -> list[Field]:
             verdict = _remember(passes, pair[0], _response_name_passes(pair[0].lower()))
         if verdict:
             passing.append(pair)
-    text = _lower(passing)
-    if MARK in text:
+    text = b"\n".join(map(b"\n".join, passing))
+    if MARK in text.lower():
         passing = _holding_no(MARK, passing)
-    if len(credential) >= _TELLING_LENGTH:
-        needle = credential.lower()
-        return _holding_no(needle, passing) if needle in text else passing
-    return [pair for pair in passing if pair[1] != credential] if credential else passing
+    if echo.is_in(text):
+        passing = [pair for pair in passing if not (echo.is_in(pair[0]) or echo.is_in(pair[1]))]
+    return [pair for pair in passing if pair[1] != echo.placeholder] if echo.placeholder else passing
 
 
 def without_credential(text: str, credential: bytes) -> str:
@@ -134,11 +124,8 @@ def query_parameters(query: str, replaced: frozenset[str]) -> str:
 
 def _parameter_passes(part: str, replaced: frozenset[str]) -> bool:
     name = unquote_plus(part.partition("=")[0]).lower()
-    return name not in _QUERY_CREDENTIALS and name not in replaced and MARK.decode() not in unquote_plus(part).lower()
-
-
-def _request_name_passes(name: bytes) -> bool:
-    return name not in _REQUEST_DROPPED and not name.startswith(_REQUEST_DROPPED_PREFIXES)
+    dropped = _SEPARATORS.sub("", name) in _QUERY_DROPPED or name in replaced
+    return not dropped and MARK.decode() not in unquote_plus(part).lower()
 
 
 def _response_name_passes(name: bytes) -> bool:

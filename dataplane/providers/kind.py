@@ -93,7 +93,8 @@ class UpstreamKind:
     `credential(secret)` are the fields that show it; called once per provider, never with an empty secret.
     `defaults` are added where the client sent none. `wire_model(provider, model)` is what the body's `model` has to
     say. `replaces` names parameters of the client's query that the provider's configuration replaces, `withheld` the
-    client's fields (lower case) that do not pass since the kind writes its own.
+    client's fields (lower case) that do not pass since the kind writes its own, `account_headers` those that a provider
+    of this kind may set to choose an account (lower case).
 
     `authorize(request, body, clock)` is for a kind whose credential differs from request to request: the fields to add,
     for exactly this body, at `clock()` (Unix milliseconds). It may wait, which counts as waiting for the provider.
@@ -109,6 +110,7 @@ class UpstreamKind:
     wire_model: Callable[[Provider, str], str] = lambda provider, model: model
     replaces: Callable[[Provider], frozenset[str]] = lambda provider: frozenset()
     withheld: frozenset[bytes] = frozenset()
+    account_headers: frozenset[str] = frozenset()
     authorize: Callable[[UnsignedRequest, bytes, Callable[[], int]], Awaitable[Sequence[Field]]] = by_its_credential
     streams: Callable[[bytes], bool] = server_sent_events
     decoder: Callable[[bytes], BodyDecoder | None] = as_it_comes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -11,6 +11,7 @@ from dataplane.core.routing import Candidate
 from dataplane.core.snapshot import Provider
 from dataplane.dialects.dialect import Operation
 from dataplane.providers import endpoint as endpoints
+from dataplane.providers.echo import Echo
 from dataplane.providers.endpoint import UpstreamEndpoint
 from dataplane.providers.fields import Field, field, lines_are_whole
 from dataplane.providers.hygiene import query_parameters, request_fields, response_fields
@@ -41,7 +42,7 @@ class UpstreamRequest(NamedTuple):
 class _Prepared:
     """What every request to one provider has in common, checked and encoded once."""
 
-    __slots__ = ("account", "defaults", "endpoint", "fields", "host", "kind", "provider", "replaced", "targets")
+    __slots__ = ("account", "defaults", "echo", "endpoint", "fields", "host", "kind", "provider", "replaced", "targets")
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
@@ -52,7 +53,9 @@ class _Prepared:
         secret = provider.credential.reveal()
         self.account = f"{provider.id} {blake2b(secret, digest_size=16).hexdigest()}"
         self.host = field("Host", self.endpoint.authority)
-        self.fields = (_IDENTITY, *(self.kind.credential(secret) if secret else ()))
+        credential = self.kind.credential(secret) if secret else ()
+        self.fields = (_IDENTITY, *_account_fields(provider, self.kind), *credential)
+        self.echo = Echo(secret)
         self.defaults = tuple((name.lower(), (name, value)) for name, value in self.kind.defaults)
         self.replaced = self.kind.replaces(provider)
         self.targets: dict[tuple[Operation, str, str, str, str], bytes] = {}
@@ -72,6 +75,14 @@ class _Prepared:
                     self.targets.clear()
                 self.targets[question] = target
         return target
+
+
+def _account_fields(provider: Provider, kind: UpstreamKind) -> Iterator[Field]:
+    """Raises ValueError for a name that chooses no account with this kind."""
+    for name, value in provider.account_headers:
+        if name not in kind.account_headers:
+            raise ValueError("a header that chooses no account here")
+        yield field(name, value)
 
 
 _prepared: dict[str, _Prepared] = {}
@@ -117,7 +128,12 @@ def is_stream(provider: Provider, content_type: bytes) -> bool:
 
 def response_headers(provider: Provider, upstream_headers: Iterable[Field]) -> list[Field]:
     """Of the provider's answer, what the client gets to see."""
-    return response_fields(upstream_headers, provider.credential.reveal())
+    return response_fields(upstream_headers, echo_of(provider))
+
+
+def echo_of(provider: Provider) -> Echo:
+    """What its credential looks like where it comes back."""
+    return _prepare(provider).echo
 
 
 def wire_model(candidate: Candidate) -> str:
@@ -140,9 +156,10 @@ def _prepare(provider: Provider) -> _Prepared:
 
 
 def unusable(provider: Provider) -> Refusal:
-    """What an admin has entered is no address or no credential."""
+    """What an admin has entered is no address, no credential, or no header of this kind."""
     return Refusal(
         Code.PROVIDER_NOT_REACHABLE,
-        f"provider '{provider.name}' has an address or a credential that cannot be used; an admin can correct it",
+        f"provider '{provider.name}' has an address, an account header or a credential that cannot be used; an admin "
+        "can correct it",
         meta={"provider": provider.name},
     )

@@ -9,6 +9,7 @@ from dataplane.core.errors import Refusal
 from dataplane.core.usage import Outcome
 from dataplane.dialects.dialect import Meter
 from dataplane.dialects.filter import Filter
+from dataplane.proxy.cleaning import Cleaner, Unseen
 from dataplane.proxy.hearing import ErrorJudge
 from dataplane.proxy.http.framing import Length
 from dataplane.proxy.http.heads import Field
@@ -60,6 +61,7 @@ class Answer(NamedTuple):
     judge: ErrorJudge | None = None  # of a stream: hears the errors that it may begin with
     looks: tuple[Callable[[], None], ...] = ()  # called after every read, once the meter has heard it
     filtered: Filtered | None = None  # else it passes wire to wire
+    cleaner: Cleaner = Unseen()  # what leaves passes it last
 
 
 class Framed(NamedTuple):

@@ -11,7 +11,8 @@ from enum import IntEnum, auto
 
 from dataplane.core.errors import Refusal
 from dataplane.core.routing import Candidate
-from dataplane.core.usage import NO_USAGE, Outcome, Usage, UsageSource
+from dataplane.core.usage import NO_USAGE, Outcome, Usage, UsageRecord, UsageSource
+from dataplane.providers.upstream import echo_of
 from dataplane.proxy.bill import NO_PRICES, price, unanswered
 from dataplane.proxy.client.answer_head import answered_by
 from dataplane.proxy.client.conversation import Waiting
@@ -48,7 +49,7 @@ class Attempt:
     """The provider's side. `record` is the exchange's own when it is the first; `meter` hears the answer."""
 
     __slots__ = (
-        *("_billed", "_first_byte_s", "_prices", "_reached", "_status", "candidate", "exchange", "inquiry"),
+        *("_billed", "_echoed", "_first_byte_s", "_prices", "_reached", "_status", "candidate", "exchange", "inquiry"),
         *("meter", "record", "reservations", "state"),
     )
 
@@ -63,6 +64,7 @@ class Attempt:
         self.state = _PLANNED
         self._prices = inquiry.view.prices or NO_PRICES
         self._billed = False
+        self._echoed = False
         self._reached = False  # it owes the provider something
         self._status = 0  # of the provider's answer, once its head is there
         self._first_byte_s = 0.0
@@ -133,6 +135,14 @@ class Attempt:
     def first_byte(self) -> None:
         self._first_byte_s = self.exchange.pod.clock.monotonic() - self.exchange.records.began
 
+    def echoed(self, covered: bool) -> None:
+        """The provider repeats its own credential: to the client, unless that was `covered`."""
+        if not self._echoed:
+            self._echoed = True
+            record = self.record
+            where = "error" if covered else "content"
+            self.exchange.pod.telemetry.echoed(record.provider_kind, record.provider_id, where, record.request_id)
+
     def refuse(self, refusal: Refusal, outcome: Outcome) -> None:
         """Nothing of the answer has left: the client hears it from us, and what the provider made is owed."""
         self.exchange.refuse(refusal, outcome)
@@ -170,6 +180,7 @@ class Attempt:
         exchange.records.conclude(outcome, refusal_code, refusal_budget_id)
         record.usage = usage
         record.model_reported, record.events = meter.model, meter.events
+        self._without_credential(record)
         record.first_byte_ms = round(self._first_byte_s * 1e3)
         record.response_bytes = exchange.channel.body_bytes if exchange.channel is not None else 0
         if priced is not None:
@@ -177,6 +188,18 @@ class Attempt:
         for reservation in self.reservations:
             reservation.settle(record.cost_nano, usage)
         exchange.pod.journal.settle(record)
+
+    def _without_credential(self, record: UsageRecord) -> None:
+        """What a provider wrote into the record is kept, and shown to many."""
+        usage = record.usage
+        texts = (
+            *(record.model_reported, record.provider_request_id),
+            *(usage.service_tier, usage.speed, usage.geo, usage.raw),
+        )
+        if echo_of(self.candidate.provider).word in "\n".join(texts).lower():
+            self.echoed(True)
+            record.model_reported, record.provider_request_id = "", ""
+            record.usage = Usage(usage.units, usage.source, doubted=usage.doubted)
 
     def _usage(self) -> Usage:
         """Without an answer (the client left, we cut, it took too long or broke off) the input is owed all the same. An

@@ -16,11 +16,13 @@ from dataplane.core.usage import Outcome
 from dataplane.dialects.filter import FilteredSide
 from dataplane.dialects.sent import SentSoFar
 from dataplane.proxy.answer import Answer, AnswerWatcher
+from dataplane.proxy.cleaning import Sealed
 from dataplane.proxy.client.connection import ClientConnection
 from dataplane.proxy.client.conversation import Waiting
 from dataplane.proxy.filtering import Filtering
-from dataplane.proxy.hearing import JudgedOpening, coding_of, listener, through
+from dataplane.proxy.hearing import JudgedOpening, listener, through
 from dataplane.proxy.http import framing
+from dataplane.proxy.http.codings import coding_of
 from dataplane.proxy.http.framing import Length
 from dataplane.proxy.provider.connection import UpstreamFailure
 from dataplane.proxy.provider.refused import Refused
@@ -65,6 +67,7 @@ class Channel:
         self._sentence: tuple[Refusal, Outcome] | None = None  # to be carried out when the open event has ended
         self._patience: asyncio.TimerHandle | None = None
         self._done: asyncio.Future[None] | None = None
+        self._cleaner, self._needle = answer.cleaner, answer.cleaner.needle
         self._side: ClientSide = meter
         self._listen: Callable[[bytes], None]
         self._opening: JudgedOpening | None = None
@@ -78,7 +81,7 @@ class Channel:
             self._listen = filtered.reader.feed
             self._open_ended = not filtered.whole
             return
-        coding = coding_of(response)
+        coding = coding_of(response.head)
         # Room for words of ours: not in a body of declared length, nor inside somebody's compression.
         self._open_ended = not coding and not isinstance(response.framing, Length)
         self._listen = listener(through(coding, meter, answer.most_bytes) if coding else meter.feed, answer.looks)
@@ -104,7 +107,8 @@ class Channel:
 
     def received(self, wire: bytes, body: bytes, done: bool) -> None:
         client = self.client
-        if wire and self._flows:  # the way of nearly every event, which the rest of this method only delays by 1.5 µs
+        if wire and self._flows and body.endswith(b"\n") and b"error" not in body and self._needle not in body:
+            # the way of nearly every event, which the rest of this method only delays by 1.5 µs
             self.body_bytes += len(body)
             self._listen(body)
             client.mark += 1
@@ -128,6 +132,13 @@ class Channel:
                 self._opening = None
         elif body:
             self._listen(body)
+        try:
+            passing = self._cleaner.feed(body, last=done)
+        except Sealed as sealed:
+            self._seal(sealed)
+            return
+        if passing is not body:
+            wire, body = b"", passing
         if body:
             if not self.body_bytes:
                 self._watcher.first_byte()
@@ -152,7 +163,8 @@ class Channel:
             if not self._side.mid_event:
                 self._end_with(*self._sentence)
         else:
-            self._flows = self._chunked and self.body_bytes > 0 and self._opening is None
+            begun = self.body_bytes > 0 and self._opening is None
+            self._flows = self._chunked and begun and not self._cleaner.busy
 
     def broken(self, failure: UpstreamFailure) -> None:
         self.end_with(Refusal(Code.PROVIDER_ERROR, str(failure)), Outcome.FAILED)
@@ -231,13 +243,26 @@ class Channel:
         self._side.close()
         self._watcher.settle(outcome, refusal.code, refusal.budget_id)
         if self._open_ended and (words or self._side.complete):
-            self._write(b"")  # the head, if it is not out: our words get a write of their own
+            rest = self._cleaner.rest()
+            self._write(framing.chunk(rest) if self._chunked else rest)  # with the head, if that is not out
+            # Our words get a write of their own.
             self._write(framing.chunk(words) + framing.CHUNKED_END if self._chunked else words)
             # Who reads the end of the chunks may send the next request here at once: it must not find a close.
             self.clean = self._chunked
         else:
             self.client.abort()
         self._end()
+
+    def _seal(self, sealed: Sealed) -> None:
+        """What would have to be covered cannot be: the answer ends before it."""
+        refusal = Refusal(Code.PROVIDER_ERROR, str(sealed))
+        if self._head:
+            self._side.close()
+            self._leave_it_to_http()
+            self._watcher.refuse(refusal, Outcome.FAILED)
+            self._end()
+        else:
+            self._end_with(refusal, Outcome.FAILED)
 
     def _leave_it_to_http(self) -> None:
         """Nothing has left: the client gets an answer of ours instead, on a connection that stays."""

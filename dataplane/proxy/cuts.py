@@ -84,7 +84,7 @@ def _no_longer_usable(pod: Pod, exchange: Open) -> Refusal | None:
     try:
         authenticate.refuse_unless_usable(snapshot, key, pod.clock.wall_ms(), secret.public_id)
     except Refusal as refusal:
-        return refusal
+        return refusal.with_traceback(None)  # whose frames know the exchange that keeps the refusal
     return None
 
 

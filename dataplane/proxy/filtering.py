@@ -14,8 +14,8 @@ from dataplane.core.errors import Code, Refusal
 from dataplane.core.usage import Outcome
 from dataplane.dialects.filter import FilteredSide
 from dataplane.proxy.answer import Answer, Filtered
-from dataplane.proxy.hearing import JudgedOpening, coding_of, listener
-from dataplane.proxy.http.codings import Decoder, Malformed, TooLarge
+from dataplane.proxy.hearing import JudgedOpening, listener
+from dataplane.proxy.http.codings import Decoder, Malformed, TooLarge, coding_of
 from dataplane.proxy.provider.connection import UpstreamFailure
 from dataplane.proxy.provider.refused import Refused
 
@@ -46,7 +46,7 @@ class Filtering:
         self._listen = listener(answer.meter.feed, answer.looks)
         self._opening = None if answer.judge is None else JudgedOpening(answer.judge, answer.meter, self._listen)
         self._most_bytes = answer.most_bytes
-        self._plain = _Plain(coding_of(answer.response), answer.most_bytes)
+        self._plain = _Plain(coding_of(answer.response.head), answer.most_bytes)
         self._whole = filtered.whole
         self._collected = bytearray()
         self._reserve = filtered.reserve

@@ -8,7 +8,6 @@ from typing import Final, Protocol
 from dataplane.dialects.dialect import Meter
 from dataplane.dialects.opening import EVENTS, Opening
 from dataplane.proxy.http.codings import Decoder, Malformed, TooLarge
-from dataplane.proxy.provider.connection import Response
 from dataplane.proxy.provider.refused import Refused
 
 Listen = Callable[[bytes], None]
@@ -66,12 +65,6 @@ def listener(listen: Listen, looks: Iterable[Callable[[], None]]) -> Listen:
     for look in looks:
         listen = _then(listen, look)
     return listen
-
-
-def coding_of(response: Response) -> bytes:
-    """The content coding that the provider chose in spite of `identity`; b"" for none."""
-    coding = response.head.first.get(b"content-encoding")
-    return b"" if not coding or (coding := coding.strip().lower()) == b"identity" else coding
 
 
 def through(coding: bytes, meter: Meter, most_bytes: int) -> Listen:

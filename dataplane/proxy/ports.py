@@ -104,6 +104,11 @@ class Telemetry(Protocol):
         """
         ...
 
+    def echoed(self, provider_kind: str, provider_id: str, where: str, request_id: str) -> None:
+        """An answer repeated the credential that its provider was shown: in an "error", where it was covered, or in
+        other "content", which passed as it was."""
+        ...
+
     def open_exchanges(self, count: int) -> None: ...
 
     def exposition(self) -> bytes:

@@ -80,6 +80,11 @@ CATALOGUE: Final = (
         "Requests that a provider would not serve since it refused the organization's credential or account.",
         {**_PROVIDER, "provider": CONFIGURED},
     ),
+    Metric(
+        "credential_echoes_total", MetricKind.COUNTER,
+        "Answers in which a provider repeated the organization's credential: covered in an error, passed in content.",
+        {**_PROVIDER, "provider": CONFIGURED, "in": ("error", "content")},
+    ),
     Metric("request_duration_seconds", MetricKind.HISTOGRAM, "First byte in to last byte out.", _DIALECT, EXCHANGE_S),
     Metric("first_byte_seconds", MetricKind.HISTOGRAM, "First byte in to the answer's first byte.", _DIALECT, ANSWER_S),
     Metric("overhead_seconds", MetricKind.HISTOGRAM, "The pod's own time in an exchange.", {}, OVERHEAD_S),

@@ -56,6 +56,10 @@ class PodTelemetry:
         if len(self._pending) == 1 and self._loop is not None:
             self._loop.call_later(BATCH_S, self._drain)
 
+    def echoed(self, provider_kind: str, provider_id: str, where: str, request_id: str) -> None:
+        self.metrics.count("credential_echoes_total", provider_kind, provider_id, where)
+        logs.error("provider_repeats_its_credential", provider_id=provider_id, where=where, request_id=request_id)
+
     def open_exchanges(self, count: int) -> None:
         self._open = count
 

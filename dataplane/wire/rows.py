@@ -43,6 +43,7 @@ STATES: Final[Mapping[int, KeyState]] = {
 }
 _STATES_OUT: Final = {state: number for number, state in STATES.items()}
 LONGEST_WORD: Final = 40
+ACCOUNT_HEADERS: Final = "account_headers"  # a word of `Resource.needs`
 
 _KINDS: Final = {str(kind): kind for kind in ProviderKind}
 _UNPRICED: Final = {str(value): value for value in Unpriced}
@@ -73,7 +74,7 @@ def resource_from(row: Row) -> pb.Resource:
     """What the control plane sends of a row. Raises TypeError and ValueError for what its message cannot say."""
     name = _NAMES[type(row)]
     changed = _WRITTEN[type(row)](row) if type(row) in _WRITTEN else {}
-    return pb.Resource(revision=row.revision, **{name: _message(_MESSAGES[name], row, **changed)})
+    return pb.Resource(revision=row.revision, needs=_needs(row), **{name: _message(_MESSAGES[name], row, **changed)})
 
 
 def ref_from(ref: pb.ResourceRef) -> Ref | None:
@@ -144,6 +145,7 @@ def _provider(wire: pb.Provider, revision: int) -> Provider:
         unpriced=_UNPRICED.get(wire.unpriced, Unpriced.REFUSE),
         private_network=wire.private_network,
         price_provider=wire.price_provider,
+        account_headers=tuple(sorted(wire.account_headers.items())),
         revision=revision,
         cuts=wire.cuts,
     )
@@ -284,6 +286,11 @@ def _card_message(card: RateCard) -> pb.RateCard:
     tiers = [_message(pb.RateTier, tier, rates_pico=dict(tier.rates_pico)) for tier in card.tiers]
     message: pb.RateCard = _message(pb.RateCard, card, tiers=tiers)
     return message
+
+
+def _needs(row: Row) -> tuple[str, ...]:
+    """A pod that left these headers out would ask another account of the provider's."""
+    return (ACCOUNT_HEADERS,) if isinstance(row, Provider) and row.account_headers else ()
 
 
 def _overrides(budget: Budget) -> dict[str, Any]:

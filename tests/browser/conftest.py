@@ -42,6 +42,7 @@ def chrome(browser: Chrome) -> Iterator[Chrome]:
 def private_providers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The operator lets providers live on this machine."""
     monkeypatch.setenv("AIGATEWAY_ALLOW_PRIVATE_PROVIDERS", "true")
+    monkeypatch.setenv("AIGATEWAY_ALLOW_PRIVATE_WEBHOOKS", "true")
     environment.cache_clear()
     yield
     environment.cache_clear()

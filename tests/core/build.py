@@ -84,6 +84,7 @@ def provider(id: str = "prov_1", **fields: Any) -> Provider:
         "unpriced": Unpriced.REFUSE,
         "private_network": False,
         "price_provider": "",
+        "account_headers": (),
         "revision": 1,
     }
     return Provider(id=id, **(defaults | fields))

@@ -62,10 +62,11 @@ CASES: dict[str, tuple[DialectName, int, Any, Verdict]] = {
     "openai, scope": (
         C, 403, openai("You have insufficient permissions for this operation. Missing scopes: model.request."),
         CREDENTIAL),
-    "openai, the client's organization": (
-        C, 401, openai("No such organization: org-123.", code="invalid_organization"), OTHER),
-    "openai, the client's project": (
-        R, 401, openai("OpenAI-Project header should match project for API key", code="mismatched_project"), OTHER),
+    "openai, the provider row's organization": (
+        C, 401, openai("No such organization: org-123.", code="invalid_organization"), CREDENTIAL),
+    "openai, the provider row's project": (
+        R, 401, openai("OpenAI-Project header should match project for API key", code="mismatched_project"),
+        CREDENTIAL),
     "openai, quota": (
         R, 429, openai("You exceeded your current quota.", "insufficient_quota", "insufficient_quota"), PAYMENT),
     "openai, hard limit": (

@@ -99,6 +99,7 @@ by_kind: dict[type[Row], st.SearchStrategy[Any]] = {
         unpriced=st.sampled_from(Unpriced),
         private_network=st.booleans(),
         price_provider=texts,
+        account_headers=st.dictionaries(texts, texts, max_size=3).map(lambda some: tuple(sorted(some.items()))),
         revision=int64,
     ),
     Budget: st.builds(

@@ -49,6 +49,10 @@ def value(request: UpstreamRequest, name: bytes) -> list[bytes]:
     return [value for other, value in request.headers if other.lower() == name]
 
 
+def words(text: str) -> list[str]:
+    return text.split()
+
+
 def test_every_kind_has_its_slice():
     assert set(KINDS) == set(ProviderKind)
 
@@ -255,6 +259,46 @@ def test_the_providers_credential_replaces_the_clients_wherever_that_stood(kind,
     assert made.target.endswith(b"a=1")
 
 
+ACCOUNTS = {
+    ProviderKind.OPENAI: ("openai-organization", "openai-project"),
+    ProviderKind.OPENAI_COMPATIBLE: ("openai-project", "x-goog-user-project"),
+    ProviderKind.GEMINI: ("x-goog-user-project",),
+    ProviderKind.AZURE_OPENAI: ("azureml-model-deployment",),
+    ProviderKind.ANTHROPIC: ("anthropic-workspace-id",),
+    ProviderKind.ANTHROPIC_COMPATIBLE: ("anthropic-workspace-id",),
+}
+
+
+@pytest.mark.parametrize("kind", ProviderKind)
+def test_whose_account_it_is_says_the_providers_row_and_no_client(kind):
+    of_the_row = tuple((name, f"own-{name}") for name in ACCOUNTS.get(kind, ()))
+    clients = [(name.upper().encode(), b"the-clients") for name in ACCOUNTS.get(kind, ())]
+    made = asked(provider(kind, account_headers=of_the_row), headers=clients)
+    for name, own in of_the_row:
+        assert value(made, name.encode()) == [own.encode()]
+    assert [
+        name
+        for name, _ in asked(provider(kind), headers=clients).headers
+        if name.lower().decode() in ACCOUNTS.get(kind, ())
+    ] == []
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("authorization", "Bearer x"),
+        ("host", "evil.test"),
+        ("openai-project", "a\r\nb: c"),
+        ("x-goog-user-project", "their-project"),
+    ],
+)
+def test_a_row_whose_header_chooses_no_account_of_its_kind_is_not_asked(header):
+    with pytest.raises(Refusal) as refused:
+        asked(provider(ProviderKind.OPENAI, account_headers=(header,)))
+    assert refused.value.code is Code.PROVIDER_NOT_REACHABLE
+    assert header[1] not in refused.value.message
+
+
 def test_a_provider_without_a_credential_is_shown_none():
     made = asked(provider(ProviderKind.OPENAI_COMPATIBLE, credential=""), headers=[(b"Authorization", b"Bearer x")])
     assert value(made, b"authorization") == []
@@ -307,6 +351,226 @@ def test_what_is_between_the_client_and_us_stays_there(name):
     assert value(made, b"x-after") == [b"1"]
 
 
+# As CDNs, clouds, balancers, meshes, login proxies and browsers say it.
+WHO_ASKS = [
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "cf-ray",
+    "cf-ipcountry",
+    "cf-visitor",
+    "cf-access-authenticated-user-email",
+    "cf-worker",
+    "cdn-loop",
+    "true-client-ip",
+    "fastly-client-ip",
+    "fastly-ff",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "client-ip",
+    "x-azure-clientip",
+    "x-azure-fdid",
+    "x-azure-socketip",
+    "x-fd-healthprobe",
+    "x-arr-clientcert",
+    "x-arr-log-id",
+    "x-envoy-external-address",
+    "x-envoy-peer-metadata",
+    "x-amzn-trace-id",
+    "x-amzn-tls-version",
+    "x-amzn-oidc-data",
+    "x-amzn-mtls-clientcert",
+    "x-amz-cf-id",
+    "cloudfront-viewer-address",
+    "x-client-cert",
+    "client-cert",
+    "client-cert-chain",
+    "x-forwarded-client-cert",
+    "x-ssl-client-cert",
+    "ssl-client-verify",
+    "ssl-client-s-dn",
+    "x-tls-client-dn",
+    "origin",
+    "referer",
+    "from",
+    "sec-fetch-site",
+    "sec-fetch-mode",
+    "sec-ch-ua",
+    "sec-gpc",
+    "dnt",
+    "x-forwarded",
+    "x-forwarded-by",
+    "x-forwarded-user",
+    "x-forwarded-email",
+    "x-original-forwarded-for",
+    "forwarded-for",
+    "x-real-ip",
+    "x-remote-addr",
+    "x-remote-user",
+    "remote-user",
+    "akamai-origin-hop",
+    "x-akamai-edgescape",
+    "x-vercel-ip-country",
+    "x-vercel-forwarded-for",
+    "fly-client-ip",
+    "x-nf-client-connection-ip",
+    "x-appengine-user-ip",
+    "x-goog-iap-jwt-assertion",
+    "x-goog-authenticated-user-email",
+    "x-cloud-trace-context",
+    "x-ms-client-principal",
+    "x-ms-client-principal-name",
+    "x-ms-token-aad-id-token",
+    "x-auth-request-user",
+    "x-auth-request-email",
+    "x-authentik-username",
+    "x-pomerium-jwt-assertion",
+    "tailscale-user-login",
+    "x-consumer-username",
+    "x-kong-request-id",
+    "x-istio-attributes",
+    "l5d-client-id",
+    "x-sucuri-clientip",
+    "incap-client-ip",
+    "do-connecting-ip",
+    "x-b3-traceid",
+    "b3",
+    "baggage",
+    "traceparent",
+    "tracestate",
+    "uber-trace-id",
+]
+WHOSE_ACCOUNT = [
+    "OpenAI-Organization",
+    "OpenAI-Project",
+    "x-goog-user-project",
+    "anthropic-workspace-id",
+    "chatgpt-account-id",
+    "azureml-model-deployment",
+    "x-ms-oai-image-generation-deployment",
+]
+CREDENTIALS = [
+    "Authorization",
+    "Proxy-Authorization",
+    "X-Api-Key",
+    "Api-Key",
+    "X-Goog-Api-Key",
+    "Cookie",
+    "Ocp-Apim-Subscription-Key",
+    "X-Auth-Token",
+    "X-Access-Token",
+    "X-Amz-Security-Token",
+    "X-Functions-Key",
+    "Helicone-Auth",
+    "X-Litellm-Api-Key",
+    "X-Serverless-Authorization",
+]
+FRAMING = [
+    "Transfer-Encoding",
+    "Content-Length",
+    "Connection",
+    "Keep-Alive",
+    "TE",
+    "Trailer",
+    "Upgrade",
+    "Host",
+    "Expect",
+    "HTTP2-Settings",
+]
+OVERRIDES = [
+    "X-HTTP-Method-Override",
+    "X-HTTP-Method",
+    "X-Method-Override",
+    "X-Original-URL",
+    "X-Rewrite-URL",
+    "X-Original-Method",
+    "X-Host",
+]
+STAYS = [*WHO_ASKS, *WHOSE_ACCOUNT, *CREDENTIALS, *FRAMING, *OVERRIDES]
+
+
+@pytest.mark.parametrize("kind", ProviderKind)
+def test_who_asks_whose_account_and_how_a_message_ends_is_never_a_clients_to_say(kind):
+    spelt = [(name.encode(), b"canary") for name in STAYS]
+    made = asked(provider(kind), headers=[*spelt, (b"x-after", b"1")])
+    assert [name for name, held in made.headers if held == b"canary"] == []
+    assert value(made, b"x-after") == [b"1"]
+
+
+@pytest.mark.parametrize("respell", ["_", ".", "~", "upper_"])
+def test_a_name_that_a_careless_reader_takes_for_another_is_that_other(respell):
+    """WSGI and CGI make one variable of `X-Api-Key` and `X_Api_Key`."""
+    between = respell[-1]
+    names = [name.replace("-", between) for name in STAYS if "-" in name]
+    names = [name.upper() for name in names] if respell == "upper_" else names
+    names += [name.replace("-", between) for name in ("Content-Type", "Content-Encoding", "X-Forwarded-For")]
+    names += [name.replace("-", between, 1) for name in ("X-Forwarded-For", "X-Goog-Api-Key")]
+    made = asked(provider(), headers=[(name.encode(), b"canary") for name in names])
+    assert [name for name, held in made.headers if held == b"canary"] == []
+
+
+# What the CLIs of README's table and the vendors' SDKs were seen to send.
+OF_CLIENTS = [
+    "User-Agent",
+    "Accept",
+    "Accept-Language",
+    "Content-Type",
+    "x-app",
+    "X-Claude-Code-Session-Id",
+    "x-claude-remote-container-id",
+    "X-Stainless-Arch",
+    "X-Stainless-Lang",
+    "X-Stainless-OS",
+    "X-Stainless-Package-Version",
+    "X-Stainless-Retry-Count",
+    "X-Stainless-Runtime",
+    "X-Stainless-Runtime-Version",
+    "X-Stainless-Timeout",
+    "x-stainless-helper-method",
+    "x-stainless-raw-response",
+    "x-stainless-async",
+    "x-stainless-read-timeout",
+    "anthropic-version",
+    "anthropic-beta",
+    "anthropic-dangerous-direct-browser-access",
+    "originator",
+    "session-id",
+    "session_id",
+    "thread-id",
+    "conversation_id",
+    "x-client-request-id",
+    "x-codex-window-id",
+    "x-codex-turn-metadata",
+    "x-codex-beta-features",
+    "x-codex-installation-id",
+    "x-openai-internal-codex-responses-lite",
+    "OpenAI-Beta",
+    "x-openai-subagent",
+    "x-goog-api-client",
+    "x-gemini-api-privileged-user-id",
+    "x-session-id",
+    "x-session-affinity",
+    "x-request-id",
+    "Idempotency-Key",
+    "HTTP-Referer",
+    "X-Title",
+    "x-parent-session-id",
+    "x-initiator",
+    "x-ms-useragent",
+    "x-ms-client-request-id",
+    "version",
+    "openai-intent",
+    "editor-version",
+    "x-dashscope-cachecontrol",
+    "x-dashscope-useragent",
+    "x-portkey-trace-id",
+]
+
+
+@pytest.mark.parametrize("name", OF_CLIENTS)
+def test_what_real_clients_send_passes(name):
+    assert (name.encode(), b"v") in asked(provider(), headers=[(name.encode(), b"v")]).headers
+
+
 def test_what_connection_names_is_hop_by_hop_too():
     client = [(b"X-Secret-Hop", b"1"), (b"Connection", b"close, X-SECRET-hop"), (b"x-kept", b"1")]
     made = asked(provider(), headers=client)
@@ -333,6 +597,7 @@ def test_a_long_lived_memory_of_names_does_not_grow_with_what_clients_invent():
         ("monkey=1&keyring=2&&a=%20+x", "monkey=1&keyring=2&&a=%20+x"),
         (f"x={VIRTUAL.decode()}", ""),
         ("key", ""),
+        ("api-key=x&apikey=x&$userProject=p&quotaUser=u&%24httpMethod=DELETE&_method=PUT&$httpHeaders=a:b&c=1", "c=1"),
         ("", ""),
     ],
 )

@@ -16,6 +16,7 @@ from dataplane.dialects.dialect import Client, Dialect, Meter, Operation
 from dataplane.dialects.filter import Filter
 from dataplane.dialects.registry import ANTHROPIC
 from dataplane.dialects.sent import SentSoFar
+from dataplane.providers.echo import Echo
 from dataplane.providers.hygiene import response_fields
 from dataplane.proxy.answer import Answer, AnswerWatcher, Filtered, fields_under_filters, framed
 from dataplane.proxy.channel import Channel
@@ -215,7 +216,7 @@ class Rig:
         response = await asking
         filtered = Filtered(self._filters, self.reader, self._reserve, self.case.whole)
         frame = framed(response, http10=self.case.http10, filtered=filtered)
-        fields = fields_under_filters(response_fields(response.head.fields, b""))
+        fields = fields_under_filters(response_fields(response.head.fields, Echo(b"")))
         if frame.chunked:
             fields.append((b"Transfer-Encoding", b"chunked"))
         head = encode_response(response.head.status, fields)

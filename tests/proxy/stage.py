@@ -146,6 +146,10 @@ class Telemetry:
         self.overheads: list[int] = []
         self.open = 0
         self.most_open = 0
+        self.echoes: list[str] = []
+
+    def echoed(self, provider_kind: str, provider_id: str, where: str, request_id: str) -> None:
+        self.echoes.append(where)
 
     def finished(self, record: UsageRecord, attempts: Sequence[UsageRecord], overhead_us: int) -> None:
         self.records.append(record)
@@ -381,6 +385,11 @@ class Stage:
         self.server.sweep(self.now)
         self.now += seconds
         self.server.sweep(self.now)
+
+    async def turns(self, count: int = 20) -> None:
+        """The pod reads what has come."""
+        for _ in range(count):
+            await asyncio.sleep(0)
 
     async def eventually(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE_S):

@@ -13,6 +13,7 @@ from dataplane.wire.records import record_from
 from dataplane.wire.rows import KIND_NUMBERS, KINDS, ref_from, resource_from, row_from
 from dataplane.wire.updates import identity
 from protos import fleet_pb2 as pb
+from tests.core import build
 from tests.link import strategies
 
 
@@ -74,3 +75,12 @@ def test_kinds_of_providers_are_the_words_of_the_wire():
         row = row_from(pb.Resource(provider=pb.Provider(id="p", kind=str(kind), enabled=True)))
         assert isinstance(row, Provider)
         assert (row.kind, row.enabled) == (kind, True)
+
+
+def test_a_pod_that_would_leave_an_account_header_out_is_told_that_it_must_not():
+    plain, chosen = build.provider(), build.provider(account_headers=(("openai-project", "proj_1"),))
+    assert list(resource_from(plain).needs) == []
+    resource = resource_from(chosen)
+    assert list(resource.needs) == ["account_headers"]
+    assert doubt(resource, row_from(resource), b"") is None
+    assert row_from(resource) == chosen

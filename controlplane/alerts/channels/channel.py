@@ -9,11 +9,9 @@ from typing import Protocol
 
 from django.core.exceptions import ValidationError
 
-from controlplane.environment import environment
 from controlplane.providers import gate, ssrf
 from dataplane.core.secret import Secret
 
-LONGEST_EXCERPT = 300  # characters
 COVERED = "•••"
 
 
@@ -46,12 +44,11 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryOutcome:
-    """`again`: whether another try makes sense. `wait_s`: how long the receiver asked for. `response`: an excerpt."""
+    """`again`: whether another try makes sense. `wait_s`: how long the receiver asked for."""
 
     ok: bool
     message: str
     status: int = 0
-    response: str = ""
     again: bool = True
     wait_s: int = 0
 
@@ -95,7 +92,7 @@ class ChannelType(Protocol):
 def checked_url(text: str, field_name: str) -> ssrf.BaseUrl:
     """A URL that may be connected to. Raises ValidationError."""
     try:
-        return ssrf.parse(text, private_allowed=environment().allow_private_providers)
+        return _parsed(text)
     except ssrf.UnsafeUrl as error:
         raise ValidationError({field_name: str(error).replace("base URL", "URL")}) from None
 
@@ -105,9 +102,13 @@ def post(
 ) -> DeliveryOutcome | gate.Answer:
     """POST through the gate: the answer, or the outcome of there being none. `secrets` are covered in every word."""
     try:
-        parsed = ssrf.parse(url, private_allowed=environment().allow_private_providers)
         return gate.call(
-            "POST", parsed, path=path, headers={"user-agent": "aigateway-alerts", **headers}, content=content
+            "POST",
+            _parsed(url),
+            path=path,
+            headers={"user-agent": "aigateway-alerts", **headers},
+            content=content,
+            switch=ssrf.WEBHOOKS,
         )
     except ssrf.UnsafeUrl as error:
         words = covered(str(error).replace("base URL", "URL"), secrets)
@@ -117,25 +118,23 @@ def post(
         return DeliveryOutcome(False, covered(str(error), secrets))
 
 
-def judged(answer: gate.Answer, *, secrets: Sequence[str], final: frozenset[int]) -> DeliveryOutcome:
-    """The outcome of an answer: any 2xx is success; `final`: statuses after which no other try makes sense."""
-    excerpt = excerpt_of(answer.body, secrets)
+def judged(answer: gate.Answer, *, final: frozenset[int]) -> DeliveryOutcome:
+    """The outcome of an answer, by its status alone: what else it says may be an internal service's.
+
+    Any 2xx is success; `final`: statuses after which no other try makes sense.
+    """
     status = answer.status
     if 200 <= status < 300:
-        return DeliveryOutcome(True, f"Accepted ({status}).", status, excerpt)
+        return DeliveryOutcome(True, f"Accepted ({status}).", status)
     if 300 <= status < 400:
-        return DeliveryOutcome(
-            False, f"It redirects elsewhere ({status}), which is not followed.", status, excerpt, again=False
-        )
+        return DeliveryOutcome(False, f"It redirects elsewhere ({status}), which is not followed.", status, again=False)
     wait = answer.headers.get("retry-after", "")
     wait_s = int(wait) if wait.isascii() and wait.isdigit() and len(wait) < 6 else 0
-    return DeliveryOutcome(False, f"Refused ({status}).", status, excerpt, again=status not in final, wait_s=wait_s)
+    return DeliveryOutcome(False, f"Refused ({status}).", status, again=status not in final, wait_s=wait_s)
 
 
-def excerpt_of(body: bytes, secrets: Sequence[str]) -> str:
-    """The beginning of an answer as printable text, without anything that we sent as a secret."""
-    text = covered(body.decode("utf-8", errors="replace"), secrets)
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:LONGEST_EXCERPT]
+def _parsed(url: str) -> ssrf.BaseUrl:
+    return ssrf.parse(url, private_allowed=gate.private_allowed(ssrf.WEBHOOKS), switch=ssrf.WEBHOOKS)
 
 
 def covered(text: str, secrets: Sequence[str]) -> str:

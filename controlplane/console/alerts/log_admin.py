@@ -95,7 +95,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     ordering = ("-created_at", "-id")
     fields = (
         "shown_alert", "shown_channel", "shown_state", "attempts", "attempts_left", "shown_outcome", "status",
-        "response", "shown_made", "shown_tried", "shown_next", "id",
+        "shown_made", "shown_tried", "shown_next", "id",
     )  # fmt: skip
     actions_detail = ("redeliver",)
 

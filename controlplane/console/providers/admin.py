@@ -23,7 +23,7 @@ from controlplane.tenancy.permissions import Verb
 from dataplane.core.secret import Secret
 from dataplane.core.snapshot import ProviderKind, Unpriced
 
-SERVING = ("Serving", {"fields": ("models", "priority", "unpriced", "price_provider")})
+SERVING = ("Serving", {"fields": ("models", "priority", "unpriced", "price_provider", "account_headers")})
 OWN_FIELDS = tuple(
     (kind.label, {"classes": ("collapse",), "fields": kind.own.names}) for kind in KINDS.values() if kind.own.names
 )

@@ -41,6 +41,16 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="One pattern per line. Empty: the kind's own names (claude*, gpt*, gemini*, …).",
     )
     deployments = PairsField(placeholder="gpt-5.5 = my-deployment", help_text="One model = deployment per line.")
+    account_headers = PairsField(
+        label="Account headers",
+        placeholder="openai-project = proj_…",
+        help_text="Which account of the provider's requests are for: one header = value per line. Clients cannot say "
+        "it. "
+        + "; ".join(
+            f"{kind.label}: {', '.join(kind.account_headers)}" for kind in KINDS.values() if kind.account_headers
+        )
+        + ".",
+    )
     unpriced = forms.ChoiceField(
         choices=[(choice.value, words) for choice, words in UNPRICED_WORDS.items()],
         widget=UnfoldAdminSelectWidget,
@@ -54,8 +64,8 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Provider
         fields = (
-            "name", "base_url", "enabled", "models", "priority", "unpriced", "price_provider", "api_version",
-            "deployments",
+            "name", "base_url", "enabled", "models", "priority", "unpriced", "price_provider", "account_headers",
+            "api_version", "deployments",
         )  # fmt: skip
 
 

@@ -232,6 +232,7 @@ def _provider(row: Provider) -> core.Provider:
         priority=row.priority,
         models=_texts(row.models),
         deployments=tuple(row.deployments.items()),
+        account_headers=tuple(sorted(row.account_headers.items())),
         private_network=environment().allow_private_providers,
     )
 

@@ -10,6 +10,8 @@ def _headers(credential: str) -> dict[str, str]:
     return {"x-api-key": credential, "anthropic-version": "2023-06-01"}
 
 
+_ACCOUNT = {"anthropic-workspace-id": "the workspace (Claude Platform on AWS)"}
+
 ANTHROPIC = AdminKind(
     ProviderKind.ANTHROPIC,
     label="Anthropic",
@@ -17,6 +19,7 @@ ANTHROPIC = AdminKind(
     probe=list_of_models("v1/models?limit=1", _headers),
     base_url_help="With or without /v1.",
     credential_help="An API key of console.anthropic.com: sk-ant-api03-…",
+    account_headers=_ACCOUNT,
 )
 
 ANTHROPIC_COMPATIBLE = AdminKind(
@@ -27,4 +30,5 @@ ANTHROPIC_COMPATIBLE = AdminKind(
     base_url_help="With or without /v1, for instance https://llm.example.com",
     credential_help="Whatever the server takes as x-api-key.",
     model_help="Name the models; without any, every model name is taken to be served here.",
+    account_headers=_ACCOUNT,
 )

@@ -59,6 +59,10 @@ AZURE_OPENAI = AdminKind(
     base_url_help="The resource's endpoint: https://<resource>.openai.azure.com",
     credential_help="Key 1 or key 2 of the resource.",
     model_help="Models and the deployments that serve them are named below.",
+    account_headers={
+        "azureml-model-deployment": "the deployment behind an Azure Machine Learning endpoint",
+        "x-ms-oai-image-generation-deployment": "the deployment that makes a response's images",
+    },
     own=OwnFields(
         names=("api_version", "deployments"),
         clean={"api_version": _api_version, "deployments": _deployments},

@@ -17,5 +17,6 @@ GEMINI = AdminKind(
     probe=list_of_models("v1beta/models?pageSize=1", _headers),
     base_url_help="With or without /v1beta.",
     credential_help="An API key of aistudio.google.com: AIza…",
+    account_headers={"x-goog-user-project": "the project that is billed"},
     verdicts={400: "The provider refuses the request (400): nearly always, the API key is wrong or has expired."},
 )

@@ -40,7 +40,10 @@ class OwnFields:
 
 @dataclass(frozen=True, slots=True)
 class AdminKind:
-    """One kind of provider. `verdicts`: what a status of the probe's answer means where it is not the usual."""
+    """One kind of provider. `verdicts`: what a status of the probe's answer means where it is not the usual.
+
+    `account_headers`: those that choose an account there, in lower case, and what each chooses.
+    """
 
     kind: ProviderKind
     label: str
@@ -50,6 +53,7 @@ class AdminKind:
     credential_help: str
     model_help: str = "Leave empty to serve the kind's own models."
     own: OwnFields = OwnFields()
+    account_headers: Mapping[str, str] = field(default_factory=dict)
     verdicts: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -63,6 +67,7 @@ def list_of_models(
         if url.versioned:
             before = before.partition("/")[2]
         fields = headers(credential.reveal().decode("ascii")) | {"user-agent": "aigateway-provider-test"}
+        fields |= provider.account_headers
         return gate.call("GET", url, path=f"/{before}", query=query(provider) or parameters, headers=fields).status
 
     return probe

@@ -10,6 +10,7 @@ import brotli
 import zstandard
 
 from dataplane.core.errors import Code, Refusal
+from dataplane.proxy.http.heads import ResponseHead
 
 _STEP = 64 * 1024  # decoded at a time: a bomb is noticed before it has unfolded
 _SMALL = 64 * 1024  # below this no ratio is suspicious
@@ -135,6 +136,16 @@ class Decoder:
     @property
     def finished(self) -> bool:
         return self._engine.finished
+
+
+def coding_of(head: ResponseHead) -> bytes:
+    """The content coding that a provider chose in spite of `identity`; b"" for none. Several are one that nobody
+    knows."""
+    if b"content-encoding" not in head.first:
+        return b""
+    fields = [value for name, value in head.fields if name.lower() == b"content-encoding"]
+    codings = [coding for value in fields for part in value.split(b",") if (coding := part.strip().lower())]
+    return b", ".join([coding for coding in codings if coding != b"identity"])
 
 
 def decode_request(

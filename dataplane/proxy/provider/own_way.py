@@ -14,6 +14,7 @@ from dataplane.providers.kind import BodyDecoder, CannotAuthorize, UnsignedReque
 from dataplane.providers.registry import KINDS
 from dataplane.providers.upstream import unusable
 from dataplane.proxy.http import heads as http1
+from dataplane.proxy.http.codings import coding_of
 from dataplane.proxy.http.framing import UntilClose
 from dataplane.proxy.http.heads import ResponseHead
 from dataplane.proxy.limits import Limits
@@ -24,7 +25,6 @@ from dataplane.proxy.provider.pool import Pool
 # As `Pool.ask`: destination, method, head, body, what to call when the request is about to be written.
 Ask = Callable[[Destination, str, bytes, bytes, Callable[[], None]], Awaitable[Response]]
 
-_IDENTITY: Final = (b"", b"identity")
 _REWRITTEN: Final = frozenset({b"content-type", b"content-length", b"transfer-encoding"})
 
 
@@ -71,19 +71,19 @@ class OwnWay:
 
 def reframed(response: Response, decoder: BodyDecoder) -> Response:
     """The same answer in the dialect's own bytes, of a length that nobody knows. Raises UpstreamFailure."""
-    if response.head.first.get(b"content-encoding", b"").strip().lower() not in _IDENTITY:
+    if coding_of(response.head):
         response.abort()
         raise Unanswered("the provider compressed an answer in spite of us")
     head = ResponseHead()
     head.status = response.head.status
     for name, value in (*http1.without(response.head.fields, _REWRITTEN), (b"Content-Type", decoder.content_type)):
         head.on_header(name, value)
-    outer = Response(_Behind(response), head, UntilClose())
+    outer = Response(Behind(response), head, UntilClose())
     response.relay_to(_Decoding(outer, response, decoder))
     return outer
 
 
-class _Behind:
+class Behind:
     """The source of a reframed answer: the answer that it is made from."""
 
     __slots__ = ("_inner",)

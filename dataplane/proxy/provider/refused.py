@@ -18,11 +18,11 @@ from dataplane.dialects.dialect import DialectName
 from dataplane.dialects.failures import SUSPECT, Verdict, judge
 from dataplane.dialects.opening import payload
 from dataplane.providers.hygiene import without_credential
-from dataplane.proxy.http.codings import Decoder, Malformed, TooLarge
+from dataplane.proxy.http.codings import Decoder, Malformed, TooLarge, coding_of
 from dataplane.proxy.provider.connection import Response, UpstreamFailure
 from dataplane.telemetry.redaction import redact
 
-__all__ = ["SUSPECT", "AccountErrors", "Refused", "refused_by"]
+__all__ = ["SUSPECT", "AccountErrors", "Beginning", "Refused", "refused_by"]
 
 BODY_BYTES: Final = 64 * 1024
 BODY_S = 2.0
@@ -64,26 +64,29 @@ class AccountErrors:
 
 async def refused_by(errors: AccountErrors, response: Response) -> Refused | None:
     """Whether an error of a suspect status is about the account. Afterwards it is gone; else it is as it was."""
-    body = await _Beginning(response).read()
-    coding = response.head.first.get(b"content-encoding", b"").strip().lower()
-    refused = errors.body(response.head.status, body if coding in (b"", b"identity") else _unpacked(body, coding))
+    body = await Beginning(response, BODY_BYTES, BODY_S).read()
+    coding = coding_of(response.head)
+    refused = errors.body(response.head.status, _unpacked(body, coding) if coding else body)
     if refused is not None:
         response.abort()
     return refused
 
 
-class _Beginning:
-    """A sink that takes the first part of a body and puts it back."""
+class Beginning:
+    """A sink that takes the first part of a body and puts it back. `whole`: that was all."""
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: Response, most_bytes: int, patience_s: float) -> None:
+        self.whole = False
         self._response = response
+        self._most_bytes = most_bytes
+        self._patience_s = patience_s
         self._pieces: list[tuple[bytes, bytes, bool]] = []
         self._size = 0
         self._enough: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def read(self) -> bytes:
         self._response.relay_to(self)
-        patience = asyncio.get_running_loop().call_later(BODY_S, self._has_enough)
+        patience = asyncio.get_running_loop().call_later(self._patience_s, self._has_enough)
         try:
             await self._enough
         except asyncio.CancelledError:
@@ -97,7 +100,8 @@ class _Beginning:
     def received(self, wire: bytes, body: bytes, done: bool) -> None:
         self._pieces.append((wire, body, done))
         self._size += len(body)
-        if done or self._size >= BODY_BYTES:
+        self.whole = done
+        if done or self._size >= self._most_bytes:
             self._response.pause()
             self._has_enough()
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataplane.dialects.dialect import BILLED
 from dataplane.providers.kind import UnsignedRequest
-from dataplane.providers.upstream import upstream_request, wire_model
+from dataplane.providers.upstream import echo_of, upstream_request, wire_model
 from dataplane.proxy import local_answers
 from dataplane.proxy.attempt import Attempt
+from dataplane.proxy.cleaning import ERRORS
 from dataplane.proxy.client.answer_head import provider_request_id
 from dataplane.proxy.client.memory import Sent
 from dataplane.proxy.http import heads as http1
@@ -18,6 +19,7 @@ from dataplane.proxy.provider.connection import Response
 from dataplane.proxy.provider.gate import Destination
 from dataplane.proxy.provider.own_way import way_to
 from dataplane.proxy.provider.refused import SUSPECT, AccountErrors, refused_by
+from dataplane.proxy.provider.unpacked import readable
 
 _CONTENT_ENCODING = frozenset({b"content-encoding"})
 _BODILESS = ("GET", "DELETE")
@@ -48,6 +50,11 @@ async def attempt(one: Attempt) -> Response | None:
         del head, body  # a provider that takes its time with an error need not hold them
         if await _refused(one, response):
             return None
+    if response.head.status >= ERRORS:
+        with exchange.waiting():
+            response, covered = await readable(response, echo_of(one.candidate.provider))
+        if covered:
+            one.echoed(covered)
     return response
 
 

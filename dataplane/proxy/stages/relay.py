@@ -9,11 +9,12 @@ from functools import partial
 
 from dataplane.core.errors import Refusal
 from dataplane.dialects.finality import heard_by
-from dataplane.dialects.sent import SentSoFar
-from dataplane.providers.upstream import is_stream, response_headers
+from dataplane.dialects.sent import Form, SentSoFar
+from dataplane.providers.upstream import echo_of, is_stream, response_headers
 from dataplane.proxy.answer import Answer, framed
 from dataplane.proxy.attempt import Attempt
 from dataplane.proxy.channel import Channel
+from dataplane.proxy.cleaning import cleaner_of
 from dataplane.proxy.client.answer_head import framing, of_theirs
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.provider.connection import Response
@@ -37,6 +38,7 @@ def _channel(attempt: Attempt, response: Response) -> Channel:
     streaming = is_stream(attempt.candidate.provider, head.first.get(b"content-type", b""))
     if streaming is not facts.stream:  # not what was asked for
         attempt.meter = route.dialect.meter(route.operation, streaming=streaming, facts=facts)
+    form = Form.EVENTS if facts.stream and attempt.meter.form is Form.WHOLE else attempt.meter.form
     frame = framed(response, http10=exchange.head.http10)
     fields = response_headers(attempt.candidate.provider, head.fields)
     looks = []
@@ -47,15 +49,17 @@ def _channel(attempt: Attempt, response: Response) -> Channel:
             looks.append(look)
     fields += framing(head, chunked=frame.chunked)
     fields += of_theirs(exchange.memo, head, exchange.pod.clock.wall_ms)
+    most_bytes = exchange.pod.limits.body_bytes
     answer = Answer(
         response,
         exchange.head_of(head.status, fields, closes=frame.closes),
         attempt.meter,
         frame.chunked,
-        exchange.pod.limits.body_bytes,
+        most_bytes,
         streaming=streaming,
         judge=account_errors(attempt) if streaming and head.status == 200 else None,
         looks=tuple(looks),
+        cleaner=cleaner_of(echo_of(attempt.candidate.provider), attempt.echoed, response, form, most_bytes),
     )
     return Channel(exchange.connection, answer, attempt, partial(_last_words, exchange))
 

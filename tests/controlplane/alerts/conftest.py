@@ -20,7 +20,7 @@ def organization(db: None) -> Organization:
 
 @pytest.fixture
 def private_allowed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("AIGATEWAY_ALLOW_PRIVATE_PROVIDERS", "true")
+    monkeypatch.setenv("AIGATEWAY_ALLOW_PRIVATE_WEBHOOKS", "true")
     environment.cache_clear()
     yield
     monkeypatch.undo()

@@ -68,7 +68,7 @@ def workers(sink: Sink, mail: MailSink) -> Iterator[Workers]:
     with tempfile.TemporaryDirectory(prefix="aigw-") as directory:
         given = {
             "DATABASE_URL": database_url(),
-            "AIGATEWAY_ALLOW_PRIVATE_PROVIDERS": "true",
+            "AIGATEWAY_ALLOW_PRIVATE_WEBHOOKS": "true",
             "AIGATEWAY_SMTP_URL": mail.url,
         }
         made = Workers(Path(directory), {**os.environ, **given})

@@ -50,7 +50,7 @@ class PagerDuty:
             body |= _payload(event)
         content = json.dumps(body, ensure_ascii=False).encode()
         answer = post(destination.address, content, {"content-type": "application/json"}, secrets=(key,), path=PATH)
-        return judged(answer, secrets=(key,), final=FINAL) if isinstance(answer, Answer) else answer
+        return judged(answer, final=FINAL) if isinstance(answer, Answer) else answer
 
 
 def _payload(event: Event) -> dict[str, object]:

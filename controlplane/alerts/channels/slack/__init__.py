@@ -35,7 +35,7 @@ class Slack:
         secrets = (url, path, path.rpartition("/")[2])
         content = json.dumps(_message(event), ensure_ascii=False).encode()
         answer = post(url, content, {"content-type": "application/json"}, secrets=secrets)
-        return judged(answer, secrets=secrets, final=FINAL) if isinstance(answer, Answer) else answer
+        return judged(answer, final=FINAL) if isinstance(answer, Answer) else answer
 
 
 def _message(event: Event) -> dict[str, object]:

@@ -60,7 +60,7 @@ class Webhook:
         }
         secrets = (destination.secret.reveal().decode("utf-8", errors="replace"), headers["x-langwatch-signature"])
         answer = post(destination.address, content, headers, secrets=secrets)
-        return judged(answer, secrets=secrets, final=FINAL) if isinstance(answer, Answer) else answer
+        return judged(answer, final=FINAL) if isinstance(answer, Answer) else answer
 
 
 def signature(secret: Secret, timestamp: str, content: bytes) -> str:
