@@ -13,9 +13,11 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from controlplane.environment import ConfigurationError, Environment, is_loopback, variable_of
+from controlplane.postgresql.waits import NETWORK, WAITS, Waits
 
 SMTP_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 MAIL_TIMEOUT_S = 10
+CONNECTION_S = 10  # that workers, beat and commands wait for a connection; web and fleet wait less
 
 
 def database_settings(environment: Environment) -> dict[str, Any]:
@@ -34,7 +36,8 @@ def database_settings(environment: Environment) -> dict[str, Any]:
             )
         return _sqlite(Path(unquote(parts.path[1:])))
     if parts.scheme in ("postgres", "postgresql"):
-        return _postgresql(url, pool=environment.database_pool, statement_timeout_ms=environment.statement_timeout_ms)
+        waits = Waits(environment.statement_timeout_ms, pooling=environment.database_pooling)
+        return _postgresql(url, pool=environment.database_pool, waits=waits)
     raise ConfigurationError("DATABASE_URL: the scheme must be postgresql or sqlite")
 
 
@@ -53,30 +56,42 @@ def _sqlite(path: Path) -> dict[str, Any]:
     }
 
 
-def _postgresql(url: str, *, pool: int, statement_timeout_ms: int) -> dict[str, Any]:
-    try:
-        conninfo = conninfo_to_dict(url)
-    except ProgrammingError:
-        raise ConfigurationError("DATABASE_URL: not a PostgreSQL connection URL") from None
-    parts = {name: str(value) for name, value in conninfo.items() if value is not None}
+def _postgresql(url: str, *, pool: int, waits: Waits) -> dict[str, Any]:
+    parts = _conninfo(url, "DATABASE_URL")
     settings = {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "controlplane.postgresql",
         "NAME": parts.pop("dbname", ""),
         "USER": parts.pop("user", ""),
         "PASSWORD": parts.pop("password", ""),
         "HOST": parts.pop("host", ""),
         "PORT": parts.pop("port", ""),
         "CONN_HEALTH_CHECKS": True,
+        # A cursor of the server's lives in one session, and a pooler may give the next statement to another one.
+        "DISABLE_SERVER_SIDE_CURSORS": waits.shared,
         "OPTIONS": {
+            **NETWORK,
             **parts,
-            "pool": {"min_size": 0, "max_size": pool, "timeout": 10},
-            "options": f"-c statement_timeout={statement_timeout_ms} -c idle_in_transaction_session_timeout=60000 "
-            + parts.get("options", ""),
+            "pool": {"min_size": 0, "max_size": pool, "timeout": CONNECTION_S},
+            WAITS: waits,
         },
     }
     if not settings["NAME"]:
         raise ConfigurationError("DATABASE_URL: names no database")
     return settings
+
+
+def listen_settings(environment: Environment) -> dict[str, str]:
+    """What a connection for notifications is made with where it has a URL of its own; else empty."""
+    url = environment.listen_database_url.get_secret_value()
+    return NETWORK | _conninfo(url, variable_of("listen_database_url")) if url else {}
+
+
+def _conninfo(url: str, variable: str) -> dict[str, str]:
+    try:
+        conninfo = conninfo_to_dict(url)
+    except ProgrammingError:
+        raise ConfigurationError(f"{variable}: not a PostgreSQL connection URL") from None
+    return {name: str(value) for name, value in conninfo.items() if value is not None}
 
 
 def mail_settings(url: str) -> dict[str, Any]:

@@ -77,20 +77,34 @@ class Environment(BaseSettings):
     database_url: SecretStr = Field(
         default=SecretStr(""),
         description="`postgresql://user:password@host:port/name` or `sqlite:///path`. Empty: SQLite in the var "
-        "directory.",
+        "directory. libpq's parameters may follow; unless they say otherwise connect_timeout=5, keepalives=1, "
+        "keepalives_idle=5, keepalives_interval=2, keepalives_count=3, tcp_user_timeout=10000.",
+    )
+    database_pooling: Literal["none", "session", "transaction"] = Field(
+        default="none",
+        description="What a pooler between us and PostgreSQL (PgBouncer and its like) lends a connection for: none: "
+        "there is none. See [database](database.md).",
+    )
+    listen_database_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="Where the fleet server listens for changes, past a pooler. Empty: DATABASE_URL; where that pools "
+        "transactions, it reads five times a second instead.",
     )
     database_pool: int = Field(
         default=10, ge=1, le=200, description="Most PostgreSQL connections of one process. Connections."
     )
     statement_timeout_ms: int = Field(
-        default=30_000, ge=0, description="PostgreSQL ends a longer statement. 0: never. Milliseconds."
+        default=25_000,
+        ge=0,
+        description="PostgreSQL ends a longer statement, and 2 s later its client gives the connection up. Web and "
+        "fleet never wait longer than 15 s. 0: never. Milliseconds.",
     )
     database_wait_s: float = Field(
-        default=5,
+        default=1.5,
         ge=0.05,
         le=8,
-        description="How long admin and API wait for a lock or a connection before they answer 503 with `Retry-After`. "
-        "Seconds.",
+        description="How long admin and API wait for a lock, and in all for connections, before they answer 503 with "
+        "`Retry-After`. Seconds.",
     )
     api_calls_per_minute: int = Field(
         default=1200,

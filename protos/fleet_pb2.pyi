@@ -108,6 +108,8 @@ class _DenyReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DenyReason
     """no such account: the budget went away, or the pod's clock is off"""
     DENY_REASON_CLOSED: _DenyReason.ValueType  # 3
     """the session was ended: start another one"""
+    DENY_REASON_UNDECIDED: _DenyReason.ValueType  # 4
+    """it cannot be said now, the account is there"""
 
 class DenyReason(_DenyReason, metaclass=_DenyReasonEnumTypeWrapper): ...
 
@@ -117,6 +119,8 @@ DENY_REASON_UNKNOWN: DenyReason.ValueType  # 2
 """no such account: the budget went away, or the pod's clock is off"""
 DENY_REASON_CLOSED: DenyReason.ValueType  # 3
 """the session was ended: start another one"""
+DENY_REASON_UNDECIDED: DenyReason.ValueType  # 4
+"""it cannot be said now, the account is there"""
 Global___DenyReason: _TypeAlias = DenyReason  # noqa: Y015
 
 class _RecordStatus:

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,15 +145,44 @@ class Server:
 
         Each of its processes has a group of its own, and one that is left keeps the next server from starting.
         """
-        family = [self.process.pid, *_children(self.process.pid)]
-        for pid in family:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        family = self._signal(signal.SIGKILL)
         self.process.wait()
         deadline = time.monotonic() + PATIENCE_S
         while any(map(_runs, family)) and time.monotonic() < deadline:
             time.sleep(0.005)
         self.process = _launch(self.programs, self.directory, self.run_as)
+
+    def _signal(self, number: signal.Signals) -> list[int]:
+        family = [self.process.pid, *_children(self.process.pid)]
+        for pid in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return family
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """A host that hangs: it takes connections and bytes, and does nothing."""
+        os.kill(self.process.pid, signal.SIGSTOP)  # first, so that nothing is started meanwhile
+        self._signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal(signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Shut down in order: connections are ended, new ones refused."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(PATIENCE_S)
+        try:
+            yield
+        finally:
+            self.process = _launch(self.programs, self.directory, self.run_as)
+
+    @property
+    def socket(self) -> str:
+        """The path of its Unix socket."""
+        return str(self.directory / ".s.PGSQL.5432")
 
     def stop(self) -> None:
         """Fast shutdown, by process id."""

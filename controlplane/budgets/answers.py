@@ -15,6 +15,7 @@ from django.db import DataError, IntegrityError, transaction
 
 from controlplane.budgets.alarms import raise_alarm
 from controlplane.budgets.models import AskReply, LeaseSession
+from controlplane.budgets.statements import Locks
 from controlplane.budgets.unit_of_work import UnitOfWork
 from dataplane.core.money.lease_rows import SessionState
 from dataplane.core.money.lessor import Recalls
@@ -64,40 +65,47 @@ class Ended:
     """The session is closed: the pod has to start another one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """Somebody else holds a row that it is about: nothing was decided."""
+
+
 Answer = bytes | Recalls | NotYours | Ended | None  # bytes: a HoldDown; None: nothing to say
 
 
-def answer(batch: Sequence[PodMessage]) -> list[Answer]:
+def answer(batch: Sequence[PodMessage], locks: Locks = Locks.SHORT) -> list[Answer | Locked]:
     """In order. Raises database errors, having done nothing. One message that breaks a limit, or that we cannot answer,
     spoils only itself: who waits for another one hears nothing of it."""
     for repeated in (False, True):  # whether asks may have been answered before: seldom, and then the database says so
         try:
             with transaction.atomic():
-                return _answered(batch, repeated)
+                return _answered(batch, repeated, locks)
         except SPOILT as problem:
             trouble = problem
     if len(batch) > 1:
-        return [answer([message])[0] for message in batch]
+        return [answer([message], locks)[0] for message in batch]
     content = batch[0].content
     if isinstance(content, Report | Hello) and len(content.accounts) > 1:
-        return [_in_halves(batch[0], content)]
+        return [_in_halves(batch[0], content, locks)]
     log.error("budget_message_refused_by_database session=%s: %s", batch[0].session_id, trouble)
     raise_alarm(f"{type(content).__name__} of {batch[0].session_id}: {type(trouble).__name__}")
-    return [_refused(batch[0])]
+    if isinstance(content, Report | Hello) and content.accounts:
+        return answer([replace(batch[0], content=replace(content, accounts=()))], locks)
+    return [undecided(content)]
 
 
-def _in_halves(message: PodMessage, content: Report | Hello) -> Answer:
+def _in_halves(message: PodMessage, content: Report | Hello, locks: Locks) -> Answer | Locked:
     """One account of it cannot be answered for: what is said of the others counts, and is answered in one message, as
     protobuf strings messages together."""
     middle = len(content.accounts) // 2
     halves = (content.accounts[:middle], content.accounts[middle:])
-    said = [answer([replace(message, content=replace(content, accounts=half))])[0] for half in halves]
+    said = [answer([replace(message, content=replace(content, accounts=half))], locks)[0] for half in halves]
     return b"".join(raw for raw in said if isinstance(raw, bytes)) or said[0]
 
 
-def _answered(batch: Sequence[PodMessage], repeated: bool) -> list[Answer]:
+def _answered(batch: Sequence[PodMessage], repeated: bool, locks: Locks) -> list[Answer | Locked]:
     refs = {ref for message in batch for ref in _refs(message.content)}
-    unit = UnitOfWork(refs, {message.session_id for message in batch})
+    unit = UnitOfWork(refs, {message.session_id for message in batch}, locks=locks)
     unit.lessor.pods = _pods(unit.now_ms)
     asks = [(message.session_id, message.content.ask_id) for message in batch if isinstance(message.content, Ask)]
     before = _replies(asks) if repeated else {}
@@ -122,11 +130,15 @@ def _refs(content: Message) -> list[AccountRef]:
     return [item.account for item in content.accounts]
 
 
-def _one(unit: UnitOfWork, message: PodMessage) -> Answer | Grant | Deny:
+def _one(unit: UnitOfWork, message: PodMessage) -> Answer | Locked | Grant | Deny:
     owner = unit.identities.get(message.session_id)
     if owner is not None and owner != message.identity:
         return NotYours()
     lessor, content = unit.lessor, message.content
+    if message.session_id in unit.locked_sessions:
+        return Locked()
+    if isinstance(content, Ask | Return) and unit.locked_accounts.intersection(_refs(content)):
+        return Locked()  # what is said of many accounts counts for the others
     match content:
         case Ask():
             gone = next((item.account for item in content.items if not unit.usable(item.account)), None)
@@ -151,14 +163,12 @@ def _one(unit: UnitOfWork, message: PodMessage) -> Answer | Grant | Deny:
     raise TypeError(f"not a message: {type(content).__name__}")
 
 
-def _refused(message: PodMessage) -> Answer:
-    if isinstance(message.content, Ask):
-        first = message.content.items[0].account
-        deny = Deny(message.content.ask_id, DenyReason.UNKNOWN, first, AccountState(), 0)
-        return to_pod(deny).SerializeToString()
-    if isinstance(message.content, Report | Hello) and message.content.accounts:
-        return answer([replace(message, content=replace(message.content, accounts=()))])[0]
-    return None
+def undecided(content: Message) -> bytes | None:
+    """What is said where nothing can be decided: the pod goes by each budget's outage rule."""
+    if not isinstance(content, Ask):
+        return None
+    deny = Deny(content.ask_id, DenyReason.UNDECIDED, content.items[0].account, AccountState(), 0)
+    return to_pod(deny).SerializeToString()
 
 
 def _replies(asks: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Grant | Deny]:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import Any, Final
 
 import psycopg
@@ -28,6 +29,9 @@ _LEASES: Final = Lease._meta.db_table
 _SESSIONS: Final = LeaseSession._meta.db_table
 _REPLIES: Final = AskReply._meta.db_table
 _REVISION: Final = Revision._meta.db_table
+# That the answers to pods wait for rows that somebody else holds; usually that is milliseconds.
+LOCK_MS: Final = 300
+_SHORT: Final = f"SET LOCAL lock_timeout = {LOCK_MS}"
 _HOLDING: Final = f"'{SessionState.OPEN.value}', '{SessionState.EXPIRED.value}'"
 
 # Put together of names of ours and placeholders only. `{…}` is what the databases have different words for.
@@ -46,6 +50,7 @@ _FIND_ACCOUNTS: Final = (
     f"SELECT id, budget_id, member_id, window_key FROM {{rows}} JOIN {_ACCOUNTS} "  # noqa: S608
     "ON budget_id = c0 AND member_id = c1 AND window_key = c2"
 )
+_FIND_SESSIONS: Final = f"SELECT session_id FROM {_SESSIONS} WHERE session_id {{among_texts}}"  # noqa: S608
 _UPDATE_ACCOUNTS: Final = (
     f"UPDATE {_ACCOUNTS} SET limit_nano = c1, settled_nano = c2, held_nano = c3, overdraft_used_nano = c4, "  # noqa: S608
     "overdraft_limit_nano = c5, excess_nano = c6, drawn_at = {now} FROM {rows} WHERE id = c0"
@@ -69,6 +74,15 @@ _TYPES: Final = {
     _INSERT_REPLIES: ("text", "bigint", "bytea"),
 }
 
+
+class Locks(Enum):
+    """What to do about rows that somebody else holds."""
+
+    WAIT = "wait"  # as long as the process waits for anything
+    SHORT = "short"  # LOCK_MS; then the database says so, and nothing is done
+    SKIP = "skip"  # go on without them
+
+
 Statement = tuple[str, Sequence[Any]]  # its text, and what stands for $1, $2, …
 
 
@@ -82,17 +96,20 @@ class StoredRows:
     leases: Sequence[tuple[Any, ...]]  # session, account, seven figures; the session's expires_ms and state
 
 
-def read(sessions: Iterable[str], accounts: Iterable[int]) -> StoredRows:
+def read(sessions: Iterable[str], accounts: Iterable[int], locks: Locks = Locks.WAIT) -> StoredRows:
     """Locks sessions, then accounts, each by id: so does everybody, and no two wait for each other."""
     some, ids = sorted(set(sessions)), sorted(set(accounts))
     revision, texts, numbers = _texts(_READ[0]), _array(some), _array(ids)
-    queries: list[Statement] = [
+    postgres = connection.vendor == "postgresql"  # SQLite has one writer, and no locks of rows
+    skip = " SKIP LOCKED" if postgres and locks is Locks.SKIP else ""
+    queries: list[Statement] = [(_SHORT, ())] if postgres and locks is not Locks.WAIT else []
+    queries += [
         (revision, ()),
-        (_texts(_READ[1]), (texts,)),
-        (_texts(_READ[2]), (numbers,)),
+        (_texts(_READ[1] + skip), (texts,)),
+        (_texts(_READ[2] + skip), (numbers,)),
         (_texts(_READ[3]), (numbers, texts)),
     ]
-    revisions, session_rows, account_rows, lease_rows = _run(queries)
+    revisions, session_rows, account_rows, lease_rows = _run(queries)[-4:]
     return StoredRows(revisions[0] if revisions else ("", 0), session_rows, account_rows, lease_rows)
 
 
@@ -101,6 +118,12 @@ def account_ids(refs: Iterable[AccountRef]) -> dict[AccountRef, int]:
     names = sorted(set(refs))
     (rows,) = _run([_statement(_FIND_ACCOUNTS, names)]) if names else [[]]
     return {AccountRef(*row[1:]): row[0] for row in rows}
+
+
+def session_ids(sessions: Iterable[str]) -> set[str]:
+    """Those that exist, whoever holds them."""
+    (rows,) = _run([(_texts(_FIND_SESSIONS), (_array(sorted(sessions)),))])
+    return {row[0] for row in rows}
 
 
 @dataclass

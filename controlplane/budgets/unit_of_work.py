@@ -16,7 +16,7 @@ from django.utils import timezone
 from controlplane.budgets import cache, statements
 from controlplane.budgets.models import Account, Crossing, LeaseSession
 from controlplane.budgets.models import Budget as BudgetRow
-from controlplane.budgets.statements import StoredRows, Writes, insert_crossings
+from controlplane.budgets.statements import Locks, StoredRows, Writes, insert_crossings
 from controlplane.budgets.values import moment, ms
 from dataplane.core.money.accounts import limit_at
 from dataplane.core.money.amounts import saturated
@@ -41,11 +41,15 @@ class UnitOfWork:
         *,
         near: Mapping[AccountRef, int] | None = None,
         now: datetime | None = None,
+        locks: Locks = Locks.WAIT,
     ) -> None:
         self.now = now or timezone.now()
         self.now_ms = ms(self.now)
         # Decides, on the rows that were loaded.
         self.lessor = Lessor()
+        # What exists and somebody else holds, where those are skipped: it is as if it was not loaded.
+        self.locked_accounts: set[AccountRef] = set()
+        self.locked_sessions: set[str] = set()
         # Of each lease session, the name in the certificate of the pod that opened it.
         self.identities: dict[str, str] = {}
         # By id: those that exist now.
@@ -56,6 +60,7 @@ class UnitOfWork:
         self._ids: dict[AccountRef, int] = {}
         # Of each account as it was loaded: what was settled, and its limit.
         self._before: dict[AccountRef, tuple[int, int]] = {}
+        self._locks = locks
         self._load(set(refs), set(sessions), near or {})
         self._apply_limits()
 
@@ -101,13 +106,18 @@ class UnitOfWork:
         ids = cache.account_ids(wanted)
         if missing := wanted - ids.keys():
             ids |= self._found_or_opened(missing, near)
-        rows = statements.read(sessions, ids.values())
+        rows = statements.read(sessions, ids.values(), self._locks)
         there = {AccountRef(*row[1:4]) for row in rows.accounts}
+        lost = ids.keys() - there
+        if self._locks is Locks.SKIP:
+            self.locked_sessions = statements.session_ids(sessions) - {row[0] for row in rows.sessions}
+            self.locked_accounts = set(statements.account_ids(lost))
+            lost -= self.locked_accounts
         # Remembered, but of a transaction that was taken back, or forgotten with the past.
-        if lost := ids.keys() - there:
+        if lost:
             cache.forget(lost)
             ids |= self._found_or_opened(lost, near)
-            rows = statements.read(sessions, ids.values())
+            rows = statements.read(sessions, ids.values(), self._locks)
         self.budgets = cache.budgets({ref.budget_id for ref in wanted}, rows.revision)
         self._take_sessions(rows)
         self._take_accounts(rows)
@@ -150,6 +160,8 @@ class UnitOfWork:
         others: dict[str, SessionRow] = {}
         leases = []
         for session, account, *figures, expires, state in rows.leases:
+            if account not in refs:
+                continue  # somebody else holds the account
             if session not in sessions and session not in others:
                 others[session] = SessionRow(session, expires, SessionState(state))
             leases.append(LeaseRow(session, refs[account], *map(saturated, figures)))

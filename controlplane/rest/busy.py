@@ -9,7 +9,8 @@ from __future__ import annotations
 import sqlite3
 
 import psycopg
-from django.db import InterfaceError, InternalError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError, ProgrammingError
+from django.db.transaction import TransactionManagementError
 
 RETRY_AFTER_S = 5  # below 20, above which several clients sleep in silence
 
@@ -27,8 +28,14 @@ _SQLITE = frozenset(
         sqlite3.SQLITE_PROTOCOL,
     }
 )
-# A primary that became a replica; a transaction that was idle for too long. psycopg calls these InternalError.
-_POSTGRESQL = frozenset({"25006", "25P03"})
+# https://www.postgresql.org/docs/current/errcodes-appendix.html. By class: the connection, no login at the moment,
+# somebody else's transaction, no room, an operator, the system.
+_CLASSES = frozenset({"08", "28", "40", "53", "57", "58"})
+# A lock that was not to be had, or something in use; a primary that became a replica; a transaction that was idle for
+# too long.
+_POSTGRESQL = frozenset({"55P03", "55006", "25006", "25P03"})
+# What Django says itself, once the connection was lost in the middle of a transaction.
+_LOST = "Cannot open a new connection in an atomic block."
 
 
 class OutOfTime(OperationalError):
@@ -37,12 +44,22 @@ class OutOfTime(OperationalError):
 
 def busy(error: BaseException | None) -> bool:
     match error:
-        case OutOfTime() | psycopg.OperationalError() | psycopg.InterfaceError():
+        case OutOfTime() | psycopg.InterfaceError():
             return True
+        case psycopg.OperationalError() | psycopg.InternalError():
+            return _passes(error)
         case sqlite3.OperationalError():
             return error.sqlite_errorcode & 0xFF in _SQLITE
-        case psycopg.InternalError():
-            return error.sqlstate in _POSTGRESQL
-        case OperationalError() | InterfaceError() | InternalError():
+        case ProgrammingError() if error.args == (_LOST,):
+            return True
+        case OperationalError() | InterfaceError() | InternalError() | TransactionManagementError():
             return busy(error.__cause__)
     return False
+
+
+def _passes(error: psycopg.Error) -> bool:
+    """Without a code it is the client that speaks, of the connection; a statement that is too complex has one."""
+    code = error.sqlstate
+    if code is None:
+        return isinstance(error, psycopg.OperationalError)
+    return code[:2] in _CLASSES or code in _POSTGRESQL

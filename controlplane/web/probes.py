@@ -1,25 +1,48 @@
 """`/healthz`: the process answers. `/readyz`: the database does too and has every migration. `/metrics`: what is
-counted, for who asks from this machine. `/` leads to the admin."""
+counted, for who asks from this machine. `/` leads to the admin.
+
+They are answered by a middleware, before there is a session: that of a browser that looks would be saved, and a process
+would not seem to live because its database does not.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import threading
+from collections.abc import Callable
 from functools import cache
 
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.urls import reverse
+from django.http.response import HttpResponseBase
+from django.urls import resolve, reverse
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from controlplane.rest.busy import RETRY_AFTER_S
 from controlplane.web.metrics import exposition
 
+PATHS = frozenset({"/", "/healthz", "/readyz", "/metrics"})
 # What a proxy adds: who asks is then not the connection's other end.
 _PASSED_ON = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
 _migrated = threading.Event()  # a database does not lose migrations, so it is asked for them until it has them all
+
+
+class Probes:
+    """Stands around the session."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path_info not in PATHS:
+            return self._get_response(request)
+        request.get_host()  # raises DisallowedHost
+        match = resolve(request.path_info)
+        request.resolver_match = match
+        answer: HttpResponseBase = match.func(request, *match.args, **match.kwargs)
+        return answer
 
 
 def root(request: HttpRequest) -> HttpResponse:

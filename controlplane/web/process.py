@@ -21,7 +21,6 @@ def bounded(application: Any, environment: Environment) -> Application:
     bound(
         connections.settings["default"],
         wait_s=environment.database_wait_s,
-        statement_timeout_ms=environment.statement_timeout_ms,
     )
     for problem in environment.unknown_variables():
         log.warning("unknown_variable %s", problem)

@@ -46,6 +46,7 @@ _REASONS: Final = {
     DenyReason.EXHAUSTED: pb.DENY_REASON_EXHAUSTED,
     DenyReason.UNKNOWN: pb.DENY_REASON_UNKNOWN,
     DenyReason.CLOSED: pb.DENY_REASON_CLOSED,
+    DenyReason.UNDECIDED: pb.DENY_REASON_UNDECIDED,
 }
 _REASONS_BACK: Final[dict[int, DenyReason]] = {number: reason for reason, number in _REASONS.items()}
 
@@ -250,7 +251,7 @@ def from_control_plane(message: pb.HoldDown) -> Iterator[Down]:
     for grant in message.grants:
         yield Grant(grant.ask_id, _granted(grant.items))
     for deny in message.denies:
-        reason = _REASONS_BACK.get(deny.reason, DenyReason.UNKNOWN)
+        reason = _REASONS_BACK.get(deny.reason, DenyReason.UNDECIDED)
         yield Deny(deny.ask_id, reason, ref_from(deny.account), _state(deny.state), deny.resets_at_ms)
     for recall in message.recalls:
         yield Recall(tuple(ref_from(account) for account in recall.accounts))

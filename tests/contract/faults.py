@@ -1,4 +1,4 @@
-"""A TCP link that misbehaves on demand, between a pod and the control plane."""
+"""A TCP link that misbehaves on demand: between a pod and the control plane, or before the database."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ class Mode(StrEnum):
 
 
 class FaultyLink:
-    """Listens on a free loopback port and forwards to `target`.
+    """Listens on a free loopback port and forwards to `target`, an address or the path of a Unix socket.
 
     Bytes that fell into a hole are lost, so the connection dies when the link heals.
     """
 
-    def __init__(self, target: tuple[str, int]) -> None:
+    def __init__(self, target: tuple[str, int] | str) -> None:
         self._target = target
         self._mode = Mode.PASS
         self._lock = threading.Lock()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._forgotten: list[tuple[socket.socket, socket.socket]] = []
+        # Set when bytes were lost.
+        self.swallowed = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._closed = threading.Event()
@@ -43,6 +46,19 @@ class FaultyLink:
         if mode is Mode.REFUSE or healed:
             for pair in pairs:
                 self._reset(pair)
+
+    def forget(self) -> None:
+        """What a firewall does that has lost its table, or a fail-over: from now on nothing passes on the connections
+        that there are, nobody is told, and new ones work."""
+        with self._lock:
+            self._forgotten = list(self._pairs)
+            self._mode = Mode.PASS
+
+    @property
+    def forgotten(self) -> int:
+        """How many of those are still open, since their clients wait."""
+        with self._lock:
+            return len(self._forgotten)
 
     def close(self) -> None:
         self._closed.set()
@@ -62,7 +78,7 @@ class FaultyLink:
                 _linger_reset(near)
                 continue
             try:
-                far = socket.create_connection(self._target, timeout=2.0)
+                far = self._connect()
             except OSError:
                 _linger_reset(near)
                 continue
@@ -71,6 +87,17 @@ class FaultyLink:
             with self._lock:
                 self._pairs.append(pair)
             threading.Thread(target=self._forward, args=(pair,), daemon=True, name="faulty-link-pair").start()
+
+    def _connect(self) -> socket.socket:
+        if not isinstance(self._target, str):
+            return socket.create_connection(self._target, timeout=2.0)
+        far = socket.socket(socket.AF_UNIX)
+        try:
+            far.connect(self._target)
+        except OSError:
+            far.close()
+            raise
+        return far
 
     def _forward(self, pair: tuple[socket.socket, socket.socket]) -> None:
         near, far = pair
@@ -83,8 +110,10 @@ class FaultyLink:
                         return
                     upwards = source is near
                     mode = self._mode
-                    lost = mode is Mode.HOLE or mode is (Mode.MUTE if upwards else Mode.DEAF)
-                    if not lost:
+                    lost = mode is Mode.HOLE or mode is (Mode.MUTE if upwards else Mode.DEAF) or pair in self._forgotten
+                    if lost:
+                        self.swallowed.set()
+                    else:
                         (far if upwards else near).sendall(data)
         except (OSError, ValueError):
             return
@@ -94,6 +123,7 @@ class FaultyLink:
     def _reset(self, pair: tuple[socket.socket, socket.socket]) -> None:
         with self._lock, contextlib.suppress(ValueError):
             self._pairs.remove(pair)
+            self._forgotten.remove(pair)
         for end in pair:
             _linger_reset(end)
 

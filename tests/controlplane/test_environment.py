@@ -12,7 +12,7 @@ import sys
 import pytest
 from pydantic import SecretStr
 
-from controlplane.connections import database_settings, mail_settings
+from controlplane.connections import database_settings, listen_settings, mail_settings
 from controlplane.environment import (
     REPOSITORY,
     ConfigurationError,
@@ -22,6 +22,7 @@ from controlplane.environment import (
     render_table,
     variable_of,
 )
+from controlplane.postgresql.waits import NETWORK, Waits
 
 # Fixed, since parameters name tests and every worker must find the same.
 KEY = base64.b64encode(hashlib.sha256(b"one").digest()).decode()
@@ -134,7 +135,39 @@ def test_a_postgresql_url_becomes_djangos_settings(variables):
     assert found["CONN_HEALTH_CHECKS"] is True
     assert found["OPTIONS"]["sslmode"] == "verify-full"
     assert found["OPTIONS"]["pool"]["max_size"] == 10
-    assert "statement_timeout=30000" in found["OPTIONS"]["options"]
+    assert "options" not in found["OPTIONS"]  # poolers refuse them
+    assert found["OPTIONS"]["waits"] == Waits(25_000)
+    # Nothing that is gone is waited for until TCP gives up.
+    assert {name: found["OPTIONS"][name] for name in NETWORK} == NETWORK
+    assert (NETWORK["connect_timeout"], NETWORK["tcp_user_timeout"]) == ("5", "10000")
+
+
+def test_a_postgresql_url_may_say_all_of_it_otherwise(variables):
+    own = {"connect_timeout": "9", "keepalives": "0", "tcp_user_timeout": "500", "options": "-c search_path=gateway"}
+    query = "&".join(f"{name}={value.replace(' ', '%20').replace('=', '%3D')}" for name, value in own.items())
+    variables("DATABASE_URL", f"postgresql://user@db.example/gateway?{query}")
+    variables("AIGATEWAY_STATEMENT_TIMEOUT_MS", "0")
+    options = database_settings(environment())["OPTIONS"]
+    assert own.items() <= options.items()
+    assert options["keepalives_idle"] == "5"
+    assert options["waits"].answer_s == float("inf")
+
+
+def test_a_pooler_between_transactions_gets_no_cursors_and_listening_goes_another_way(variables):
+    variables("DATABASE_URL", "postgresql://user@pooler/gateway")
+    assert database_settings(environment())["DISABLE_SERVER_SIDE_CURSORS"] is False
+    assert listen_settings(environment()) == {}
+    environment.cache_clear()
+    variables("AIGATEWAY_DATABASE_POOLING", "transaction")
+    variables("AIGATEWAY_LISTEN_DATABASE_URL", "postgresql://user@db.example/gateway?keepalives_idle=60")
+    assert database_settings(environment())["DISABLE_SERVER_SIDE_CURSORS"] is True
+    own = listen_settings(environment())
+    assert (own["host"], own["connect_timeout"], own["keepalives_idle"]) == ("db.example", "5", "60")
+    environment.cache_clear()
+    variables("AIGATEWAY_LISTEN_DATABASE_URL", "postgresql://[bad/canary")
+    with pytest.raises(ConfigurationError, match="AIGATEWAY_LISTEN_DATABASE_URL") as refused:
+        listen_settings(environment())
+    assert "canary" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 Locking five accounts and writing them costs the same for one ask as for fifty, and the organization's account is in
 all of them: one transaction at a time, with everything that has come meanwhile, is faster than many at once.
+
+What somebody else holds for long, a person with a console or a migration, holds up only the messages about it: the
+others are decided without those rows.
 """
 
 from __future__ import annotations
@@ -12,12 +15,14 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from django.db import Error as DatabaseProblem
+from psycopg.errors import LockNotAvailable
 
 from controlplane.budgets import answers
 from controlplane.budgets.answers import Answer, PodMessage
+from controlplane.budgets.statements import Locks
 from controlplane.fleet.database import in_database
 from controlplane.fleet.state.replica import Unavailable
-from dataplane.core.money.messages import AccountRef, Return
+from dataplane.core.money.messages import AccountRef, Ask, Return
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +31,9 @@ MOST_AGAIN = 20  # of them decided once more after a recall: money that came bac
 MOST_WAITING = 20_000
 PATIENCE_S = 4.0  # of the database, before a message is given up; pods wait for 5
 RETRY_S = 0.1
+GIVE_UP_S = 5.0  # a database that is silent meanwhile is taken for lost
+SKIP_S = 1.0  # so long nobody waits for locks again after somebody waited in vain
+LOCKED_S = 1.5  # that a message waits for a row that somebody else holds; then its pod hears that nothing is decided
 
 Waiting = tuple[PodMessage, asyncio.Future[Answer], float]  # a message, its answer, and until when it may wait
 
@@ -41,11 +49,14 @@ class HoldWriter:
         self._waiting: deque[Waiting] = deque()
         self._recalling: deque[Waiting] = deque()  # their turn comes after those
         self._wake = asyncio.Event()
+        # They wait for a row that somebody else holds.
+        self._locked: list[Waiting] = []
+        self._skip_until = float("-inf")
         self._returned: dict[AccountRef, asyncio.Event] = {}
 
     async def answer(self, message: PodMessage) -> Answer:
         """Raises Unavailable when the database does not take it."""
-        if len(self._waiting) + len(self._recalling) >= MOST_WAITING:
+        if len(self._waiting) + len(self._recalling) + len(self._locked) >= MOST_WAITING:
             raise Unavailable("more is asked than can be answered")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
@@ -76,9 +87,17 @@ class HoldWriter:
                 await self._write(batch)
 
     async def _write(self, batch: Sequence[Waiting]) -> None:
+        now = asyncio.get_running_loop().time
+        locks = Locks.SKIP if now() < self._skip_until else Locks.SHORT
+        messages = [message for message, _, _ in batch]
         try:
-            replies = await in_database(answers.answer, [message for message, _, _ in batch], trusting=True)
+            replies = await in_database(answers.answer, messages, locks, trusting=True, within_s=GIVE_UP_S)
         except DatabaseProblem as problem:
+            if locks is Locks.SHORT and isinstance(problem.__cause__, LockNotAvailable):
+                log.warning("budget_rows_locked messages=%s: the rest is decided without them", len(batch))
+                self._skip_until = now() + SKIP_S
+                self._again(batch)
+                return
             # Nothing was done: the same once more, while anybody waits for it.
             log.warning("budget_messages_not_written messages=%s %s: %s", len(batch), type(problem).__name__, problem)
             await asyncio.sleep(RETRY_S)
@@ -90,13 +109,35 @@ class HoldWriter:
             for _, answer, _ in batch:
                 _fail(answer, "the answer could not be written")
             return
-        for (message, answer, _), reply in zip(batch, replies, strict=True):
+        for waiting, reply in zip(batch, replies, strict=True):
+            message, answer, _ = waiting
+            if isinstance(reply, answers.Locked):
+                self._held_up(waiting)
+                continue
             if not answer.done():
                 answer.set_result(reply)
             if isinstance(message.content, Return):
                 returned = self._returned.pop(message.content.account, None)
                 if returned is not None:
                     returned.set()
+
+    def _held_up(self, waiting: Waiting) -> None:
+        message, answer, until = waiting
+        loop = asyncio.get_running_loop()
+        if loop.time() < until - PATIENCE_S + LOCKED_S:
+            if not self._locked:
+                loop.call_later(RETRY_S, self._try_locked)
+            self._locked.append(waiting)
+        elif isinstance(message.content, Ask | Return):
+            if not answer.done():
+                answer.set_result(answers.undecided(message.content))
+        else:
+            _fail(answer, "the pod's lease session is locked in the database")
+
+    def _try_locked(self) -> None:
+        self._waiting.extend(self._locked)
+        self._locked.clear()
+        self._wake.set()
 
     def _again(self, batch: Sequence[Waiting]) -> None:
         now = asyncio.get_running_loop().time()

@@ -137,6 +137,7 @@ class Reason(StrEnum):
     # The budget's outage rule says no, since
     UNREACHABLE = "unreachable"  # … contact was lost
     UNANSWERED = "unanswered"  # … the control plane did not answer in time
+    UNDECIDED = "undecided"  # … it could not decide
     UNKNOWN = "unknown"  # … it does not know the account
 
 

@@ -182,6 +182,8 @@ class LeaseBook:
         """
         if deny.reason is DenyReason.CLOSED:
             return None
+        if deny.reason is DenyReason.UNDECIDED:
+            return self.unanswered(deny.ask_id, now, Reason.UNDECIDED)
         if deny.reason is DenyReason.UNKNOWN:
             return self._unknown(deny, now)
         entry = self._asks.take(deny.ask_id)

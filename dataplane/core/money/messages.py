@@ -27,6 +27,7 @@ class DenyReason(StrEnum):
     EXHAUSTED = "exhausted"
     UNKNOWN = "unknown"  # no such account: the budget went away, or the pod's clock is off
     CLOSED = "closed"  # the session was ended: start another one
+    UNDECIDED = "undecided"  # it cannot be said now, the account is there
 
 
 class AccountState(NamedTuple):

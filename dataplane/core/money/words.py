@@ -66,6 +66,7 @@ def exhausted(view: OrganizationView, account: Account, state: AccountState, at_
 _UNCHECKED: Final = {
     Reason.UNREACHABLE: "this pod has lost contact with the control plane",
     Reason.UNANSWERED: "the control plane did not answer in time",
+    Reason.UNDECIDED: "the control plane has no answer about it at the moment",
     Reason.UNKNOWN: "the control plane does not know of it, or not of its present window",
 }
 

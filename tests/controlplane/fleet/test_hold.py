@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import grpc
+import psycopg
 import pytest
 from django.db import connection
 
+from controlplane.budgets import answers, lease_sessions
 from controlplane.budgets.answers import PodMessage
 from controlplane.budgets.models import Account, AskReply, Budget, Lease, LeaseSession
+from controlplane.budgets.statements import Locks
+from controlplane.fleet.calls import hold_writer
 from controlplane.fleet.calls.hold import RULES, HoldCalls
 from controlplane.fleet.calls.hold_writer import HoldWriter
 from controlplane.fleet.state import recalls
@@ -24,6 +28,7 @@ from protos import fleet_pb2_grpc
 from tests.controlplane import factories
 from tests.controlplane.budgets.test_answers import ref_of
 from tests.controlplane.fleet.pods import PATIENCE_S, do, fleet
+from tests.controlplane.fleet.test_process import database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DOLLAR = 10**9
@@ -196,7 +201,7 @@ def test_what_makes_no_sense_ends_the_call_with_a_reason(up: wire.HoldUp) -> Non
 def test_who_is_decided_once_more_waits_until_everybody_else_was_decided(monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[list[int]] = []
 
-    def decide(messages: Sequence[PodMessage]) -> list[bytes]:
+    def decide(messages: Sequence[PodMessage], locks: Locks) -> list[bytes]:
         batches.append([message.recalls for message in messages])
         return [b""] * len(messages)
 
@@ -214,10 +219,60 @@ def test_who_is_decided_once_more_waits_until_everybody_else_was_decided(monkeyp
     asyncio.run(scenario())
 
 
+@contextmanager
+def somebody_holds(budget: Budget) -> Iterator[None]:
+    """A person with a console, in a transaction that does not end."""
+    with psycopg.connect(database_url()) as other:
+        other.execute("SELECT 1 FROM budgets_account WHERE budget_id = %s FOR UPDATE", [budget.pk])
+        yield
+
+
+def test_a_row_that_somebody_holds_stops_only_what_is_about_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no locks of rows")
+    monkeypatch.setattr(hold_writer, "LOCKED_S", 0.5)
+    monkeypatch.setattr(hold_writer, "PATIENCE_S", PATIENCE_S)  # what is not decided is not taken for a lost database
+    locks: list[Locks] = []
+    real = answers.answer
+
+    def noted(messages: Sequence[PodMessage], how: Locks) -> list[answers.Answer | answers.Locked]:
+        locks.append(how)
+        return real(messages, how)
+
+    monkeypatch.setattr(answers, "answer", noted)
+
+    async def scenario() -> None:
+        held, held_ref = await do(budget_and_ref)
+        _, free_ref = await do(budget_and_ref)
+        async with fleet() as server, holder(server.port, "a") as one, holder(server.port, "b") as other:
+            for pod, ref in ((one, held_ref), (other, free_ref)):  # the accounts are there
+                await pod.ask(ref)
+                assert isinstance(await pod.hear(), wire.Grant)
+            with somebody_holds(held):
+                await one.ask(held_ref, 2)
+                for id in (2, 3, 4):
+                    await other.ask(free_ref, id)
+                    assert isinstance(await other.hear(), wire.Grant), "of another organization"
+                said = [wire.AccountReport(account=account(ref), granted_cum=DOLLAR) for ref in (held_ref, free_ref)]
+                await other.say(reports=[wire.HoldReport(seq=7, accounts=said)])
+                acknowledged = await other.hear()
+                assert acknowledged.seq == 7
+                assert [item.account for item in acknowledged.accounts] == [account(free_ref)]
+                denied = await one.hear()
+                assert isinstance(denied, wire.Deny)
+                assert (denied.ask_id, denied.reason) == (2, wire.DENY_REASON_UNKNOWN)
+            await one.ask(held_ref, 3)
+            assert isinstance(await one.hear(), wire.Grant)
+        assert Locks.SKIP in locks
+        assert await do(lambda: list(lease_sessions.problems())) == []
+
+    asyncio.run(scenario())
+
+
 def test_nobody_waits_long_for_what_others_may_give_back(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    def decide(messages: Sequence[PodMessage]) -> list[bytes | Recalls]:
+    def decide(messages: Sequence[PodMessage], locks: Locks) -> list[bytes | Recalls]:
         asked.extend(message.recalls for message in messages)
         return [b"" if message.recalls >= RULES.recalls else Recalls({}, (ref,)) for message in messages]
 

@@ -17,18 +17,23 @@ from django.db import (
     OperationalError,
     ProgrammingError,
     connection,
+    connections,
     transaction,
 )
+from django.db.transaction import TransactionManagementError
 from django.test import Client
 from psycopg import errors
 from psycopg_pool import PoolTimeout
 
 from controlplane.environment import Environment
+from controlplane.postgresql.connection import SilentDatabase
+from controlplane.postgresql.waits import Waits, patience
 from controlplane.rest.busy import OutOfTime, busy
 from controlplane.tenancy import actions as tenancy
 from controlplane.tenancy.models import Role
 from controlplane.tenancy.tokens import new_token
-from controlplane.web.deadline import ANSWER_S, LONGEST_WAIT_S, STATEMENT_S, Deadline, bound
+from controlplane.web.deadline import ANSWER_S, LONGEST_WAIT_S, STATEMENT_S, Deadline, bound, deadline
+from controlplane.web.sessions import SessionStore
 from tests.controlplane import factories as make
 from tests.controlplane.fleet.test_process import database_url
 from tests.controlplane.web.process import BEFORE_S, web
@@ -63,9 +68,15 @@ def of_sqlite(code: int) -> sqlite3.OperationalError:
             for kind in (
                 psycopg.OperationalError, PoolTimeout, errors.QueryCanceled, errors.LockNotAvailable,
                 errors.TooManyConnections, errors.AdminShutdown, errors.CannotConnectNow, errors.DeadlockDetected,
-                errors.SerializationFailure, errors.DiskFull,
+                errors.SerializationFailure, errors.DiskFull, SilentDatabase, errors.CrashShutdown,
+                errors.ConnectionFailure, errors.ConnectionException, errors.ProtocolViolation, errors.OutOfMemory,
+                errors.IoError, errors.InvalidPassword, errors.ObjectInUse,
             )
         ),
+        wrapped(OperationalError, of_sqlite(sqlite3.SQLITE_READONLY)),
+        wrapped(InternalError, errors.IdleInTransactionSessionTimeout()),
+        wrapped(TransactionManagementError, wrapped(OperationalError, errors.AdminShutdown("of PostgreSQL"))),
+        ProgrammingError("Cannot open a new connection in an atomic block."),
         wrapped(InterfaceError, psycopg.InterfaceError("the connection is closed")),
         wrapped(InternalError, errors.ReadOnlySqlTransaction()),
         OutOfTime(),
@@ -83,6 +94,11 @@ def test_these_pass_by_themselves(error: Exception):
         wrapped(ProgrammingError, errors.UndefinedTable()),
         wrapped(IntegrityError, errors.UniqueViolation()),
         wrapped(InternalError, errors.InFailedSqlTransaction()),
+        wrapped(OperationalError, errors.StatementTooComplex()),
+        wrapped(OperationalError, errors.ObjectNotInPrerequisiteState()),
+        wrapped(InternalError, errors.DataCorrupted()),
+        TransactionManagementError("This code isn't under transaction management"),
+        ProgrammingError("Cannot open a new window."),
         ValueError("database is locked"),
         OperationalError("of nobody"),
     ],
@@ -90,6 +106,90 @@ def test_these_pass_by_themselves(error: Exception):
 )
 def test_these_are_defects(error: Exception):
     assert not busy(error)
+
+
+FAILURES = [
+    wrapped(OperationalError, PoolTimeout("couldn't get a connection after 1.50 sec: canary")),
+    *(
+        wrapped(InternalError if issubclass(kind, psycopg.InternalError) else OperationalError, kind("canary"))
+        for kind in map(
+            errors.lookup,
+            (
+                "25006",
+                "53100",
+                "53300",
+                "57P01",
+                "57P02",
+                "57P03",
+                "57014",
+                "55P03",
+                "08000",
+                "08003",
+                "08006",
+                "08P01",
+            ),
+        )
+    ),
+    wrapped(OperationalError, psycopg.OperationalError("server closed the connection unexpectedly: canary")),
+    wrapped(InterfaceError, psycopg.InterfaceError("the connection is closed: canary")),
+    *(
+        wrapped(OperationalError, of_sqlite(code))
+        for code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL)
+    ),
+]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: f"{type(error.__cause__).__name__}")
+def test_whatever_the_database_says_and_wherever_it_says_it_nobody_gets_a_500(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+):
+    """A program by token and one that is signed in, people, the login, static files, probes."""
+    organization = make.organization()
+    _, token = tenancy.mint_token(by=make.SYSTEM, organization=organization, name="ci", role=Role.ADMIN)
+    headers = {"Authorization": f"Bearer {token.reveal().decode()}", "Idempotency-Key": "a-key-of-a-test"}
+    browser, stranger = Client(raise_request_exception=False), Client(raise_request_exception=False)
+    browser.force_login(make.user(is_superuser=True))
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    body = '{"name": "x", "slug": "x", "organization_id": "o"}'
+    with connection.execute_wrapper(fails), monkeypatch.context() as patched:
+        patched.setattr(connection, "set_autocommit", lambda *_, **__: None)  # a transaction begins without a statement
+        programs = [
+            stranger.get("/api/v1/teams", headers=headers),
+            stranger.post("/api/v1/teams", body, headers=headers, content_type="application/json"),
+            browser.get("/api/v1/teams"),
+        ]
+        people = [
+            browser.get("/admin/"),
+            stranger.post("/admin/login/", {"username": "x", "password": "y"}),
+        ]
+        fine = [each.get(path) for each in (browser, stranger) for path in ("/healthz", "/metrics", "/")]
+        fine.append(browser.get("/static/unfold/css/styles.css"))
+        ready = browser.get("/readyz")
+    for answer in programs:
+        assert (answer.status_code, answer.headers["Content-Type"]) == (503, "application/problem+json")
+        assert answer.json()["code"] == "database_busy"
+    for answer in people:
+        assert answer.status_code == 503
+        assert "busy or not there" in answer.content.decode()
+    assert ready.status_code == 503
+    for answer in (*programs, *people, ready):
+        assert 1 <= int(answer.headers["Retry-After"]) <= 20
+        assert "canary" not in answer.content.decode()
+    assert [answer.status_code for answer in fine] == [200, 200, 302] * 2 + [200]
+
+
+@pytest.mark.django_db
+def test_a_session_is_not_touched_by_who_only_looks_whether_the_process_lives(monkeypatch: pytest.MonkeyPatch):
+    browser = Client()
+    browser.force_login(make.user(is_superuser=True))
+    monkeypatch.setattr(SessionStore, "save", lambda *_, **__: pytest.fail("it was saved"))
+    for path, status in (("/healthz", 200), ("/readyz", 200), ("/metrics", 200), ("/", 302)):
+        assert browser.get(path).status_code == status
+    assert browser.get("/healthz", HTTP_HOST="evil.example").status_code == 400
 
 
 # ---- with somebody else's lock ----
@@ -184,7 +284,7 @@ class Driver:
 
 
 class Connection:
-    settings_dict = {"OPTIONS": {"timeout": 5}}
+    settings_dict = {"OPTIONS": {"timeout": 5, "waits": Waits(15_000)}}
 
     def __init__(self, vendor: str) -> None:
         self.vendor, self.connection = vendor, Driver()
@@ -206,7 +306,34 @@ def test_a_statement_that_begins_late_gets_what_is_left_and_then_none_begins():
     with pytest.raises(OutOfTime):
         run(ends, on)
     ends.undo()
-    assert on.connection.said[-1] == "RESET statement_timeout"
+    assert on.connection.said[-1] == "15000"
+
+
+def test_once_the_database_has_failed_a_request_it_is_not_asked_again():
+    on, ends = Connection("postgresql"), Deadline(ANSWER_S, Clock())
+
+    def locked_out(*_: Any) -> None:
+        raise wrapped(OperationalError, errors.LockNotAvailable())
+
+    def is_wrong(*_: Any) -> None:
+        raise wrapped(ProgrammingError, errors.UndefinedTable())
+
+    with pytest.raises(ProgrammingError):
+        ends(is_wrong, "SELECT 1", None, False, {"connection": on})
+    assert run(ends, on) == "done"
+    with pytest.raises(OperationalError):
+        ends(locked_out, "UPDATE x", None, False, {"connection": on})
+    with pytest.raises(OutOfTime):
+        run(ends, on)
+    assert run(ends, on, "ROLLBACK TO SAVEPOINT x") == "done"
+
+
+def test_all_waits_for_a_connection_of_one_request_are_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(connections.settings["default"]["OPTIONS"], "pool", {"timeout": 1.5})
+    with deadline():
+        assert patience().connection_s == 1.5
+        assert ANSWER_S < patience().left_s < BEFORE_S  # the server's own timeout comes first, and nobody has left yet
+    assert patience().connection_s == float("inf")
 
 
 def test_sqlite_stops_a_long_statement_and_starts_no_wait_that_would_be_too_long():
@@ -249,17 +376,19 @@ def test_a_statement_that_is_too_slow_ends_and_its_connection_serves_on():
 
 def test_whatever_is_set_the_sum_stays_below_what_clients_wait_for():
     field = Environment.model_fields["database_wait_s"]
+    assert field.default <= 2 - 0.5  # answered within 2 s
     assert max(rule.le for rule in field.metadata if hasattr(rule, "le")) == LONGEST_WAIT_S
     assert ANSWER_S + 1 < BEFORE_S
     # One that begins at once, after the longest wait for a connection, is still within.
     assert STATEMENT_S <= ANSWER_S
-    options: dict[str, Any] = {"pool": {"max_size": 3, "timeout": 10}, "options": "-c statement_timeout=30000"}
-    bound({"ENGINE": "x.postgresql", "OPTIONS": options}, wait_s=2.5, statement_timeout_ms=30_000)
-    assert options["pool"] == {"max_size": 3, "timeout": 2.5}
-    assert options["options"].endswith("-c lock_timeout=2500 -c statement_timeout=15000")
-    short: dict[str, Any] = {"pool": {}, "options": ""}
-    bound({"ENGINE": "x.postgresql", "OPTIONS": short}, wait_s=1, statement_timeout_ms=4_000)
-    assert short["options"].endswith("-c statement_timeout=4000")
+    options: dict[str, Any] = {"pool": {"max_size": 3, "timeout": 10}, "waits": Waits(25_000, pooling="session")}
+    bound({"ENGINE": "x.postgresql", "OPTIONS": options}, wait_s=1.5)
+    assert options["pool"] == {"max_size": 3, "timeout": 1.5}
+    assert options["waits"] == Waits(15_000, 1_500, "session")
+    for given, used in ((4_000, 4_000), (0, 15_000)):  # never is for whoever does not answer anybody
+        short: dict[str, Any] = {"pool": {}, "waits": Waits(given)}
+        bound({"ENGINE": "x.postgresql", "OPTIONS": short}, wait_s=1)
+        assert short["waits"].statement_ms == used
     lite: dict[str, Any] = {"timeout": 20}
-    bound({"ENGINE": "x.sqlite3", "OPTIONS": lite}, wait_s=5, statement_timeout_ms=0)
+    bound({"ENGINE": "x.sqlite3", "OPTIONS": lite}, wait_s=5)
     assert lite["timeout"] == 5

@@ -18,6 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 from controlplane.environment import ConfigurationError, environment, variable_of
 from controlplane.fleet.calls.booking import Booking, registered
 from controlplane.fleet.calls.server import Identity, running
+from controlplane.fleet.database import bound
 
 GC_THRESHOLDS = (10_000, 20, 100)
 
@@ -31,6 +32,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             environment().demand_secrets()
+            bound()
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold every provider's credential
             # A collection looks at every open stream: rarely, then.
             gc.set_threshold(*GC_THRESHOLDS)
