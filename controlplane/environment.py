@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -34,6 +34,9 @@ PREFIX = "AIGATEWAY_"
 UNPREFIXED = frozenset({"database_url"})
 LEAST_SECRET_BYTES = 32
 LEAST_DISTINCT = 8  # bytes; fewer in 32 are nobody's random choice
+WIDEST_OF_PROXIES = {4: 8, 6: 7}  # bits of 10.0.0.0/8 and fc00::/7
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -49,12 +52,42 @@ def _words(value: object) -> object:
     return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
 
 
+def _networks(words: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(str(_network(word)) for word in words)
+
+
+def _network(word: str) -> Network:
+    """Of proxies: an address is a network of one. Raises ValueError with words."""
+    if word in ("*", "localhost"):
+        raise ValueError(f"{word} is not an address; loopback is 127.0.0.0/8,::1/128, and everybody cannot be trusted")
+    try:
+        network = ipaddress.ip_network(word)
+    except ValueError:
+        raise ValueError(_no_network(word)) from None
+    if network.version == 6 and network.subnet_of(_MAPPED) and network.prefixlen >= _MAPPED.prefixlen:
+        network = ipaddress.ip_network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
+    if network.prefixlen < WIDEST_OF_PROXIES[network.version]:
+        raise ValueError(
+            f"{word} is half of the world, and everybody in it could claim to be anybody: name the proxies"
+        )
+    return network
+
+
+def _no_network(word: str) -> str:
+    try:
+        whole = ipaddress.ip_network(word, strict=False)
+    except ValueError:
+        return f"{word!r} is neither an address nor a network (a host name is neither): say 10.1.2.3, or 10.1.2.0/24"
+    return f"{word} is an address inside of a network: say {whole}, or {word.partition('/')[0]} for that one alone"
+
+
 # People write it either way, and both planes take both.
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"],
     BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
 ]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Networks = Annotated[tuple[str, ...], NoDecode, AfterValidator(_networks), BeforeValidator(_words)]
 
 
 class Environment(BaseSettings):
@@ -179,6 +212,13 @@ class Environment(BaseSettings):
         default=(),
         description="Origins that may post to the admin from another host name. Comma-separated, with scheme.",
     )
+    trusted_proxies: Networks = Field(
+        default=("127.0.0.0/8", "::1/128"),
+        description="Proxies in front of admin and API that are believed who asks, by which scheme and host "
+        "(`X-Forwarded-For`, `X-Forwarded-Proto`, `X-Forwarded-Host`, or `Forwarded`). Everybody in these networks can "
+        "claim to be anybody: name proxies, not their clients. Empty: nobody is. Addresses and networks, "
+        "comma-separated.",
+    )
     https: Literal["auto", "on", "off"] = Field(
         default="auto",
         description="Secure cookies, HSTS and the redirect to https. auto: on unless every allowed host is loopback.",
@@ -205,6 +245,11 @@ class Environment(BaseSettings):
     @property
     def https_on(self) -> bool:
         return self.https == "on" or (self.https == "auto" and not self.loopback_only)
+
+    @property
+    def trusted_networks(self) -> tuple[Network, ...]:
+        """Where proxies are that are believed who asks."""
+        return tuple(ipaddress.ip_network(network) for network in self.trusted_proxies)
 
     def demand_secrets(self) -> None:
         """Raise ConfigurationError unless every secret is there and long enough. Called by everything that starts."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
@@ -53,6 +54,19 @@ class SettingsError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
+
+
+class CannotStart(OSError):
+    """What a setting names cannot be used on this machine. The message names the variable and the value."""
+
+
+@contextmanager
+def named(variable: str, value: object) -> Iterator[None]:
+    """What the system says of a setting's value is said with the name of its variable. Raises CannotStart."""
+    try:
+        yield
+    except OSError as error:
+        raise CannotStart(f"{PREFIX}{variable} ({value}): {error.strerror or error}") from error
 
 
 class Settings(BaseModel):

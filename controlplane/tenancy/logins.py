@@ -17,6 +17,7 @@ from controlplane.changes.actor import Actor, ActorKind
 from controlplane.changes.audit import Draft
 from controlplane.changes.change_set import ChangeSet, change_set
 from controlplane.changes.row import AuditTarget
+from controlplane.tenancy import brake
 from controlplane.tenancy.permissions import Verb, require_operator
 from dataplane.core.secret import Secret
 
@@ -41,7 +42,12 @@ def update_login(login: User, *, by: Actor, **fields: Any) -> User:
     unknown = sorted(set(fields) - CHANGEABLE)
     if unknown:
         raise ValidationError({name: f"cannot be set; fields are {', '.join(sorted(CHANGEABLE))}" for name in unknown})
-    return _changed(login, by, "login.updated", fields)
+    before = login.get_username()
+    with change_set(by):
+        _changed(login, by, "login.updated", fields)
+        if login.get_username() != before:
+            brake.forget(before)
+    return login
 
 
 def deactivate_login(login: User, *, by: Actor) -> User:
@@ -49,6 +55,7 @@ def deactivate_login(login: User, *, by: Actor) -> User:
     with change_set(by):
         _changed(login, by, "login.deactivated", {"is_active": False})
         _end_sessions(login)
+        brake.forget(login.get_username())
     return login
 
 
@@ -57,7 +64,8 @@ def activate_login(login: User, *, by: Actor) -> User:
 
 
 def set_password(login: User, *, by: Actor, password: Secret | None) -> User:
-    """None: none works. Every session that was opened with the old one ends, by the hash that sessions carry."""
+    """None: none works. Every session that was opened with the old one ends, by the hash that sessions carry, and so
+    does the brake on guessing the old one."""
     if (by.kind, by.id) != (ActorKind.USER, str(login.pk)):
         require_operator(by, Verb.LOGIN_CHANGE)
     with change_set(by) as change:
@@ -66,6 +74,7 @@ def set_password(login: User, *, by: Actor, password: Secret | None) -> User:
         if password is None:
             _keep_an_operator(login)
         login.save(update_fields=["password"])
+        brake.forget(login.get_username())
         _say(change, "login.password_set", login, usable=password is not None)
     return login
 

@@ -321,3 +321,20 @@ class LoginFailures(models.Model):
 
     def __str__(self) -> str:
         return f"{self.failures} until {self.until:%H:%M:%S}"
+
+
+class LoginPlace(models.Model):
+    """A browser or a network from which an account's password was right: there, strangers' failures do not count."""
+
+    key = models.CharField(primary_key=True, max_length=64, help_text="Keyed digest of the account and the place.")
+    account = models.CharField(max_length=64, help_text="Keyed digest of the account.")
+    until = models.DateTimeField(help_text="When it is forgotten, unless the password is right there again.")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["account"], name="login_places_by_account"),
+            models.Index(fields=["until"], name="login_places_by_end"),
+        ]
+
+    def __str__(self) -> str:
+        return f"until {self.until:%Y-%m-%d}"

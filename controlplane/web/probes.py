@@ -25,7 +25,7 @@ from controlplane.web.metrics import exposition
 
 PATHS = frozenset({"/", "/healthz", "/readyz", "/metrics"})
 # What a proxy adds: who asks is then not the connection's other end.
-_PASSED_ON = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
+_PASSED_ON = ("HTTP_X_FORWARDED_", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
 _migrated = threading.Event()  # a database does not lose migrations, so it is asked for them until it has them all
 
 
@@ -77,7 +77,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 def from_this_machine(request: HttpRequest) -> bool:
-    if any(name in request.META for name in _PASSED_ON):
+    if any(name.startswith(_PASSED_ON) for name in request.META):
         return False
     try:
         return ipaddress.ip_address(str(request.META.get("REMOTE_ADDR", ""))).is_loopback

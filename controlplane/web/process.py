@@ -1,4 +1,4 @@
-"""The start of a web process: short waits for the database, no large body, the page of metrics."""
+"""The start of a web process: trusted proxies, short waits for the database, no large body, the page of metrics."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from controlplane.environment import ConfigurationError, Environment, variable_o
 from controlplane.web import metrics
 from controlplane.web.body_limit import Application, BodyLimit
 from controlplane.web.deadline import bound
+from controlplane.web.trusted_proxies import TrustedProxies
 
 log = logging.getLogger(__name__)
 
@@ -32,4 +33,5 @@ def bounded(application: Any, environment: Environment) -> Application:
             raise ConfigurationError(
                 f"{variable_of('web_metrics_listen')}: metrics cannot be shown on {listen}: {problem}"
             ) from problem
-    return BodyLimit(application, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    limited = BodyLimit(application, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    return TrustedProxies(limited, environment.trusted_networks)

@@ -23,7 +23,7 @@ from dataplane.proxy.limits import Limits
 from dataplane.proxy.pod import Clock, Pod
 from dataplane.proxy.provider.gate import http_tls, trust_authorities
 from dataplane.proxy.server import Server
-from dataplane.settings import Settings
+from dataplane.settings import Settings, named
 from dataplane.telemetry import logs
 from dataplane.telemetry.metrics import Metrics
 from dataplane.telemetry.tasks import spawn
@@ -47,7 +47,7 @@ SWITCH_S = 0.0005
 
 
 async def run(settings: Settings, collector_headers: dict[str, str], worker: Worker | None) -> int:
-    """Returns an `Exit`. Raises OSError or ssl.SSLError when it cannot start."""
+    """Returns an `Exit`. Raises CannotStart, or another OSError, when it cannot start."""
     sys.setswitchinterval(SWITCH_S)
     asked_to_stop, impatient = _signals()
     if worker is not None:
@@ -76,7 +76,8 @@ async def run(settings: Settings, collector_headers: dict[str, str], worker: Wor
 
     async def listen() -> None:
         context = certificate.context if certificate else None
-        port = await server.listen(address.host, address.port, context, shared=worker is not None)
+        with named("LISTEN", address):
+            port = await server.listen(address.host, address.port, context, shared=worker is not None)
         logs.info("gateway_listening", host=address.host, port=port, version=running, tls=context is not None)
 
     joins_later = worker is not None and worker.again
@@ -87,7 +88,8 @@ async def run(settings: Settings, collector_headers: dict[str, str], worker: Wor
     telemetry.start()
     link.start()
     # Beside the connection to the fleet: the two take about as long.
-    await asyncio.to_thread(trust_authorities, tls, str(settings.upstream_ca or ""))
+    with named("UPSTREAM_CA", settings.upstream_ca or "the system's"):
+        await asyncio.to_thread(trust_authorities, tls, str(settings.upstream_ca or ""))
     starting = spawn(_start(server, link, settings.to_be_reached, listen if joins_later else _nothing), "start")
     await asked_to_stop.wait()
     starting.cancel()
@@ -181,7 +183,8 @@ def _limits(settings: Settings) -> Limits:
 def _certificate(settings: Settings) -> ServerCertificate | None:
     match (settings.listen_cert, settings.listen_key):
         case (Path() as cert, Path() as key):
-            return ServerCertificate(cert, key)
+            with named("LISTEN_CERT", f"{cert}, with AIGATEWAY_LISTEN_KEY {key}"):
+                return ServerCertificate(cert, key)
     return None
 
 

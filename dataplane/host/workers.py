@@ -22,7 +22,7 @@ from typing import Final
 
 from dataplane.core.endpoints import HostPort
 from dataplane.host.exits import Exit
-from dataplane.settings import Settings
+from dataplane.settings import Settings, named
 from dataplane.telemetry import logs
 from dataplane.telemetry.tasks import spawn
 
@@ -85,8 +85,9 @@ class Workers:
         self._worst = Exit.OK
 
     async def run(self) -> int:
-        """Raises OSError when the address is taken."""
-        held = reserve(self._settings.listen_address)
+        """Raises CannotStart when the address is taken."""
+        with named("LISTEN", self._settings.listen_address):
+            held = reserve(self._settings.listen_address)
         address = HostPort(self._settings.listen_address.host, held[0].getsockname()[1])
         environment = os.environ | {"AIGATEWAY_LISTEN": str(address)}
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -19,7 +19,7 @@ from dataplane.link.segments import SegmentStore
 from dataplane.link.session import Introduction, Session, Status
 from dataplane.link.spool import MEMORY_BYTES, MemoryStore, Spool, Store, keep_synced
 from dataplane.link.watch import Watch
-from dataplane.settings import Settings
+from dataplane.settings import Settings, named
 from dataplane.telemetry.metrics import Metrics
 from dataplane.telemetry.tasks import spawn
 
@@ -33,7 +33,7 @@ class Link:
     `close` delivers what is left."""
 
     def __init__(self, settings: Settings, version: str, metrics: Metrics, status: Callable[[], Status]) -> None:
-        """`status`: what heartbeats say; `spool_records` is filled in here. Raises OSError for an unusable spool."""
+        """`status`: what heartbeats say; `spool_records` is filled in here. Raises CannotStart for a bad spool."""
         session_id = f"ses_{os.urandom(12).hex()}"
         introduction = Introduction(
             pod_id=f"pod_{os.urandom(12).hex()}",
@@ -48,7 +48,8 @@ class Link:
         store: Store = MemoryStore()
         limits = {"limit_bytes": MEMORY_BYTES, "limit_records": settings.spool_memory_records}
         if settings.spool_dir is not None:
-            store = self._segments = SegmentStore.create(settings.spool_dir, session_id)
+            with named("SPOOL_DIR", settings.spool_dir):
+                store = self._segments = SegmentStore.create(settings.spool_dir, session_id)
             limits = {"limit_bytes": settings.spool_bytes, "limit_records": _UNBOUNDED}
         self.journal = Spool(store, session_id, metrics, **limits)
         self._reporter = Reporter(
@@ -87,6 +88,7 @@ class Link:
         """Deliver, then hang up. Whether the control plane has every record, or the disk keeps the others."""
         delivered = await self._reporter.flush(flush_s)
         await self.holds.close()
+        await self.configuration.take_leave()
         for task in self._tasks:
             task.cancel()
         if self._tasks:

@@ -210,6 +210,15 @@ class Session:
             return [Leave(LeaveReason.SILENT, "no answer to a heartbeat")]
         return [self._heartbeat(now)] if now >= self._next_heartbeat else []
 
+    def last_words(self, now: int) -> list[Action]:
+        """A heartbeat out of turn: the pod ends by its own will, and was not cut off so that it may still serve."""
+        return [self._heartbeat(now)] if self.welcomed else []
+
+    @property
+    def in_doubt(self) -> bool:
+        """A heartbeat is not answered yet."""
+        return bool(self._sent)
+
     def wake_at(self, now: int) -> int:
         """When `tick` has something to do if nothing else happens."""
         if self._opened_at is None:

@@ -36,6 +36,7 @@ from protos import fleet_pb2 as pb
 INLINE_RESOURCES: Final = 500
 WAITING_UPDATES: Final = 8  # parts of at most 4 MiB; then the stream is left unread
 OUTGOING: Final = 64
+LAST_WORDS_S: Final = 1.0
 SHORT_LIVED_S: Final = 1.0  # a Goodbye on a younger stream is no reason to hurry back
 
 Revoked = Callable[[frozenset[str], bool], None]
@@ -64,6 +65,7 @@ class Watch:
         self._on_cut: list[CutByHand] = []
         self._waiters: list[_Waiter] = []
         self._fleet: Fleet | None = None
+        self._stream: _Stream | None = None
         self._staging: asyncio.Future[Staged | Rejected | Ignored] | None = None
         self._worth_a_thread = False  # the update under way has had a large part: its last one does the work for all
         self._not_understood: Mapping[str, str] = {}  # as it was logged last
@@ -151,13 +153,21 @@ class Watch:
             before = left
             await asyncio.sleep(pause)
 
+    async def take_leave(self) -> None:
+        """Return when the control plane knows in which state this pod ends, or does not answer in time."""
+        if self._stream is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_S):
+                    await self._stream.last_words()
+
     async def _one_connection(self) -> Leave:
         target, fleet = self._connector.connect()
         self._fleet = fleet
+        self._stream = _Stream(self, fleet, target)
         try:
-            return await _Stream(self, fleet, target).run()
+            return await self._stream.run()
         finally:
-            self._fleet = None
+            self._fleet = self._stream = None
             self._session.closed()
             if self._staging is not None:  # a thread cannot be stopped, and the next stream stages too
                 await asyncio.wait([self._staging])
@@ -257,6 +267,7 @@ class _Stream:
         self._outgoing: asyncio.Queue[pb.PodMessage] = asyncio.Queue(OUTGOING)
         self._left: asyncio.Future[Leave] = asyncio.get_running_loop().create_future()
         self._wake = asyncio.Event()
+        self._heard = asyncio.Event()
         self._unread = False  # the server's messages wait for us, so its silence means nothing
 
     async def run(self) -> Leave:
@@ -279,6 +290,12 @@ class _Stream:
                 task.cancel()
             self._call.cancel()
             await asyncio.wait(tasks)
+
+    async def last_words(self) -> None:
+        self._perform(self._session.last_words(boottime_ms()))
+        while self._session.in_doubt and not self._left.done():
+            self._heard.clear()
+            await self._heard.wait()
 
     async def _something_due(self) -> None:
         now = boottime_ms()
@@ -305,11 +322,13 @@ class _Stream:
         if not self._left.done():
             self._left.set_result(leave)
             self._wake.set()
+            self._heard.set()
 
     async def _read(self) -> None:
         async for incoming in self._call:
             was_welcomed = self._session.welcomed
             actions = self._session.received(incoming, boottime_ms())
+            self._heard.set()
             if self._session.welcomed and not was_welcomed:
                 self._watch.welcomed(self._target)
                 self._wake.set()

@@ -23,7 +23,7 @@ _NAME_LENGTH: Final = 64
 _RESPONSE_NAMES: Final = frozenset(
     b"content-type content-encoding content-language request-id x-request-id x-oai-request-id apim-request-id "
     b"x-should-retry server-timing date cache-control x-reasoning-included x-models-etag "
-    b"x-accel-buffering azureml-model-session".split()
+    b"azureml-model-session".split()
 )
 _RESPONSE_PREFIXES: Final = (
     b"anthropic-",

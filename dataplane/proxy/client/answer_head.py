@@ -12,6 +12,7 @@ from dataplane.proxy.http.heads import Field, ResponseHead
 
 _CHUNKED: Field = (b"Transfer-Encoding", b"chunked")
 _X_REQUEST_ID = b"x-request-id"
+_AS_IT_COMES: Field = (b"X-Accel-Buffering", b"no")  # nginx, which eats it, would hold a stream back for seconds
 
 
 def framing(head: ResponseHead, *, chunked: bool) -> Sequence[Field]:
@@ -33,9 +34,12 @@ def of_ours(memo: HeadMemo, request_id: str, body: bytes) -> Sequence[Field]:
     return (b"request-id", ours), (_X_REQUEST_ID, memo.own_id or ours), length
 
 
-def of_theirs(memo: HeadMemo, head: ResponseHead, wall_ms: Callable[[], int]) -> list[Field]:
-    """What a provider's answer lacks: the date, and the client's own name for the request."""
+def of_theirs(memo: HeadMemo, head: ResponseHead, wall_ms: Callable[[], int], *, streaming: bool) -> list[Field]:
+    """What a provider's answer lacks: the date, the client's own name for the request, and of a stream what keeps
+    proxies in front from gathering it."""
     fields = [] if b"date" in head.first else [http1.date(wall_ms() // 1000)]
+    if streaming:
+        fields.append(_AS_IT_COMES)
     if memo.own_id and _X_REQUEST_ID not in head.first:
         fields.append((_X_REQUEST_ID, memo.own_id))
     return fields

@@ -48,7 +48,9 @@ def _channel(attempt: Attempt, response: Response) -> Channel:
         if look is not None:
             looks.append(look)
     fields += framing(head, chunked=frame.chunked)
-    fields += of_theirs(exchange.memo, head, exchange.pod.clock.wall_ms)
+    fields += of_theirs(
+        exchange.memo, head, exchange.pod.clock.wall_ms, streaming=streaming or (facts.stream and frame.chunked)
+    )
     most_bytes = exchange.pod.limits.body_bytes
     answer = Answer(
         response,

@@ -129,6 +129,22 @@ def test_the_past_is_pruned() -> None:
     assert [ack.revision for ack in PodAck.objects.all()] == [2]
 
 
+def test_pods_that_ended_or_were_started_again_are_forgotten_after_an_hour() -> None:
+    """Each restart leaves a row, and nobody looks for them all."""
+    for silent_s in (59 * 60, 61 * 60):
+        pod(f"gone-{silent_s}", silent_s=silent_s, state=PodState.GONE, connected=False)
+        pod(f"old-{silent_s}", silent_s=silent_s, connected=False)
+        pod(f"alone-{silent_s}", silent_s=silent_s, connected=False)
+    for silent_s in (59 * 60, 61 * 60):
+        old = Pod.objects.get(pod_id=f"old-{silent_s}")
+        pod(f"again-{silent_s}", first_seen_at=old.first_seen_at + timedelta(seconds=1))
+        Pod.objects.filter(pk=f"again-{silent_s}").update(name=old.name)
+    assert tasks.prune() == 2
+    there = set(Pod.objects.values_list("pod_id", flat=True))
+    assert {"gone-3660", "old-3660"}.isdisjoint(there)
+    assert {"gone-3540", "old-3540", "alone-3540", "alone-3660", "again-3540", "again-3660"} == there
+
+
 def item(kind: str, id: str) -> dict[str, str]:
     return {"kind": kind, "id": id, "problem": "scope 'galaxy' is unknown"}
 

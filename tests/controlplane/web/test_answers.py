@@ -178,6 +178,7 @@ def test_ready_is_who_has_a_database_with_every_migration(monkeypatch: pytest.Mo
         {"REMOTE_ADDR": "192.0.2.7"},
         {"REMOTE_ADDR": "not an address"},
         {"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": "192.0.2.7"},
+        {"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_PROTO": "https"},
         {"REMOTE_ADDR": "127.0.0.1", "HTTP_VIA": "1.1 proxy"},
     ],
 )

@@ -47,6 +47,14 @@ def test_a_refusal_names_budget_scope_window_spent_limit_reset_and_contact():
     )
 
 
+def test_a_limit_that_was_lowered_below_what_is_spent_explains_the_figures():
+    account = account_at(budget(overdraft_nano=DOLLAR // 10), "", NOW)
+    lowered = budget_words.exhausted(VIEW, account, AccountState(2 * DOLLAR, 3 * DOLLAR), NOW).message
+    assert "$3.00 of $2.00 spent (above the limit, which was lowered, or stopped nothing, before); resets" in lowered
+    overdrawn = budget_words.exhausted(VIEW, account, AccountState(2 * DOLLAR, 2 * DOLLAR + DOLLAR // 10), NOW).message
+    assert "$2.10 of $2.00 spent; resets" in overdrawn
+
+
 def test_without_a_contact_of_its_own_a_budget_names_the_organizations_and_a_total_never_resets():
     account = account_at(budget(contact="", window=WindowKind.TOTAL), "", NOW)
     refusal = budget_words.exhausted(VIEW, account, AccountState(2 * DOLLAR, 2 * DOLLAR), NOW)
