@@ -2158,6 +2158,7 @@ class UsageAck(_message.Message):
     DEAD_LETTERED_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     through_seq: _builtins.int
+    """0: nothing was taken, since the pod of that spool is alive; offer it again later"""
     @_builtins.property
     def dead_lettered(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """request ids that could not be applied, for the pod's log"""

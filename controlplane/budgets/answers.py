@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from django.db import DataError, IntegrityError, transaction
+from django.utils import timezone
 
 from controlplane.budgets.alarms import raise_alarm
 from controlplane.budgets.models import AskReply, LeaseSession
 from controlplane.budgets.statements import Locks
 from controlplane.budgets.unit_of_work import UnitOfWork
+from controlplane.budgets.values import ms
 from dataplane.core.money.lease_rows import SessionState
 from dataplane.core.money.lessor import Recalls
 from dataplane.core.money.messages import (
@@ -73,17 +75,20 @@ class Locked:
 Answer = bytes | Recalls | NotYours | Ended | None  # bytes: a HoldDown; None: nothing to say
 
 
-def answer(batch: Sequence[PodMessage], locks: Locks = Locks.SHORT) -> list[Answer | Locked]:
+def answer(
+    batch: Sequence[PodMessage], locks: Locks = Locks.SHORT, alone: Collection[str] = ()
+) -> list[Answer | Locked]:
     """In order. Raises database errors, having done nothing. One message that breaks a limit, or that we cannot answer,
-    spoils only itself: who waits for another one hears nothing of it."""
+    spoils only itself: who waits for another one hears nothing of it. `alone`: lease sessions whose pods had to decide
+    by themselves since their last message."""
     for repeated in (False, True):  # whether asks may have been answered before: seldom, and then the database says so
         try:
             with transaction.atomic():
-                return _answered(batch, repeated, locks)
+                return _answered(batch, repeated, locks, alone)
         except SPOILT as problem:
             trouble = problem
     if len(batch) > 1:
-        return [answer([message], locks)[0] for message in batch]
+        return [answer([message], locks, alone)[0] for message in batch]
     content = batch[0].content
     if isinstance(content, Report | Hello) and len(content.accounts) > 1:
         return [_in_halves(batch[0], content, locks)]
@@ -91,22 +96,27 @@ def answer(batch: Sequence[PodMessage], locks: Locks = Locks.SHORT) -> list[Answ
     raise_alarm(f"{type(content).__name__} of {batch[0].session_id}: {type(trouble).__name__}")
     if isinstance(content, Report | Hello) and content.accounts:
         return answer([replace(batch[0], content=replace(content, accounts=()))], locks)
+    LeaseSession.objects.filter(session_id=batch[0].session_id).update(alone_ms=ms(timezone.now()))
     return [undecided(content)]
 
 
 def _in_halves(message: PodMessage, content: Report | Hello, locks: Locks) -> Answer | Locked:
-    """One account of it cannot be answered for: what is said of the others counts, and is answered in one message, as
+    """One account of it cannot be answered for: what is said of the others counts, and is answered in one, as
     protobuf strings messages together."""
     middle = len(content.accounts) // 2
     halves = (content.accounts[:middle], content.accounts[middle:])
-    said = [answer([replace(message, content=replace(content, accounts=half))], locks)[0] for half in halves]
-    return b"".join(raw for raw in said if isinstance(raw, bytes)) or said[0]
+    replies = [answer([replace(message, content=replace(content, accounts=half))], locks)[0] for half in halves]
+    return b"".join(raw for raw in replies if isinstance(raw, bytes)) or replies[0]
 
 
-def _answered(batch: Sequence[PodMessage], repeated: bool, locks: Locks) -> list[Answer | Locked]:
+def _answered(
+    batch: Sequence[PodMessage], repeated: bool, locks: Locks, alone: Collection[str]
+) -> list[Answer | Locked]:
     refs = {ref for message in batch for ref in _refs(message.content)}
     unit = UnitOfWork(refs, {message.session_id for message in batch}, locks=locks)
     unit.lessor.pods = _pods(unit.now_ms)
+    for session_id in alone:
+        unit.lessor.left_alone(session_id, unit.now_ms)
     asks = [(message.session_id, message.content.ask_id) for message in batch if isinstance(message.content, Ask)]
     before = _replies(asks) if repeated else {}
     unit.lessor.replies.update(before)

@@ -25,7 +25,7 @@ Refused = tuple[UsageRecord, str]  # and why
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FirstRow:
     """An attempt's first row: its primary key, and the spool that it came from."""
 
     pk: str
@@ -51,21 +51,21 @@ def book_rows(rows: Sequence[UsageRecord]) -> list[Refused]:
     """Insert what is new; end what was open. All take rows in the same order, so that no two wait for each other."""
     folded = _folded(rows)
     UsageRecord.objects.bulk_create(folded, ignore_conflicts=True)
-    places = stored(row.request_id for row in folded)
+    first_rows = stored(row.request_id for row in folded)
     ends: list[End] = []
     finals: dict[str, UsageRecord] = {}
     refused: list[Refused] = []
     for row in folded:
-        place = places.get((row.request_id, row.attempt))
-        if place is None:
+        first_row = first_rows.get((row.request_id, row.attempt))
+        if first_row is None:
             continue
-        if place.session_id != row.session_id:
+        if first_row.session_id != row.session_id:
             refused.append((row, "its attempt is another spool's"))
         elif row.state == RecordState.FINAL:
-            if place.pk == row.pk:
+            if first_row.pk == row.pk:
                 ends.append(End(row, row))
             else:  # it was reported before, or another replica was quicker
-                finals[place.pk] = row
+                finals[first_row.pk] = row
     ends += _open_ends(finals)
     refused += _book(ends)
     return refused
@@ -152,14 +152,14 @@ def _folded(rows: Iterable[UsageRecord]) -> list[UsageRecord]:
     return [first[key] for key in sorted(first)]
 
 
-def stored(requests: Iterable[str]) -> dict[Attempt, Place]:
+def stored(requests: Iterable[str]) -> dict[Attempt, FirstRow]:
     """Each attempt's first row, of those that there are."""
     wanted = sorted(set(requests))
-    places: dict[Attempt, Place] = {}
+    first_rows: dict[Attempt, FirstRow] = {}
     for start in range(0, len(wanted), IDS_AT_A_TIME):
         some = wanted[start : start + IDS_AT_A_TIME]
         months = {month_of(request) for request in some}
         rows = UsageRecord.objects.filter(request_id__in=some, month__in=months, correction=False)
         for request, attempt, pk, session in rows.values_list("request_id", "attempt", "pk", "session_id"):
-            places[request, attempt] = Place(pk, session)
-    return places
+            first_rows[request, attempt] = FirstRow(pk, session)
+    return first_rows

@@ -32,10 +32,10 @@ def survey(body: bytes) -> Survey:
     at = halves = marks = 0
     while at < len(body):
         end = end_of_slice(body, at, SLICE)
-        piece, found = whole_characters(body[at:end])
-        if found:
+        piece, count = whole_characters(body[at:end])
+        if count:
             pieces = pieces or [body[:at]]
-            halves += found
+            halves += count
             if halves > MAX_HALVES:
                 raise Refusal(Code.BAD_REQUEST, f"the request body has more than {MAX_HALVES} halves of characters")
         if pieces:

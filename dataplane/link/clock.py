@@ -75,7 +75,10 @@ class FleetClock:
 
     def wall_ms(self) -> int:
         """The same, for what expires and for what is written down: it is never set back."""
-        return max(self.at_ms(), self._floor_ms)
+        if self._known is None:
+            return self._own_wall_ms()
+        at, floor = self._boot_ms() + self._offset, self._floor_ms
+        return at if at > floor else floor  # asked of every request: `max` and a further call take 0.5 µs
 
     def ahead_ms(self) -> int:
         """By how much the pod's own wall clock is ahead of the control plane's; 0 while nobody knows."""
@@ -86,11 +89,11 @@ class FleetClock:
         if server_ms <= 0 or now < asked_at:
             return  # it does not tell
         news = _Bounds(server_ms - now - TRUNCATED_MS, server_ms - asked_at + TRUNCATED_MS, now)
-        known, doubt = self._known, self._doubt
-        if known is None:
+        before, doubt = self._known, self._doubt
+        if before is None:
             self._take(news)
-        elif (held := known.later(now)).fits(news):
-            self._take(held.narrowed(news))
+        elif (present := before.later(now)).fits(news):
+            self._take(present.narrowed(news))
         elif doubt is None or not (again := doubt.later(now)).fits(news):
             self._doubt = news
         elif now - doubt.at >= CONFIRMED_AFTER_MS:

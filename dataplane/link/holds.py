@@ -159,6 +159,13 @@ class LeaseClient:
         part = self.book.slice_of(account)
         return part.state if part is not None and part.state.limit_nano else None
 
+    def configured(self) -> None:
+        """Another revision is live here: where running requests go by other rules now, the control plane hears at once
+        what they hold."""
+        now = self._clock()
+        if self.book.configured(now):
+            self._send(self.book.report(now, self.at_ms()))
+
     async def refresh(self, accounts: Iterable[Account]) -> None:
         """Ask how accounts stand, if that is not known or older than a second. Returns when it is known, or soon
         anyway."""

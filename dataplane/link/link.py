@@ -70,6 +70,7 @@ class Link:
             fleet_clock=self.clock,
         )
         self.configuration = Watch(session, _connector(settings), self._talk, metrics)
+        self.configuration.on_applied(self.holds.configured)
         self._metrics = metrics
         self._tasks: list[asyncio.Task[None]] = []
 

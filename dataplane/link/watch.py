@@ -63,6 +63,7 @@ class Watch:
         self._lookup = Lookup(self._resolve, self, time.monotonic, metrics)
         self._callbacks: list[Revoked] = []
         self._on_cut: list[CutByHand] = []
+        self._followers: list[Callable[[], None]] = []
         self._waiters: list[_Waiter] = []
         self._fleet: Fleet | None = None
         self._stream: _Stream | None = None
@@ -97,6 +98,10 @@ class Watch:
 
     def on_cut(self, callback: CutByHand) -> None:
         self._on_cut.append(callback)
+
+    def on_applied(self, callback: Callable[[], None]) -> None:
+        """After each revision."""
+        self._followers.append(callback)
 
     # What the lookup asks.
 
@@ -204,6 +209,8 @@ class Watch:
                 self._tell_what_is_not_understood()
                 self.configured.set()
                 self._release_waiters()
+                for callback in self._followers:
+                    callback()
                 if result.full:
                     gc.freeze()  # a collection over 100,000 keys stops the loop for half a second
             case Rejected(revision, problem, resync):

@@ -87,7 +87,7 @@ class Attempt:
             self.settle(Outcome.CLIENT_GONE)
             return
         if isinstance(error, UpstreamFailure):
-            self._reached = error.asked
+            self._reached = error.was_written
         refusal, outcome, status = ending_of(error, exchange.interruption)
         if self.state is not _ANSWERING:
             self.record.http_status = status or exchange.rendered(refusal).status

@@ -8,7 +8,7 @@ passes as it came, but that the end of a piece which could be the beginning of a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from dataplane.dialects.json_array import JsonArraySplitter
@@ -140,7 +140,7 @@ class Events:
         else:
             passing = self._events(text, last)
         self.busy = self._array is not None or bool(self._held or self._before)
-        return text if passing == text else passing
+        return passing
 
     def rest(self) -> bytes:
         return self.feed(b"", last=True)
@@ -148,13 +148,15 @@ class Events:
     def _events(self, text: bytes, last: bool) -> bytes:
         """Looks into the event that was open, into those that speak of an error or hold the needle, and into the one
         that stays open: of hundreds in a read nearly always two."""
-        pieces: list[bytes] = []
+        edits: list[tuple[int, int, bytes]] = []
         at = 0
         if self._before:
             at = self._end_of_open(text)
             if at < 0:
                 return self._open(text, last)
-            pieces.append(self._whole(text[:at], self._before + text[:at]))
+            came = text[:at]
+            if (passing := self._whole(came, self._before + came)) is not came:
+                edits.append((0, at, passing))
             self._before = b""
         needle = text.find(self.needle, at)
         while True:
@@ -165,13 +167,16 @@ class Events:
                 break
             begin = begin_of_event(text, at, place)
             event = text[begin:end]
-            pieces += (text[at:begin], self._whole(event, event))
+            if (passing := self._whole(event, event)) is not event:
+                edits.append((begin, end, passing))
             at = end
             if 0 <= needle < at:
                 needle = text.find(self.needle, at)
         begin = begin_of_event(text, at, len(text))
-        pieces += (text[at:begin], self._open(text[begin:], last))
-        return b"".join(pieces)
+        came = text[begin:]
+        if (passing := self._open(came, last)) is not came:
+            edits.append((begin, len(text), passing))
+        return edited(text, edits) if edits else text
 
     def _end_of_open(self, text: bytes) -> int:
         """Where in `text` the event that is open ends; the blank line may have begun with what has left."""
@@ -275,6 +280,16 @@ def begin_of_event(text: bytes, at: int, place: int) -> int:
     plain = text.rfind(b"\n\n", at, place)
     windows = text.rfind(b"\r\n\r\n", at, place)
     return max(plain + 2 if plain >= 0 else at, windows + 4 if windows >= 0 else at)
+
+
+def edited(text: bytes, edits: Sequence[tuple[int, int, bytes]]) -> bytes:
+    """With other bytes from one place to another, in their order."""
+    pieces: list[bytes] = []
+    at = 0
+    for begin, end, passing in edits:
+        pieces += (text[at:begin], passing)
+        at = end
+    return b"".join((*pieces, text[at:]))
 
 
 def split(text: bytes, keep: int) -> tuple[bytes, bytes]:

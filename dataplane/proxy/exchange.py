@@ -36,11 +36,7 @@ class ExchangeState(IntEnum):
 
 _OPEN, _ANSWERING, _ENDED = ExchangeState  # a look-up in an Enum takes 0.1 µs
 
-_NEXT: dict[ExchangeState, frozenset[ExchangeState]] = {
-    _OPEN: frozenset({_ANSWERING, _ENDED}),
-    _ANSWERING: frozenset({_ENDED}),
-    _ENDED: frozenset(),
-}
+_NEXT = {_OPEN: {_ANSWERING, _ENDED}, _ANSWERING: {_ENDED}, _ENDED: set[ExchangeState]()}
 
 
 class Exchange:
@@ -54,8 +50,7 @@ class Exchange:
 
     def __init__(self, pod: Pod, connection: ClientConnection, memo: HeadMemo) -> None:
         self.pod, clock = pod, pod.clock
-        self.connection = connection
-        self.memo, self.head = memo, memo.head
+        self.connection, self.memo, self.head = connection, memo, memo.head
         self.path, self.query = memo.path, memo.query
         self.started_at_ms = started_at_ms = clock.wall_ms()
         self.identity = identity = mint(clock.random(33).hex(), started_at_ms, memo.parent)

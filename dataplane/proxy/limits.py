@@ -32,8 +32,8 @@ class Limits:
     bodies_bytes: int = 512 * MIB  # of all requests whose provider has not answered yet; beyond it 503
     pipelined_bytes: int = 64 * KIB  # kept while an exchange runs, then the socket is left unread
 
-    # What the kernel takes of an answer beyond what the client's own has room for. Left to itself it takes 2 to 4 MB, and
-    # as much of an event, or of an answer in one piece, a meter keeps.
+    # What the kernel takes of an answer beyond what the client's own has room for; left to itself, 2 to 4 MB,
+    # and a meter keeps as much of an event, or of an answer in one piece.
     unsent_bytes: int = 16 * KIB
 
     # How long a client may take.

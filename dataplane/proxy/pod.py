@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from dataplane.core.money.estimates import OutputEstimates
-from dataplane.proxy.client.crowd import Crowd
+from dataplane.proxy.client.connection import Crowd
 from dataplane.proxy.client.door import Room
 from dataplane.proxy.life import Life, OpenExchanges, Phase
 from dataplane.proxy.limits import Limits

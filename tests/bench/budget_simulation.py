@@ -9,13 +9,14 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from dataplane.core.money.estimates import OutputEstimates
 from dataplane.core.money.holds import Reason
 from dataplane.core.money.messages import AccountRef, Return
 from dataplane.core.money.windows import WindowKind
-from dataplane.core.rows import Budget, OutageRule, ScopeKind
+from dataplane.core.rows import Budget, OnBreach, OutageRule, ScopeKind
 from tests.bench.budget_traffic import OUTPUT_NANO, TOKENS_PER_SECOND, Arrival, Mix, Tally
 from tests.core.money.budget_world import Pod, Request, World, budget
 
@@ -290,7 +291,7 @@ class Simulation:
         self.tally.faults += 1
         alive = [pod for pod in self.world.pods if pod.alive]
         pod = self.chance.choice(alive)
-        match self.chance.randrange(7):
+        match self.chance.randrange(8):
             case 0:
                 self.world.crash(pod, disk=self.chance.random() < 0.5)
                 self._start(self.world.add_pod(), self.chance.randrange(REPORT_MS))
@@ -302,15 +303,34 @@ class Simulation:
             case 4 | 5:
                 id = self.chance.choice(list(self.budgets))
                 limit = int(self.budgets[id].limit_nano * self.chance.choice([0.5, 0.9, 1.0, 1.2, 1.5]))
-                self.world.edit(id, limit_nano=max(limit, 1))
-                for pod in self.world.pods:
-                    if pod.alive:
-                        self.world.publish(pod)
+                self._edit(id, limit_nano=max(limit, 1))
             case 6:
                 self.world.disconnect(pod)
                 self.world.connect(pod)
+            case 7:
+                self._only_warns(self.chance.choice(list(self.budgets)), self.chance.randrange(2_000, 30_000))
         if self._goes_on():
             self.clock.after(self.chance.randrange(500, 8_000), self._fault)
+
+    def _edit(self, id: str, **changes: Any) -> None:
+        """Live on every pod within 60 s, on most of them at once."""
+        self.world.now = self.clock.now
+        self.world.edit(id, **changes)
+        for pod in self.world.pods:
+            late = self.chance.randrange(60_000 if self.chance.random() < 0.05 else 300)
+            self.clock.after(late, partial(self._publish, pod))
+
+    def _publish(self, pod: Pod) -> None:
+        self.world.now = self.clock.now
+        if pod.alive:
+            self.world.publish(pod)
+
+    def _only_warns(self, id: str, milliseconds: int) -> None:
+        """For so long; then it blocks, at what it was or at less than is spent."""
+        limit = self.world.budgets[id].limit_nano
+        self._edit(id, on_breach=OnBreach.WARN)
+        changes = {"on_breach": OnBreach.BLOCK, "limit_nano": max(1, int(limit * self.chance.choice([0.3, 0.8, 1.0])))}
+        self.clock.after(milliseconds, lambda: self._edit(id, **changes))
 
     def _cut_off(self, pods: list[Pod], milliseconds: int) -> None:
         for pod in pods:

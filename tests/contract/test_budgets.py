@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from tests.contract.house import House, eventually, open_house
 from tests.contract.requests import ask
 from tests.contract.storms import DOLLAR, LIMIT, MODEL, PODS, Rates, budget_of, everywhere, metric, token_of
+from tests.contract.streams import Streams
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
@@ -114,3 +117,90 @@ def _counted(house: House) -> tuple[float, float]:
     names = ("aigateway_budget_asks_total", "aigateway_budget_messages_total")
     questions, messages = (sum(metric(page, name) for page in pages) for name in names)
     return questions, messages
+
+
+# A stream of 1,000 tokens at 100 a second, and one of 6,000 at 2,000 a second: $0.09.
+SLOW = {"x_sim_text_bytes": "4000", "x_sim_delta_chars": "40", "x_sim_interval_ms": "100"}
+NINE_CENTS = {"x_sim_text_bytes": "24000", "x_sim_delta_chars": "400", "x_sim_interval_ms": "50"}
+FOUR_CENTS = DOLLAR // 25
+TOO_MANY = 40
+
+
+def test_a_budget_that_begins_to_block_spends_nothing_of_what_was_leased_while_it_only_warned(house: House) -> None:
+    """Leases of a budget that only warns are generous, and a running stream keeps them at its pod."""
+    key = house.mint()
+    budget = budget_of(house, key, window="total", on_breach="warn", overdraft_nano=0)
+    token = token_of(key)
+    everywhere(house, token)
+    asked, streamed = (ask("anthropic_messages", streaming=streaming, model=MODEL) for streaming in (False, True))
+    headers = {"content-type": "application/json"}
+    dear = headers | {"x-sim-usage": json.dumps({"output": int(3.12 * DOLLAR / Rates.of(house).output)})}
+
+    def served(pod: int, **fields: Any) -> bool:
+        with house.gateway(pod, token) as client:
+            answer = client.post(asked.path, content=asked.body, headers=fields.get("headers", headers))
+        assert answer.status_code in (200, 402), answer.text
+        return answer.status_code == 200
+
+    def settled() -> int:
+        with house.api() as api:
+            accounts = api.get("budget-accounts", params={"budget_id": budget["id"]}).json()["data"]
+        return sum(int(account["settled_nano"]) for account in accounts)
+
+    async def scene() -> int:
+        async with Streams(house.layout.gateway_urls[:2], token, streamed, 2, **SLOW) as streams:
+            await streams.running()
+            await asyncio.sleep(REPORT_S)  # what the pods spend by itself is leased
+            with house.api() as api:
+                changed = api.patch(f"budgets/{budget['id']}", json={"on_breach": "block"})
+            assert changed.status_code == 200, changed.text
+            assert changed.json()["lease_epoch"] == 1
+            count = 0
+            for pod in (0, 1):
+                while count < TOO_MANY and await asyncio.to_thread(served, pod):
+                    count += 1
+            return count
+
+    assert served(0, headers=dear)
+    assert served(1)
+    eventually("it is spent", lambda: settled() > 3 * DOLLAR)
+    count = asyncio.run(scene())
+    print(f"\nfrom warn to block: {count} requests passed until both pods refused")
+    assert count < TOO_MANY // 2
+
+
+def test_a_budget_that_is_taken_away_in_mid_stream_cuts_nothing(house: House) -> None:
+    streamed = ask("anthropic_messages", streaming=True, model=MODEL)
+    edits: dict[str, Callable[[httpx.Client, str], httpx.Response]] = {
+        "none": lambda api, path: api.get(path),
+        "disabled": lambda api, path: api.post(f"{path}/disable", json={}),
+        "deleted": lambda api, path: api.delete(path),
+        "for other models": lambda api, path: api.patch(path, json={"model_pattern": "gpt-*"}),
+        "only warns": lambda api, path: api.patch(path, json={"on_breach": "warn"}),
+    }
+
+    async def scene(path: str, token: str, edit: Callable[[httpx.Client, str], httpx.Response]) -> bytes:
+        async with Streams(house.layout.gateway_urls[:1], token, streamed, 1, **NINE_CENTS) as streams:
+            await streams.running()
+
+            def change() -> None:
+                with house.api() as api:
+                    changed = edit(api, path)
+                assert changed.status_code < 300, changed.text
+
+            await asyncio.to_thread(change)
+            await streams.ended()
+            return bytes(streams.watched[0].content)
+
+    async def all_of_them() -> list[bytes]:
+        scenes = []
+        for edit in edits.values():
+            key = await asyncio.to_thread(house.mint)
+            budget = await asyncio.to_thread(budget_of, house, key, FOUR_CENTS, window="total", overdraft_nano=0)
+            await asyncio.to_thread(everywhere, house, token_of(key))
+            scenes.append(scene(f"budgets/{budget['id']}", token_of(key), edit))
+        return await asyncio.gather(*scenes)
+
+    contents = dict(zip(edits, asyncio.run(all_of_them()), strict=True))
+    whole = {name for name, content in contents.items() if b"is used up" not in content and b"message_stop" in content}
+    assert whole == edits.keys() - {"none"}

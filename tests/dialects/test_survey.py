@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dataplane.core.errors import Code, Refusal
 from dataplane.dialects import halves, survey
+from dataplane.dialects import scan as scanning
 from dataplane.dialects.dialect import Operation
 from dataplane.dialects.halves import end_of_slice, whole_characters, with_whole_characters
 from dataplane.dialects.registry import ANTHROPIC, CHAT, GEMINI
@@ -62,7 +63,7 @@ def test_a_long_text_of_whatever_passes_and_no_step_sees_more_than_a_slice(worst
     monkeypatch.setattr(survey, "whole_characters", watched)
     shown, steps = surveyed(raw)
     assert shown == raw
-    assert max(seen) <= survey.SLICE
+    assert max(seen) <= survey.SLICE <= 256 * 1024
     assert sum(seen) == len(raw)
     assert steps >= len(seen) >= len(raw) // survey.SLICE
     facts = ANTHROPIC.read_request(Operation.MESSAGES, "", shown, surveyed=True)
@@ -85,7 +86,7 @@ def test_a_long_text_of_whatever_passes_and_no_step_sees_more_than_a_slice(worst
     ],
 )
 def test_too_much_structure_is_refused_before_it_is_read(content, words, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(survey.scan, "refuse_a_large_rest", lambda body: pytest.fail("it was read"))
+    monkeypatch.setattr(scanning, "refuse_a_large_rest", lambda body: pytest.fail("it was read"))
     with pytest.raises(Refusal, match=words) as refused:
         surveyed(body(content))
     assert refused.value.code is Code.BAD_REQUEST
@@ -135,12 +136,12 @@ def test_slices_repair_what_the_whole_does(parts: list[bytes], size: int):
 
 def test_no_half_character_costs_a_call_of_its_own(monkeypatch: pytest.MonkeyPatch):
     """The replacement is a text, so that the engine puts it in by itself."""
-    given_to_sub: list[object] = []
+    given_to_sub: list[bytes] = []
 
     class Watched:
-        def subn(self, replacement: object, text: bytes) -> tuple[bytes, int]:
+        def subn(self, replacement: bytes, text: bytes) -> tuple[bytes, int]:
             given_to_sub.append(replacement)
-            return real.subn(replacement, text)  # type: ignore[arg-type]
+            return real.subn(replacement, text)
 
     real = halves._LONE
     monkeypatch.setattr(halves, "_LONE", Watched())

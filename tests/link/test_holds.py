@@ -10,7 +10,7 @@ import pytest
 from dataplane.core.money.accounts import Account, account_at
 from dataplane.core.money.lease_book import Cut, Denied, Hold, HoldRules, Reason
 from dataplane.core.money.messages import AccountRef
-from dataplane.core.rows import OutageRule
+from dataplane.core.rows import OnBreach, OutageRule
 from dataplane.link.holds import YOUNG_MS
 from protos import fleet_pb2 as pb
 from tests.link.bank import Banked, Till, banking
@@ -383,6 +383,21 @@ def test_an_account_that_the_control_plane_does_not_know_is_not_a_lost_contact(o
     on_loop(story())
 
 
+def test_what_went_back_because_of_an_edit_is_said_before_more_is_asked_for(on_loop):
+    async def story():
+        async with banking() as banked:
+            till = await open_till(banked, report_ms=5_000)
+            await held(banked, till, 4 * NEED)
+            stricter = account(lease_epoch=1)
+            waiting = asking(banked, stricter, request="req_2")
+            # Both in one message, of which the control plane takes what gives back first.
+            assert (await till.hears("ask")).request_id == "req_2"
+            assert (await till.hears("returned")).returned_cum == 3 * NEED
+            waiting.cancel()
+
+    on_loop(story())
+
+
 def test_a_pod_that_is_told_of_no_window_of_a_kind_says_so_until_one_is_known(on_loop):
     now = 1_000_000
 
@@ -400,5 +415,23 @@ def test_a_pod_that_is_told_of_no_window_of_a_kind_says_so_until_one_is_known(on
             assert "under a budget per month" in banked.holds.problem()
             await held(banked, till, request="req_9")
             assert banked.holds.problem() == ""
+
+    on_loop(story())
+
+
+def test_when_running_requests_go_by_other_rules_a_report_says_at_once_what_they_hold(on_loop):
+    async def story():
+        async with banking() as banked:
+            till = await open_till(banked, report_ms=5_000)
+            warns, blocks = account(on_breach=OnBreach.WARN), account(lease_epoch=1)
+            hold = await asking(banked, warns)
+            assert isinstance(hold, Hold)
+            hold.draws = lambda before: (blocks,)
+            banked.holds.configured()
+            (said,) = (await till.hears("report")).accounts
+            assert (said.free_nano, said.live_nano) == (-NEED, NEED)
+            hold.draws = lambda before: before
+            banked.holds.configured()
+            assert not till.has_heard("report")
 
     on_loop(story())

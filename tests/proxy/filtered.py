@@ -20,8 +20,7 @@ from dataplane.providers.echo import Echo
 from dataplane.providers.hygiene import response_fields
 from dataplane.proxy.answer import Answer, AnswerWatcher, Filtered, fields_under_filters, framed
 from dataplane.proxy.channel import Channel
-from dataplane.proxy.client.connection import ClientConnection
-from dataplane.proxy.client.crowd import Crowd
+from dataplane.proxy.client.connection import ClientConnection, Crowd
 from dataplane.proxy.client.door import Room
 from dataplane.proxy.client.memory import HeadMemo
 from dataplane.proxy.exchange import Exchange

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dataplane.proxy.exchange import Exchange
 from tests.hostile.provider import HostileProvider
 from tests.proxy.fake_holds import DOLLAR, budget
 from tests.proxy.stage import MESSAGE, STREAMED_MESSAGE, Peer, Stage, answer, play, post
@@ -73,14 +74,19 @@ def test_who_hangs_up_before_the_head_of_a_whole_answer_owes_the_hold():
     play(scene())
 
 
+def _has_head(one: object) -> bool:
+    return isinstance(one, Exchange) and one.records.current.provider_request_id == "req_p"
+
+
 def test_an_error_of_the_provider_owes_nothing_also_while_its_body_is_waited_for():
     async def scene() -> None:
         async with Stage(rows=(budget(),)) as stage:
             stage.holds.left["bud_1"] = 2 * DOLLAR
             client = await stage.client()
             provider = await stage.asked(client, post("/v1/messages", MESSAGE))
-            await provider.send(answer(b'{"error":{}}', status="401 Unauthorized")[:-4])
-            await stage.eventually(lambda: bool(stage.pod.bodies.held == 0 and stage.journal.admitted))
+            refusal = answer(b'{"error":{}}', status="401 Unauthorized", extra="Request-Id: req_p\r\n")
+            await provider.send(refusal[:-4])
+            await stage.eventually(lambda: any(_has_head(one) for one in stage.pod.exchanges))
             client.close()
             assert (await stage.settled()).cost_nano == 0
 

@@ -521,7 +521,7 @@ def test_nobody_is_told_of_budgets_without_a_key():
 
 def taken(**changes: Any) -> Callable[[Stage], None]:
     """An edit of the budget that is strict without contact."""
-    row = budget(**{"outage": OutageRule.STRICT, "revision": 2} | changes)
+    row = budget("bud_1", **{"outage": OutageRule.STRICT, "revision": 2} | changes)
     return lambda stage: stage.configuration.change(row)
 
 

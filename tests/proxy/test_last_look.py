@@ -17,7 +17,8 @@ from dataplane.core.errors import Code
 from dataplane.core.rows import Row, VirtualKey
 from dataplane.core.snapshot import KeyState
 from dataplane.core.usage import Outcome
-from dataplane.proxy.client.connection import ClientConnection, Waiting
+from dataplane.proxy.client.connection import ClientConnection
+from dataplane.proxy.client.conversation import Waiting
 from tests.core import build
 from tests.proxy.fake_holds import DOLLAR, budget
 from tests.proxy.stage import (

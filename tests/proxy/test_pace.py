@@ -10,8 +10,7 @@ import pytest
 
 from dataplane.core.usage import Outcome
 from dataplane.proxy.client.body import Pieces
-from dataplane.proxy.client.connection import ClientConnection
-from dataplane.proxy.client.crowd import Crowd
+from dataplane.proxy.client.connection import ClientConnection, Crowd
 from dataplane.proxy.client.door import Room
 from dataplane.proxy.client.pace import UNREAD_BYTES, Pace
 from dataplane.proxy.limits import Limits
@@ -19,7 +18,7 @@ from tests.proxy.filtered import Wire
 from tests.proxy.floods import stuck, write_on
 from tests.proxy.stage import MESSAGE, STREAM_HEAD, STREAMED_MESSAGE, Peer, Stage, chunk, play, post
 
-READ = 32 * 1024
+READ = 12 * 1024
 
 
 class Unread(Wire):

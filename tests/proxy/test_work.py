@@ -12,11 +12,11 @@ import pytest
 from dataplane.core.usage import UsageClass
 from dataplane.dialects import json_array, meters, opening, sse
 from dataplane.dialects.dialect import Operation, RequestFacts
+from dataplane.dialects.halves import with_whole_characters
 from dataplane.dialects.json_array import JsonArraySplitter
 from dataplane.dialects.meters import BodyMeter, EventMeter, Tally
 from dataplane.dialects.opening import Opening
 from dataplane.dialects.registry import ANTHROPIC
-from dataplane.dialects.scan import with_whole_characters
 from dataplane.dialects.sse import SseSplitter
 from dataplane.proxy.hearing import through
 from dataplane.proxy.http import framing, heads

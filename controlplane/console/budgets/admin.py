@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
@@ -16,7 +17,7 @@ from controlplane.console.access import actor_of
 from controlplane.console.addresses import page_of
 from controlplane.console.base import ConsoleAdmin
 from controlplane.console.budgets import pages as budget_pages
-from controlplane.console.budgets.form import BudgetAddForm, BudgetForm, organization_of, scopes
+from controlplane.console.budgets.form import STRICTER_BINDS, BudgetAddForm, BudgetForm, organization_of, scopes
 from controlplane.console.budgets.words import branches, limit_words, line_of
 from controlplane.console.choices import Offer
 from controlplane.console.decorators import button, display
@@ -159,7 +160,11 @@ class BudgetAdmin(ConsoleAdmin):
         )
 
     def change(self, request: HttpRequest, row: Budget, data: dict[str, Any]) -> Budget:
-        return actions.update_budget(row, by=actor_of(request), **data)
+        before = row.lease_epoch
+        after = actions.update_budget(row, by=actor_of(request), **data)
+        if after.lease_epoch > before:
+            messages.info(request, STRICTER_BINDS)
+        return after
 
     def remove(self, request: HttpRequest, row: Budget) -> None:
         actions.delete_budget(row, by=actor_of(request))

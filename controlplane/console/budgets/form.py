@@ -37,6 +37,10 @@ COUNTS_FROM_NOW = (
     "A new budget counts from the moment that it is saved, and so does another window: what was spent earlier in the "
     "window that runs is not in it."
 )
+STRICTER_BINDS = (
+    "What makes a budget stricter binds on every pod within 60 seconds, mostly at once. From then on requests that run "
+    "use up what is set aside for them, and everything else asks anew."
+)
 _TITLES = {
     ScopeKind.ORGANIZATION: "Organizations",
     ScopeKind.TEAM: "Teams",
@@ -115,7 +119,7 @@ class BudgetForm(forms.ModelForm):  # type: ignore[type-arg]
             "overdraft_nano", "thresholds", "contact",
         )  # fmt: skip
         labels = {"on_breach": "When it is spent", "outage": "Without the control plane", "model_pattern": "Models"}
-        help_texts = {"window": COUNTS_FROM_NOW}
+        help_texts = {"window": COUNTS_FROM_NOW, "on_breach": STRICTER_BINDS}
 
 
 class BudgetAddForm(BudgetForm):

@@ -123,7 +123,8 @@ def ask_enable(request: HttpRequest, site: AdminSite, budget: Budget) -> Templat
         title="Switch on",
         about=budget,
         question=f"Switch “{budget.name}” on?",
-        lead="It holds from the next request on. It knows what was spent on it in this window before it was off.",
+        lead="It holds from the next request on, on every pod within 60 seconds. It knows what was spent on it in this "
+        "window before it was off.",
         submit="Switch on",
         back_url=page_of(budget),
     )
@@ -136,7 +137,8 @@ def ask_withdraw(request: HttpRequest, site: AdminSite, budget: Budget, chosen: 
         title="Withdraw",
         about=budget,
         question=f"Withdraw {dollars(chosen.extra_nano)} from “{budget.name}”?",
-        lead=f"The limit is {limit_words(budget)} again, from the next request on. Running answers may end.",
+        lead=f"The limit is {limit_words(budget)} again, from the next request on, on every pod within 60 seconds. "
+        "Running answers may end.",
         submit="Withdraw",
         back_url=page_of(budget),
         danger=True,

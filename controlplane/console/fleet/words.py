@@ -59,8 +59,8 @@ def problems(pod: Pod, now: datetime, *, with_ids: bool) -> str:
     """Everything that somebody should look at, the worst first; "" for nothing."""
     if pod.nack_revision:
         return f"Refuses revision {pod.nack_revision}: {pod.nack_problem}"
-    said = pod.problem[:1].upper() + pod.problem[1:]
-    words = (f"{said}." if said else "", misunderstanding(pod, now, with_ids=with_ids), clock_words(pod))
+    problem = f"{pod.problem[:1].upper()}{pod.problem[1:]}." if pod.problem else ""
+    words = (problem, misunderstanding(pod, now, with_ids=with_ids), clock_words(pod))
     return " ".join(word for word in words if word)
 
 

@@ -52,6 +52,7 @@ class HoldWriter:
         # They wait for a row that somebody else holds.
         self._locked: list[Waiting] = []
         self._skip_until = float("-inf")
+        self._left_alone: set[str] = set()  # lease sessions that were told that nothing is decided
         self._returned: dict[AccountRef, asyncio.Event] = {}
 
     async def answer(self, message: PodMessage) -> Answer:
@@ -91,7 +92,8 @@ class HoldWriter:
         locks = Locks.SKIP if now() < self._skip_until else Locks.SHORT
         messages = [message for message, _, _ in batch]
         try:
-            replies = await in_database(answers.answer, messages, locks, trusting=True, within_s=GIVE_UP_S)
+            alone = self._left_alone.intersection(message.session_id for message in messages)
+            replies = await in_database(answers.answer, messages, locks, alone, trusting=True, within_s=GIVE_UP_S)
         except DatabaseProblem as problem:
             if locks is Locks.SHORT and isinstance(problem.__cause__, LockNotAvailable):
                 log.warning("budget_rows_locked messages=%s: the rest is decided without them", len(batch))
@@ -114,6 +116,7 @@ class HoldWriter:
             if isinstance(reply, answers.Locked):
                 self._held_up(waiting)
                 continue
+            self._left_alone.discard(message.session_id)
             if not answer.done():
                 answer.set_result(reply)
             if isinstance(message.content, Return):
@@ -129,6 +132,8 @@ class HoldWriter:
                 loop.call_later(RETRY_S, self._try_locked)
             self._locked.append(waiting)
         elif isinstance(message.content, Ask | Return):
+            if isinstance(message.content, Ask):
+                self._left_alone.add(message.session_id)
             if not answer.done():
                 answer.set_result(answers.undecided(message.content))
         else:

@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('tenancy', '0003_groups'),
+        ('tenancy', '0004_cuts'),
     ]
 
     operations = [

@@ -207,8 +207,8 @@ class LeaseBook:
         pod's clock may be off, and the account's outage rule decides."""
         hold = self._asks.hold_of(deny.ask_id)
         for part in hold.slices if hold is not None else ():
-            known = part.granted > 0 or part.state.limit_nano > 0
-            if hold is not None and part.account.ref == deny.account and hold.charged and known:
+            familiar = part.granted > 0 or part.state.limit_nano > 0
+            if hold is not None and part.account.ref == deny.account and hold.charged and familiar:
                 hold.release(part)
                 entry = self._asks.take(deny.ask_id)
                 return None if entry is None else self._resumed(entry[0], now)

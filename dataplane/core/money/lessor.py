@@ -362,6 +362,12 @@ class Lessor:
         granted = self.leases.of(session_id, ref).granted
         return Granted(ref, granted, amount, self.state(ref), self.accounts[ref].epoch)
 
+    def left_alone(self, session_id: str, now: int) -> None:
+        """Its pod was not answered, and had to go by the budgets' outage rules."""
+        if (session := self.sessions.get(session_id)) is not None:
+            session.alone_ms = now
+            self._touch(session)
+
     def _renew(self, session: SessionRow, now: int) -> None:
         session.state = SessionState.OPEN
         if 0 < session.expires_ms <= now + self.rules.ttl_ms - self.rules.silent_ms:

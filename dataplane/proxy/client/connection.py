@@ -13,7 +13,7 @@ from typing import cast
 from dataplane.core.errors import Code, Refusal
 from dataplane.proxy.client.body import Pieces
 from dataplane.proxy.client.conversation import IDLE, Conversation, Waiting
-from dataplane.proxy.client.crowd import Crowd
+from dataplane.proxy.client.door import Room
 from dataplane.proxy.client.memory import HeadMemo, HeadMemory
 from dataplane.proxy.client.pace import COUNTED, UNREAD_BYTES, Pace
 from dataplane.proxy.http import heads as http1
@@ -48,6 +48,15 @@ _NO_BODY = Length(0)
 
 Begin = Callable[["ClientConnection", HeadMemo], Conversation]
 Reject = Callable[["ClientConnection", Refusal, int, str], None]
+
+
+class Crowd(set["ClientConnection"]):
+    """The clients' connections of one pod. `memory`: for what they have not read of their answers, and for the bodies
+    of their requests."""
+
+    def __init__(self, memory: Room) -> None:
+        super().__init__()
+        self.memory = memory
 
 
 class ClientConnection(asyncio.Protocol):

@@ -68,8 +68,8 @@ class HeadBuffer:
 
     def feed(self, data: bytes) -> tuple[bytes, bytes] | None:
         """When it is complete: the head, and what came behind it. Raises ProtocolError."""
-        found = self.take(data, 0)
-        return None if found is None else (found[0], data[found[1] :])
+        parts = self.take(data, 0)
+        return None if parts is None else (parts[0], data[parts[1] :])
 
     def take(self, data: bytes, at: int) -> tuple[bytes, int] | None:
         """Of what stands in `data` from `at` on: the head, once it is complete, and where it ends. Raises
@@ -203,8 +203,8 @@ def parse_request(head: bytes, bounds: HeadBounds) -> RequestHead:
 
 def asked_path(head: bytes) -> str:
     """The path in the first line of what is no good head: only for the shape of its refusal. "/": it shows none."""
-    asked = _ASKED.match(head[:_BEGINNING])
-    return asked[1].decode("latin-1") if asked is not None else "/"
+    line = _ASKED.match(head[:_BEGINNING])
+    return line[1].decode("latin-1") if line is not None else "/"
 
 
 def parse_response(head: bytes, bounds: HeadBounds) -> ResponseHead:

@@ -188,10 +188,10 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._early = True
         at = 0
         while True:
-            found = self._heads.take(data, at)
-            if found is None:
+            parts = self._heads.take(data, at)
+            if parts is None:
                 return
-            block, at = found
+            block, at = parts
             head = self._reader.read(block)
             if head.status >= 200:
                 self._begin(head, data[at:])

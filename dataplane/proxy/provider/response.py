@@ -13,10 +13,10 @@ _EARLY_BYTES = 256 * 1024  # kept for a reader that is not there yet, then the s
 class UpstreamFailure(Exception):
     """No answer, or not all of it. The text is for our logs and is fit for a client: no address, no credential.
 
-    `asked`: the request was written, and may have been worked on.
+    `was_written`: the request was written, and may have been worked on.
     """
 
-    asked = False
+    was_written = False
 
 
 class UpstreamTimeout(UpstreamFailure):
@@ -26,7 +26,7 @@ class UpstreamTimeout(UpstreamFailure):
 class Unanswered(UpstreamFailure):
     """The request was written, and no answer that could be understood came back."""
 
-    asked = True
+    was_written = True
 
 
 class Stale(UpstreamFailure):

@@ -12,11 +12,14 @@ from django.utils import timezone
 
 from controlplane.budgets import actions
 from controlplane.budgets.models import Account, Budget, Override
+from controlplane.budgets.values import core_budget
+from controlplane.changes.change_set import change_set
 from controlplane.changes.models import AuditEvent, ConfigChange
 from controlplane.changes.queries import head
 from controlplane.tenancy import actions as tenancy
 from controlplane.tenancy.models import Role
 from controlplane.tenancy.permissions import Forbidden, NoSuchObject
+from dataplane.core.money.epochs import epoch_at
 from tests.controlplane import factories
 from tests.controlplane.factories import SYSTEM
 
@@ -195,3 +198,83 @@ def test_the_database_itself_refuses_an_account_that_breaks_its_limit(columns: d
     with pytest.raises(IntegrityError), transaction.atomic():
         Account.objects.create(**base | columns)
     Account.objects.create(**base, settled_nano=70, held_nano=40, overdraft_used_nano=10, overdraft_limit_nano=10)
+
+
+def epoch(row: Budget) -> int:
+    stored = Budget.objects.get(pk=row.pk)
+    return core_budget(stored, stored.overrides.all()).lease_epoch
+
+
+@pytest.mark.parametrize(
+    ("before", "changes"),
+    [
+        ({"on_breach": "warn"}, {"on_breach": "block"}),
+        ({}, {"limit_nano": 1}),
+        ({"overdraft_nano": 5}, {"overdraft_nano": 0}),
+        ({}, {"outage": "strict"}),
+        ({"model_pattern": "gpt-*"}, {"model_pattern": ""}),
+        ({"model_pattern": "gpt-*"}, {"model_pattern": "claude-*"}),
+        ({}, {"window": "day"}),
+        ({}, {"timezone": "Europe/Berlin"}),
+    ],
+    ids=str,
+)
+def test_an_edit_that_makes_a_budget_stricter_opens_a_lease_epoch(
+    before: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    row = factories.budget(factories.organization(), **before)
+    actions.update_budget(row, by=SYSTEM, name="the same")
+    assert epoch(row) == 0
+    actions.update_budget(row, by=SYSTEM, **changes)
+    assert epoch(row) == 1
+    assert touched() == {("budget", row.pk)}
+    actions.update_budget(row, by=SYSTEM, **changes)
+    assert epoch(row) == 1
+
+
+def test_raising_narrowing_disabling_and_resetting_open_none_and_enabling_does() -> None:
+    row = factories.budget(factories.organization(), limit_nano=1)
+    actions.update_budget(row, by=SYSTEM, limit_nano=2, model_pattern="gpt-*", on_breach="warn", outage="open")
+    actions.reset_budget(row, by=SYSTEM)
+    actions.disable_budget(row, by=SYSTEM)
+    assert epoch(row) == 0
+    actions.enable_budget(row, by=SYSTEM)
+    assert epoch(row) == 1
+
+
+def test_two_who_edit_from_what_they_read_long_ago_open_two_epochs() -> None:
+    row = factories.budget(factories.organization(), limit_nano=3)
+    earlier = Budget.objects.get(pk=row.pk)
+    actions.update_budget(row, by=SYSTEM, limit_nano=2)
+    actions.update_budget(earlier, by=SYSTEM, limit_nano=1)
+    assert epoch(row) == 2
+    actions.update_budget(row, by=SYSTEM, name="another")
+    assert (epoch(row), Budget.objects.get(pk=row.pk).limit_nano) == (2, 1)
+
+
+def test_an_override_that_is_withdrawn_or_ends_opens_a_lease_epoch_and_none_is_ever_taken_back() -> None:
+    row = factories.budget(factories.organization())
+    soon = timezone.now() + timedelta(seconds=30)
+    for_a_while = actions.override_budget(row, by=SYSTEM, extra_nano=1, until=soon, reason="r")
+    standing = actions.override_budget(row, by=SYSTEM, extra_nano=1, until=None, reason="r")
+    assert epoch(row) == 0
+    actions.withdraw_override(standing, by=SYSTEM)
+    assert epoch(row) == 1
+    later = int(soon.timestamp() * 1000)
+    core = core_budget(row, row.overrides.all())
+    assert [epoch_at(core, later - 1), epoch_at(core, later)] == [1, 2]
+    with change_set(SYSTEM):
+        Override.objects.filter(pk=for_a_while.pk).update(until=timezone.now() - timedelta(seconds=1))
+    actions.update_budget(row, by=SYSTEM, name="another")  # from here on it is left out of what pods are sent
+    assert epoch(row) == 2
+    for_a_while.refresh_from_db()
+    actions.withdraw_override(for_a_while, by=SYSTEM)
+    assert epoch(row) == 2
+
+
+def test_a_budget_that_nobody_can_read_may_be_put_right() -> None:
+    row = factories.budget(factories.organization())
+    with change_set(SYSTEM):
+        Budget.objects.filter(pk=row.pk).update(outage="whatever")
+    actions.update_budget(row, by=SYSTEM, outage="standard")
+    assert epoch(row) == 1

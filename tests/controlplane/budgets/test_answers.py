@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from django.db import IntegrityError
 from django.utils import timezone
 
 from controlplane.budgets import actions, alarms, answers, cache, lease_sessions
 from controlplane.budgets.answers import Ended, NotYours, PodMessage
 from controlplane.budgets.models import Account, AskReply, Budget, Crossing, Lease, LeaseSession
 from controlplane.budgets.tasks import check
+from controlplane.budgets.unit_of_work import UnitOfWork
 from controlplane.budgets.values import core_budget, ms
 from dataplane.core.money.accounts import account_at
 from dataplane.core.money.lessor import Recalls
@@ -201,6 +204,16 @@ def test_one_letter_that_breaks_the_books_spoils_only_itself(caplog: pytest.LogC
     assert "budget_message_refused_by_database" in caplog.text
 
 
+def test_a_running_request_whose_message_breaks_the_books_is_not_told_that_its_budget_is_gone() -> None:
+    ref = ref_of(factories.budget())
+    hello()
+    with patch.object(answers, "_answered", side_effect=IntegrityError):
+        running, coming = ask(ref, id=8, extend=True), ask(ref, id=9)
+    assert isinstance(running, Deny)
+    assert isinstance(coming, Deny)
+    assert (running.reason, coming.reason) == (DenyReason.EXHAUSTED, DenyReason.UNKNOWN)
+
+
 def test_books_that_do_not_add_up_raise_an_alarm_and_no_exception(caplog: pytest.LogCaptureFixture) -> None:
     ref = ref_of(factories.budget())
     hello()
@@ -245,3 +258,43 @@ def test_a_window_is_granted_on_however_little_its_pods_clock_or_its_question_is
     rows = core_budget(budget, budget.overrides.all())
     hello()
     assert isinstance(ask(account_at(rows, "", ms(timezone.now()) + off_ms).ref), Grant)
+
+
+def test_a_grant_says_in_which_lease_epoch_it_was_made_whichever_fleet_server_makes_it() -> None:
+    budget = factories.budget(on_breach="warn")
+    ref = ref_of(budget)
+    hello()
+    first = ask(ref)
+    assert isinstance(first, Grant)
+    assert [(item.amount_nano, item.lease_epoch) for item in first.items] == [(DOLLAR, 0)]
+    actions.update_budget(budget, by=SYSTEM, on_breach="block", limit_nano=3 * DOLLAR)
+    second = ask(ref, id=2)
+    assert isinstance(second, Grant)
+    assert [(item.amount_nano, item.lease_epoch) for item in second.items] == [(DOLLAR, 1)]
+    assert ask(ref) == first  # a pod that asks once more hears that it was made before the edit
+    report = Report(1, (AccountReport(ref, 0, 2 * DOLLAR, 0, 0, 0, 0),), ())
+    ack = wire.HoldDown.FromString(say(report)).report_acks[0]
+    assert [item.lease_epoch for item in ack.accounts] == [1]
+
+
+def test_when_an_override_has_ended_grants_are_of_another_lease_epoch() -> None:
+    budget = factories.budget(limit_nano=DOLLAR)
+    actions.override_budget(
+        budget, by=SYSTEM, extra_nano=DOLLAR, until=timezone.now() + timedelta(minutes=1), reason="r"
+    )
+    ref = ref_of(budget)
+    hello()
+    for later, epoch in ((timedelta(), 0), (timedelta(minutes=1), 1)):
+        unit = UnitOfWork([ref], ["s1"], now=timezone.now() + later)
+        assert unit.lessor.accounts[ref].epoch == epoch
+
+
+def test_what_requests_hold_beyond_their_leases_when_a_budget_begins_to_block_is_granted_to_nobody() -> None:
+    budget = factories.budget(on_breach="warn", limit_nano=2 * DOLLAR, overdraft_nano=0)
+    ref = ref_of(budget)
+    hello()
+    hello("s2")
+    say(Report(1, (AccountReport(ref, -DOLLAR - 1, DOLLAR + 1, 0, 0, 0, 0),), ()))
+    actions.update_budget(budget, by=SYSTEM, on_breach="block")
+    assert isinstance(ask(ref, session="s2"), Deny | Recalls)
+    assert isinstance(ask(ref, id=2, need=DOLLAR + 1), Grant)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -15,6 +16,7 @@ from controlplane.budgets.models import Budget, Charge, Override
 from controlplane.changes.change_set import change_set
 from controlplane.changes.models import AuditEvent
 from controlplane.console.addresses import page_of
+from controlplane.console.budgets.form import STRICTER_BINDS
 from controlplane.tenancy.models import Group, GroupMember, Role
 from tests.controlplane import factories as make
 from tests.controlplane.console.reading import row_of
@@ -260,3 +262,14 @@ def test_members_of_a_group_are_typed_as_people_name_each_other(admin: Client, t
     assert "Nobody in" in refused
     admin.post(page, said | {"people": grace.pk})
     assert list(members.values_list("principal_id", flat=True)) == [grace.pk]
+
+
+def test_whoever_makes_a_budget_stricter_reads_when_it_binds(admin: Client, there: Tenant):
+    row = budget_of(there)
+    page = page_of(row)
+    assert STRICTER_BINDS in text(admin.get(page))
+    raised = admin.post(page, form(name=row.name, limit_nano="1500"))
+    lowered = admin.post(page, form(name=row.name, limit_nano="150"))
+    shown = [[str(each) for each in get_messages(answer.wsgi_request)] for answer in (raised, lowered)]
+    assert [STRICTER_BINDS in words for words in shown] == [False, True]
+    assert "within 60 seconds" in text(admin.get(page_of(row, "enable")))

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import gzip
+from functools import cache
 from typing import Final
 
 from tests.hostile.turns import END, GEMINI_HEAD, STREAM_HEAD, Turn, answer, chunk, trick
 
 MIB: Final = 1024 * 1024
 INTERIM: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@cache
+def _bomb(unit: bytes) -> bytes:
+    return gzip.compress(unit * (32 * MIB // len(unit)), 6)
 
 
 async def _pour(turn: Turn, piece: bytes, times: int) -> None:
@@ -53,9 +59,9 @@ async def endless_head(turn: Turn) -> None:
 
 @trick
 async def tiny_chunks(turn: Turn) -> None:
-    """A megabyte of body, one byte a chunk."""
+    """A megabyte, one byte of body a chunk."""
     await turn.send(STREAM_HEAD)
-    await _pour(turn, chunk(b" ") * 10_000, 100)
+    await _pour(turn, chunk(b" ") * 10_000, 20)
     await turn.send(END)
 
 
@@ -71,21 +77,21 @@ async def chunk_extensions(turn: Turn) -> None:
 async def empty_lines(turn: Turn) -> None:
     """Line feeds, which end no event."""
     await turn.send(STREAM_HEAD)
-    await _pour(turn, chunk(b"\n" * 250_000), 40)
+    await _pour(turn, chunk(b"\n" * 250_000), 4)
     await turn.send(END)
 
 
 @trick
 async def tiny_events(turn: Turn) -> None:
     await turn.send(STREAM_HEAD)
-    await _pour(turn, chunk(b"data:\n\n" * 30_000), 30)
+    await _pour(turn, chunk(b"data:\n\n" * 30_000), 5)
     await turn.send(END)
 
 
 @trick
 async def lines_of_one_event(turn: Turn) -> None:
     await turn.send(STREAM_HEAD)
-    await _pour(turn, chunk(b"data:x\n" * 30_000), 30)
+    await _pour(turn, chunk(b"data:x\n" * 30_000), 5)
     await turn.send(chunk(b"\n") + END)
 
 
@@ -100,7 +106,7 @@ async def one_giant_line(turn: Turn) -> None:
 @trick
 async def carriage_returns(turn: Turn) -> None:
     await turn.send(STREAM_HEAD)
-    await _pour(turn, chunk(b"\r" * 250_000), 20)
+    await _pour(turn, chunk(b"\r" * 250_000), 4)
     await turn.send(END)
 
 
@@ -108,14 +114,14 @@ async def carriage_returns(turn: Turn) -> None:
 async def brackets(turn: Turn) -> None:
     """An array that opens and opens, where Gemini streams one."""
     await turn.send(GEMINI_HEAD + chunk(b"[{"))
-    await _pour(turn, chunk(b'[]{}""' * 40_000), 20)
+    await _pour(turn, chunk(b'[]{}""' * 40_000), 4)
     await turn.send(chunk(b"}]") + END)
 
 
 @trick
 async def empty_elements(turn: Turn) -> None:
     await turn.send(GEMINI_HEAD + chunk(b"[{}"))
-    await _pour(turn, chunk(b",{}" * 80_000), 20)
+    await _pour(turn, chunk(b",{}" * 80_000), 4)
     await turn.send(chunk(b"]") + END)
 
 
@@ -134,20 +140,19 @@ async def empty_objects(turn: Turn) -> None:
 
 @trick
 async def gzip_bomb(turn: Turn) -> None:
-    """300 MB out of 300 KB."""
-    await turn.send(answer(gzip.compress(b" " * (300 * MIB), 9), extra="Content-Encoding: gzip\r\n"))
+    """32 MB out of 32 KB."""
+    await turn.send(answer(_bomb(b" "), extra="Content-Encoding: gzip\r\n"))
 
 
 @trick
 async def gzip_bomb_error(turn: Turn) -> None:
     """In an error, which is looked into."""
-    body = gzip.compress(b" " * (300 * MIB), 9)
-    await turn.send(answer(body, status="401 Unauthorized", extra="Content-Encoding: gzip\r\n"))
+    await turn.send(answer(_bomb(b" "), status="401 Unauthorized", extra="Content-Encoding: gzip\r\n"))
 
 
 @trick
 async def gzip_bomb_stream(turn: Turn) -> None:
     """Of events."""
-    body = gzip.compress(b"data: {}\n\n" * (10 * MIB), 9)
+    body = _bomb(b"data: {}\n\n")
     head = STREAM_HEAD[:-2] + b"Content-Encoding: gzip\r\n\r\n"
     await turn.send(head + chunk(body) + END)
