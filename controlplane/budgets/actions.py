@@ -25,7 +25,7 @@ from controlplane.providers.models import Provider
 from controlplane.tenancy.models import Organization
 from controlplane.tenancy.permissions import Verb, may, require
 from controlplane.tenancy.scope import Place
-from dataplane.core.money.epochs import stricter
+from dataplane.core.money.lease_epochs import stricter
 
 CHANGEABLE = frozenset(
     {

@@ -20,7 +20,7 @@ from controlplane.budgets.statements import Locks, StoredRows, Writes, insert_cr
 from controlplane.budgets.values import moment, ms
 from dataplane.core.money.accounts import limit_at
 from dataplane.core.money.amounts import saturated
-from dataplane.core.money.epochs import epoch_at
+from dataplane.core.money.lease_epochs import epoch_at
 from dataplane.core.money.lease_rows import AccountRow, LeaseRow, SessionRow, SessionState
 from dataplane.core.money.lessor import Lessor
 from dataplane.core.money.messages import AccountRef

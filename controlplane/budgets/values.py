@@ -18,7 +18,7 @@ def core_budget(row: Budget, overrides: Iterable[Override]) -> rows.Budget:
     """`overrides`: all of the budget's. Raises ValueError for a row that says what there is not.
 
     Overrides that had ended when somebody last decided are left out: every replica has to say the same, whenever it
-    reads. Each of them has opened a lease epoch, as those will that end later (`dataplane.core.money.epochs`).
+    reads. Each of them has opened a lease epoch, as those will that end later (`dataplane.core.money.lease_epochs`).
     """
     every = set(overrides)
     decided = max([row.updated_at, *(override.created_at for override in every)])

@@ -12,16 +12,16 @@ is not believed (`plausible`). Its usage object is kept as it came.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from math import ceil, inf
+from math import ceil
 from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
 
-from dataplane.core.usage import INPUT_CLASSES, NO_USAGE, OUTPUT_CLASSES, Usage, UsageClass, UsageSource
+from dataplane.core.usage import INPUT_CLASSES, NO_USAGE, Usage, UsageClass, UsageSource
+from dataplane.dialects.counts import NotACount, Units, counts_only, plausible
 from dataplane.dialects.dialect import RequestFacts
 from dataplane.dialects.halves import with_whole_characters
 from dataplane.dialects.scan import UNREADABLE, decoded
@@ -29,14 +29,8 @@ from dataplane.dialects.sent import Form, Place, SentSoFar
 
 MAX_BODY = 16 * 1024 * 1024  # a larger answer is metered from its tail
 _TAIL = 64 * 1024
-# What no single answer uses, whatever is in the files and stored answers that a request only names: ten of the largest
-# windows of today, twice the longest answer beyond what was seen, a thousand calls.
-MOST_INPUT = 10_000_000
-MOST_UNSEEN = 500_000
-MOST_CALLS = 1_000
 _ORDINARY = 1_000  # no class above it: nothing to ask
 _RAW_LIMIT = 16 * 1024
-_COUNTS = re.compile(r"(?i)tokens?$|token_?count$|requests$")
 
 # What a provider may have one turn of the loop decode. No answer of theirs comes near; beyond it we do without.
 _USAGE_BYTES = 64 * 1024  # of a usage object: they have 200 to 2,000
@@ -48,12 +42,7 @@ _REPAIRED = 1024 * 1024  # half characters are looked for in so much: 30 ms
 _PROVIDER = UsageSource.PROVIDER
 
 
-class NotACount(ValueError):
-    """A provider put something else where a count belongs."""
-
-
 NOTHING = msgspec.Raw(b"")
-Units = dict[UsageClass, int]
 
 
 class Tally:
@@ -323,61 +312,6 @@ def usage_object(raw: msgspec.Raw) -> dict[str, object]:
     if not isinstance(value, dict):
         return {}
     return {key: held for key, held in value.items() if held is not None} if None in value.values() else value
-
-
-def count(source: Mapping[str, object], key: str) -> int:
-    """0 for what is not there. Raises NotACount."""
-    value = source.get(key)
-    if type(value) is int and value >= 0:
-        return value
-    if value is None:
-        return 0
-    if type(value) is not float or not 0 <= value < inf:
-        raise NotACount(key)
-    return int(value)
-
-
-def counts_only(reported: Mapping[str, object]) -> dict[str, object]:
-    """The usage object without what stands where a count belongs and is none."""
-    kept: dict[str, object] = {}
-    for key, value in reported.items():
-        if _COUNTS.search(key):
-            if _is_count(value):
-                kept[key] = value
-        elif isinstance(value, dict):
-            kept[key] = counts_only(value)
-        elif isinstance(value, list):
-            kept[key] = [counts_only(part) for part in value if isinstance(part, dict)]
-        else:
-            kept[key] = value
-    return kept
-
-
-def _is_count(value: object) -> bool:
-    return (type(value) is int and value >= 0) or (type(value) is float and 0 <= value < inf)
-
-
-def plausible(units: Units, max_output: int, seen_bytes: int) -> Units:
-    """The same units where one answer can have used them; without the input, the output or the calls that it cannot.
-
-    `max_output`: as the request asks, 0 where it does not; `seen_bytes`: of the answer, each a token at most.
-    """
-    incoming = outgoing = calls = 0
-    for unit, number in units.items():
-        if unit in INPUT_CLASSES:
-            incoming += number
-        elif unit in OUTPUT_CLASSES:
-            outgoing += number
-        else:
-            calls = max(calls, number)
-    kept = units
-    if incoming > MOST_INPUT:
-        kept = {unit: number for unit, number in kept.items() if unit not in INPUT_CLASSES}
-    if outgoing > seen_bytes + max(MOST_UNSEEN, min(max_output, MOST_INPUT)):
-        kept = {unit: number for unit, number in kept.items() if unit not in OUTPUT_CLASSES}
-    if calls > MOST_CALLS:
-        kept = {unit: number for unit, number in kept.items() if unit in INPUT_CLASSES or unit in OUTPUT_CLASSES}
-    return kept
 
 
 def within(source: Mapping[str, object], key: str) -> dict[str, object]:

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dataplane.core.usage import UsageClass
-from dataplane.dialects.meters import Units, count, split, within
+from dataplane.dialects.counts import Units, count
+from dataplane.dialects.meters import split, within
 
 BYTES_PER_TOKEN = 4.0
 

@@ -55,7 +55,7 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class CutRunning:
     """End the exchanges that run under these rows."""
 
     rows: frozenset[Ref]
@@ -76,7 +76,7 @@ class Leave:
     detail: str = ""
 
 
-Action = Send | Stop | Cut | Stage | Leave
+Action = Send | Stop | CutRunning | Stage | Leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,5 +289,5 @@ class Session:
                     apply_ms=apply_ms,
                     not_understood=summary(self.replica.snapshot),
                 )
-                cut = [Cut(result.cut)] if result.cut else []
+                cut = [CutRunning(result.cut)] if result.cut else []
                 return [*map(Stop, stopped), *cut, Send(pb.PodMessage(ack=ack))]

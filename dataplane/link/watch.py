@@ -24,7 +24,7 @@ from dataplane.link.channel import Backoff, Connector, Fleet
 from dataplane.link.clock import boottime_ms
 from dataplane.link.lookup import Lookup, NoContact
 from dataplane.link.replica import Ignored, Rejected, Staged
-from dataplane.link.session import Action, Cut, Leave, LeaveReason, Send, Session, Stage, Stop
+from dataplane.link.session import Action, CutRunning, Leave, LeaveReason, Send, Session, Stage, Stop
 from dataplane.link.understanding import summary
 from dataplane.telemetry import logs
 from dataplane.telemetry.metrics import Metrics
@@ -195,7 +195,7 @@ class Watch:
         for callback in self._callbacks:
             callback(action.stopped.key_ids, action.stopped.cut)
 
-    def cut(self, action: Cut) -> None:
+    def cut(self, action: CutRunning) -> None:
         for callback in self._on_cut:
             callback(action.rows)
 
@@ -370,7 +370,7 @@ class _Stream:
                         self._outgoing.put_nowait(message)
                 case Stop():
                     self._watch.stopped(action)
-                case Cut():
+                case CutRunning():
                     self._watch.cut(action)
                 case Leave():
                     self._leave(action)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dataplane.core.usage import Usage, UsageClass, UsageSource
+from dataplane.dialects.counts import MOST_CALLS, MOST_INPUT, MOST_UNSEEN, plausible
 from dataplane.dialects.dialect import Operation
-from dataplane.dialects.meters import MOST_CALLS, MOST_INPUT, MOST_UNSEEN, plausible
 from dataplane.dialects.registry import ANTHROPIC, CHAT, GEMINI, RESPONSES
 from tests.dialects.metering import metered
 

@@ -185,7 +185,7 @@ GONE = HOUSE.paper("ARCHITECTURE.md").table("when … is gone")
 
 def test_each_thing_that_can_be_gone_has_its_row() -> None:
     things = [row.cells[0] for row in GONE.rows]
-    assert things == ["the fleet server", "the database", "the broker", "a provider", "a pod"]
+    assert things == ["the fleet server", "the database", "the broker", "a provider", "a pod", "a pod's clock"]
     columns = ["new requests", "running streams", "money", "records", "admins see", "shown by"]
     assert list(GONE.head[1:]) == columns
 

@@ -7,20 +7,25 @@ import re
 import pytest
 
 from controlplane.alerts.models import ChannelKind
+from controlplane.budgets import statements
 from controlplane.budgets.models import ScopeKind
+from controlplane.fleet import database
 from controlplane.fleet.calls import hold_writer
 from controlplane.fleet.register import queries
 from controlplane.fleet.state import replica
+from controlplane.postgresql import waits
 from controlplane.web import deadline
 from dataplane.core.errors import CATALOGUE, Code
 from dataplane.core.money.lease_rows import LessorRules
 from dataplane.core.money.slices import HoldRules
+from dataplane.dialects import survey
 from dataplane.host import workers
 from dataplane.host.exits import Exit
 from dataplane.link import session, spool
 from dataplane.proxy import server
 from dataplane.proxy.client import door
 from dataplane.proxy.limits import Limits
+from dataplane.proxy.provider import reading
 from deploy import routes
 from tests.papers.house import house
 
@@ -126,6 +131,12 @@ FIGURES = (
         f"{Exit.OK:d} as asked; {Exit.CANNOT_START:d} could not start; {Exit.BAD_SETTINGS:d} settings",
     ),
     ("dataplane/README.md", f"{Exit.UNDELIVERED:d} as asked, but records in memory were not delivered"),
+    ("ARCHITECTURE.md", f"given up {waits.GRACE_S:.0f} s after its statement's time"),
+    ("ARCHITECTURE.md", f"which is {database.STATEMENT_S:.0f} s here"),
+    ("ARCHITECTURE.md", f"{statements.LOCK_MS / 1000:g} s are waited"),
+    ("ARCHITECTURE.md", f"after {hold_writer.LOCKED_S:g} s the outage rule"),
+    ("ARCHITECTURE.md", f"more than {survey.MAX_VALUES:,} values"),
+    ("SECURITY.md", f"takes {reading.READ_BYTES // 1024} KiB of it"),
 )
 
 

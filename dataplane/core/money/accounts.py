@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from dataplane.core.globs import compiled
-from dataplane.core.money.epochs import EPOCH_LAG_MS, epoch_at
+from dataplane.core.money.lease_epochs import EPOCH_LAG_MS, epoch_at
 from dataplane.core.money.messages import AccountRef
 from dataplane.core.money.windows import Window, window_at
 from dataplane.core.rows import Budget, Provider, ScopeKind, VirtualKey

@@ -10,20 +10,9 @@ import msgspec
 
 from dataplane.core.usage import UsageClass
 from dataplane.dialects.anthropic.facts import BYTES_PER_TOKEN
+from dataplane.dialects.counts import Units, count
 from dataplane.dialects.dialect import Meter, Operation, RequestFacts
-from dataplane.dialects.meters import (
-    NOTHING,
-    BodyMeter,
-    EventMeter,
-    Tally,
-    Unbilled,
-    Units,
-    add,
-    count,
-    usage_object,
-    within,
-    word,
-)
+from dataplane.dialects.meters import NOTHING, BodyMeter, EventMeter, Tally, Unbilled, add, usage_object, within, word
 from dataplane.dialects.sent import Place, SentSoFar
 from dataplane.dialects.sse import SseSplitter
 

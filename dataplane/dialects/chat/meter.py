@@ -7,17 +7,9 @@ from dataclasses import dataclass
 
 import msgspec
 
+from dataplane.dialects.counts import Units
 from dataplane.dialects.dialect import Meter, Operation, RequestFacts
-from dataplane.dialects.meters import (
-    NOTHING,
-    BodyMeter,
-    EventMeter,
-    Tally,
-    Unbilled,
-    Units,
-    has_value,
-    text_bytes,
-)
+from dataplane.dialects.meters import NOTHING, BodyMeter, EventMeter, Tally, Unbilled, has_value, text_bytes
 from dataplane.dialects.openai_usage import BYTES_PER_TOKEN, tokens
 from dataplane.dialects.scan import UNREADABLE
 from dataplane.dialects.sent import Place, SentSoFar

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from dataplane.core.usage import UsageClass
+from dataplane.dialects.counts import Units, count
 from dataplane.dialects.dialect import BILLED, Meter, Operation, RequestFacts
 from dataplane.dialects.gemini.facts import BYTES_PER_TOKEN
 from dataplane.dialects.json_array import JsonArraySplitter
@@ -18,8 +19,6 @@ from dataplane.dialects.meters import (
     EventMeter,
     Tally,
     Unbilled,
-    Units,
-    count,
     has_value,
     split,
     text_bytes,

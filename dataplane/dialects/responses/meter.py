@@ -8,18 +8,9 @@ from dataclasses import dataclass
 import msgspec
 
 from dataplane.core.usage import UsageClass
+from dataplane.dialects.counts import Units, count
 from dataplane.dialects.dialect import Meter, Operation, RequestFacts
-from dataplane.dialects.meters import (
-    NOTHING,
-    BodyMeter,
-    EventMeter,
-    Tally,
-    Unbilled,
-    Units,
-    count,
-    has_value,
-    usage_object,
-)
+from dataplane.dialects.meters import NOTHING, BodyMeter, EventMeter, Tally, Unbilled, has_value, usage_object
 from dataplane.dialects.openai_usage import BYTES_PER_TOKEN, tokens
 from dataplane.dialects.scan import decoded
 from dataplane.dialects.sent import Place, SentSoFar

@@ -19,7 +19,7 @@ from controlplane.changes.queries import head
 from controlplane.tenancy import actions as tenancy
 from controlplane.tenancy.models import Role
 from controlplane.tenancy.permissions import Forbidden, NoSuchObject
-from dataplane.core.money.epochs import epoch_at
+from dataplane.core.money.lease_epochs import epoch_at
 from tests.controlplane import factories
 from tests.controlplane.factories import SYSTEM
 

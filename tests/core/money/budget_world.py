@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any, Protocol
 
 from dataplane.core.money.accounts import Account, Accounts, account_at
-from dataplane.core.money.epochs import stricter
 from dataplane.core.money.lease_book import Cut, Denied, Hold, LeaseBook
+from dataplane.core.money.lease_epochs import stricter
 from dataplane.core.money.lessor import AccountRow, Lessor, LessorRules, Recalls, SessionState
 from dataplane.core.money.messages import (
     AccountRef,

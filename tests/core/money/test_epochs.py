@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dataplane.core.money.accounts import Account, account_at
-from dataplane.core.money.epochs import EPOCH_LAG_MS, epoch_at, stricter
 from dataplane.core.money.lease_book import Cut, Denied, Hold
+from dataplane.core.money.lease_epochs import EPOCH_LAG_MS, epoch_at, stricter
 from dataplane.core.money.lessor import AccountRow, LeaseRow, Lessor, SessionRow
 from dataplane.core.money.messages import (
     AccountReport,
