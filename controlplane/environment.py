@@ -188,7 +188,7 @@ class Environment(BaseSettings):
     )
     allow_private_webhooks: bool = Field(
         default=False,
-        description="Let alert channels (webhook, Slack, PagerDuty) live there, too. Whoever may make a channel can "
+        description="Let alert channels live there, too. Whoever may make a channel can "
         "then have this machine post to its own network; of the answers only the status is shown.",
     )
     public_gateway_url: str = Field(

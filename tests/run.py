@@ -22,7 +22,7 @@ class Stage:
 
 _BY_FILE = ("--dist", "loadfile", "--no-loadscope-reorder")  # in the order of tests/conftest.py: the longest first
 PARALLEL = ("-n", "2", *_BY_FILE)
-WAITING = ("-n", "3", *_BY_FILE)  # for browsers and clients, more than it computes; pods that starve refuse
+WAITING = ("-n", "3", *_BY_FILE)  # for browsers, clients and time to pass, more than it computes
 
 STAGES = (
     Stage(
@@ -33,7 +33,7 @@ STAGES = (
         "control plane on PostgreSQL",
         ("tests/controlplane", *PARALLEL, "--database=postgres", "-m", "not browser and not clients and not grid"),
     ),
-    Stage("real processes", ("tests", *PARALLEL, "-m", "processes and not clients")),
+    Stage("real processes", ("tests", *WAITING, "-m", "processes and not clients")),
     Stage(
         "admin in a real browser; coding CLIs, the light set",
         ("tests/browser", "tests/clients", *WAITING),

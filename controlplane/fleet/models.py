@@ -98,3 +98,15 @@ class PodAck(models.Model):
 
     def __str__(self) -> str:
         return f"{self.pod_id} applied {self.revision}"
+
+
+class FleetServer(models.Model):
+    """One process of `manage.py serve_fleet`, as long as it runs: it says by which settings it serves."""
+
+    server_id = models.CharField(max_length=32, primary_key=True)
+    name = models.CharField(max_length=128, help_text="Host, port and process.")
+    settings = models.JSONField(default=dict, help_text="Those that decide what pods are told: name → value.")
+    seen_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name

@@ -100,10 +100,12 @@ class Tally:
     def _read(self) -> tuple[Units, bool]:
         """The counts that the provider told, and whether some of them were none, or cannot be."""
         try:
-            units, doubted = self.units(self.reported) | self.extra, False
+            units, doubted = self.units(self.reported), False
         except NotACount:
-            units, doubted = self.units(counts_only(self.reported)) | self.extra, True
-        if max(units.values(), default=0) <= _ORDINARY:
+            units, doubted = self.units(counts_only(self.reported)), True
+        if self.extra:
+            units |= self.extra
+        if not units or max(units.values()) <= _ORDINARY:
             return units, doubted
         believed = plausible(units, self.facts.max_output, max(self.output_bytes, self.body_bytes))
         return believed, doubted or believed is not units

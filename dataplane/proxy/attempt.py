@@ -192,11 +192,10 @@ class Attempt:
     def _without_credential(self, record: UsageRecord) -> None:
         """What a provider wrote into the record is kept, and shown to many."""
         usage = record.usage
-        texts = (
-            *(record.model_reported, record.provider_request_id),
-            *(usage.service_tier, usage.speed, usage.geo, usage.raw),
-        )
-        if echo_of(self.candidate.provider).word in "\n".join(texts).lower():
+        texts = f"{record.model_reported}\n{record.provider_request_id}\n{usage.raw}"
+        qualifiers = f"{usage.service_tier}\n{usage.speed}\n{usage.geo}"
+        word = echo_of(self.candidate.provider).word
+        if word in texts.lower() or word in qualifiers.lower():
             self.echoed(True)
             record.model_reported, record.provider_request_id = "", ""
             record.usage = Usage(usage.units, usage.source, doubted=usage.doubted)

@@ -85,8 +85,13 @@ class Content:
         self._told = False
 
     def feed(self, body: bytes, *, last: bool) -> bytes:
-        if not self._told:
-            needle = self.needle
+        if self._told:
+            return body
+        needle = self.needle
+        if last and not self._end:  # nearly all: it came at once
+            if needle in body:
+                self._notice(False)
+        else:
             joint = self._end + body[: len(needle) - 1] if self._end else b""
             if needle in body or needle in joint:
                 self._told = True

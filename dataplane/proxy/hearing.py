@@ -12,10 +12,10 @@ from dataplane.proxy.provider.refused import Refused
 
 Listen = Callable[[bytes], None]
 
-# What one read may unfold to, and how many marks of JSON and of events may be in that: 30 ms of a meter's time. A read
-# has 32 KiB at most, and providers' text is packed by 5 to 20.
-_AT_ONCE: Final = 1024 * 1024
-_MARKS: Final = 100_000
+# What one read may unfold to, and how many marks of JSON and of events may be in that: 60 ms of a meter's time. A read
+# has 64 KiB at most, and providers' text is packed by 5 to 20.
+_AT_ONCE: Final = 2 * 1024 * 1024
+_MARKS: Final = 200_000
 
 
 class ErrorJudge(Protocol):

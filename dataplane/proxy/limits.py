@@ -34,7 +34,7 @@ class Limits:
 
     # What the kernel takes of an answer beyond what the client's own has room for; left to itself, 2 to 4 MB,
     # and a meter keeps as much of an event, or of an answer in one piece.
-    unsent_bytes: int = 16 * KIB
+    unsent_bytes: int = 64 * KIB
 
     # How long a client may take.
     head_s: float = 10  # from the first byte of a head to its last

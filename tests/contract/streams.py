@@ -25,12 +25,19 @@ class Watched:
 async def _watch(client: httpx.AsyncClient, asked: Ask, watched: Watched, headers: dict[str, str]) -> None:
     loop = asyncio.get_running_loop()
     try:
-        async with client.stream("POST", asked.path, content=asked.body, headers=headers) as answer:
-            watched.status = answer.status_code
-            async for piece in answer.aiter_raw():
-                watched.content += piece
-                watched.ended_at = loop.time()
-                watched.started.set()
+        while True:
+            async with client.stream("POST", asked.path, content=asked.body, headers=headers) as answer:
+                watched.status = answer.status_code
+                busy = watched.status == 503 and "retry-after" in answer.headers
+                watched.content.clear()
+                async for piece in answer.aiter_raw():
+                    watched.content += piece
+                    watched.ended_at = loop.time()
+                    if not busy:
+                        watched.started.set()
+            if not busy:
+                return
+            await asyncio.sleep(int(answer.headers["retry-after"]))  # as CLIs do where a pod has too much to do
     except httpx.HTTPError as problem:
         watched.problem = type(problem).__name__
     finally:

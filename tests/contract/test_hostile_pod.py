@@ -58,7 +58,9 @@ def letters(house: House) -> int:
     return int(rows(house, "SELECT count(*) FROM usage_deadletter")[0][0])
 
 
-def test_every_lie_about_money_and_requests_is_put_aside_and_an_honest_pod_notices_nothing(house: House, liar: Liar) -> None:
+def test_lies_about_money_and_requests_are_put_aside_and_an_honest_pod_notices_nothing(
+    house: House, liar: Liar
+) -> None:
     key = house.mint()
     budget = budget_of(house, key, limit=100 * DOLLAR)
     token = token_of(key)

@@ -99,6 +99,8 @@ SHAPES: dict[Code, tuple[tuple[int, str], tuple[int, str], tuple[int, str], tupl
         (503, "overloaded_error"), (503, "service_unavailable"), (503, "server_is_overloaded"), (503, "UNAVAILABLE")),
     Code.DRAINING: (
         (503, "overloaded_error"), (503, "service_unavailable"), (503, "server_is_overloaded"), (503, "UNAVAILABLE")),
+    Code.ANSWER_CUT: (
+        (503, "overloaded_error"), (503, "service_unavailable"), (503, "server_is_overloaded"), (503, "UNAVAILABLE")),
     Code.OVERLOADED: (
         (503, "overloaded_error"), (503, "service_unavailable"), (503, "server_is_overloaded"), (503, "UNAVAILABLE")),
     Code.INTERNAL_ERROR: (

@@ -136,7 +136,7 @@ FIGURES = (
     ("ARCHITECTURE.md", f"{statements.LOCK_MS / 1000:g} s are waited"),
     ("ARCHITECTURE.md", f"after {hold_writer.LOCKED_S:g} s the outage rule"),
     ("ARCHITECTURE.md", f"more than {survey.MAX_VALUES:,} values"),
-    ("SECURITY.md", f"takes {reading.READ_BYTES // 1024} KiB of it"),
+    ("SECURITY.md", f"reads of {reading.READ_BYTES // 1024} KiB"),
 )
 
 

@@ -18,7 +18,7 @@ from tests.proxy.filtered import Wire
 from tests.proxy.floods import stuck, write_on
 from tests.proxy.stage import MESSAGE, STREAM_HEAD, STREAMED_MESSAGE, Peer, Stage, chunk, play, post
 
-READ = 12 * 1024
+READ = 24 * 1024
 
 
 class Unread(Wire):

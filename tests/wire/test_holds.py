@@ -61,12 +61,12 @@ def test_a_hello_says_whose_it_is():
     assert (hello.pod_id, hello_from(hello).session_id) == ("pod_1", "ses_1")
 
 
-def test_a_denial_of_a_newer_control_plane_is_of_an_unknown_account():
+def test_a_denial_for_a_reason_of_a_newer_control_plane_leaves_it_to_the_outage_rule():
     down = pb.HoldDown.FromString(pb.HoldDown(denies=[pb.Deny(ask_id=4)]).SerializeToString() + b"\x1a\x02\x10\x63")
     first, second = from_control_plane(down)
     assert isinstance(first, Deny)
     assert isinstance(second, Deny)
-    assert first.reason is second.reason is DenyReason.UNKNOWN
+    assert first.reason is second.reason is DenyReason.UNDECIDED
 
 
 ITEM = ASK.items[0]

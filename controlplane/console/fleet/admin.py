@@ -22,6 +22,7 @@ from controlplane.console.questions import ask
 from controlplane.console.site import site
 from controlplane.fleet import actions
 from controlplane.fleet.models import Pod
+from controlplane.fleet.register.servers import differences, living
 from controlplane.pages.cells import NOTHING, ago, mono
 from controlplane.pages.wording import age, count
 from controlplane.tenancy.permissions import Verb
@@ -54,7 +55,11 @@ class PodAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         head = queries.head()
-        words = {"head": head, "head_age": age(head.committed_at, timezone.now())}
+        words = {
+            "head": head,
+            "head_age": age(head.committed_at, timezone.now()),
+            "server_differences": differences(living()) if actor_of(request).operator else [],
+        }
         return super().changelist_view(request, {**(extra_context or {}), **words})
 
     # ---- buttons ----

@@ -20,6 +20,7 @@ from controlplane.fleet.calls.hold import HoldCalls
 from controlplane.fleet.calls.serve import FleetServicer
 from controlplane.fleet.register.metrics import MetricsPage
 from controlplane.fleet.register.roster import Roster
+from controlplane.fleet.register.servers import Presence
 from controlplane.fleet.state import notify
 from controlplane.fleet.state.replica import Replica
 
@@ -117,8 +118,10 @@ async def running(
             port = server.add_secure_port(listen, identity.credentials())
     except RuntimeError as problem:
         raise ConfigurationError(f"{variable_of('fleet_listen')}: cannot listen on {listen}: {problem}") from problem
+    presence = Presence(port)
     async with _shown(metrics_listen, servicer, replica), asyncio.TaskGroup() as tasks:
         background = [
+            tasks.create_task(presence.run()),
             tasks.create_task(replica.run()),
             tasks.create_task(roster.run()),
             tasks.create_task(hold_calls.run()),
@@ -137,6 +140,7 @@ async def running(
             await server.stop(GRACE_S)
             for task in background:
                 task.cancel()
+    await presence.leave()
     with suppress(DatabaseProblem):
         await roster.flush()
 

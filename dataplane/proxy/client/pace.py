@@ -13,7 +13,7 @@ from typing import Final
 
 from dataplane.proxy.client.door import Room
 
-UNREAD_BYTES: Final = 16 * 1024  # what may be on its way to a client before its provider rests
+UNREAD_BYTES: Final = 32 * 1024  # what may be on its way to a client before its provider rests
 COUNTED: Final = 1024  # a smaller write is not: 32 of them are not much more
 
 Tell = Callable[[bool], None]

@@ -63,6 +63,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._reader = ResponseReader(HeadBounds(limits.upstream_head_bytes, limits.head_fields))
         self._ended = ended
         self._reading = reading
+        self._window = reading.buffer
         self._loop = asyncio.get_running_loop()  # kept: before 3.12, to ask for it is a system call
         self._transport: asyncio.Transport  # from `connection_made` on
         self._kernel: Kernel  # as the transport
@@ -125,15 +126,24 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             transport.set_read_buffer_limits(_DECIPHERED_BYTES)  # type: ignore[attr-defined]  # TLS alone has it
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._reading.buffer
+        return self._window
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.received(bytes(self._reading.buffer[:nbytes]))
-        if nbytes >= LARGE_BYTES and self.state is not _CLOSED and not self._waits_its_turn:
+        reading = self._reading
+        data = bytes(self._window[:nbytes])
+        if nbytes < LARGE_BYTES:
+            self.received(data)
+            return
+        began = reading.clock()
+        self.received(data)
+        seconds = reading.clock() - began
+        self._window = reading.window(self._window, nbytes, seconds)
+        enough = reading.was_enough(nbytes, seconds)
+        if enough and self.state is not _CLOSED and not self._waits_its_turn:
             self._waits_its_turn = True
             if not self._paused:
                 self._transport.pause_reading()
-            self._reading.wait(self.destination, self._read_on)
+            reading.wait(self.destination, self._read_on)
 
     def _read_on(self) -> None:
         self._waits_its_turn = False

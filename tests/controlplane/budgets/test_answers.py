@@ -211,7 +211,20 @@ def test_a_running_request_whose_message_breaks_the_books_is_not_told_that_its_b
         running, coming = ask(ref, id=8, extend=True), ask(ref, id=9)
     assert isinstance(running, Deny)
     assert isinstance(coming, Deny)
-    assert (running.reason, coming.reason) == (DenyReason.EXHAUSTED, DenyReason.UNKNOWN)
+    assert running.reason is coming.reason is DenyReason.UNDECIDED
+    # Its pod goes by the outage rule now, and may book what that lends.
+    assert LeaseSession.objects.get(session_id="s1").alone_ms > 0
+
+
+def test_what_a_pod_lent_by_itself_while_a_row_was_held_may_be_booked_afterwards() -> None:
+    ref = ref_of(factories.budget())
+    hello()
+    hello("s2")
+    message = PodMessage("s1", "p", "", Ask(7, AskKind.ADMIT, "r", 0, (AskItem(ref, 1, 1, 0),)))
+    answers.answer([message], alone={"s1", "s9"})
+    alone = dict(LeaseSession.objects.values_list("session_id", "alone_ms"))
+    assert alone["s1"] > 0
+    assert alone["s2"] == 0
 
 
 def test_books_that_do_not_add_up_raise_an_alarm_and_no_exception(caplog: pytest.LogCaptureFixture) -> None:

@@ -46,7 +46,7 @@ def test_an_action_is_one_event_about_one_object(db):
     keys.rotate(key, by=SYSTEM)
     events = list(AuditEvent.objects.order_by("pk")[before:])
     assert [event.action for event in events] == ["virtual_key.rotated"]
-    assert events[0].details == {"grace_s": 86400}
+    assert events[0].details == {"grace_s": 86400, "cut": False}
     assert events[0].after["public_id"] == key.public_id
 
 

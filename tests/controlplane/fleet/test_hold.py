@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -201,7 +201,7 @@ def test_what_makes_no_sense_ends_the_call_with_a_reason(up: wire.HoldUp) -> Non
 def test_who_is_decided_once_more_waits_until_everybody_else_was_decided(monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[list[int]] = []
 
-    def decide(messages: Sequence[PodMessage], locks: Locks) -> list[bytes]:
+    def decide(messages: Sequence[PodMessage], locks: Locks, alone: Collection[str]) -> list[bytes]:
         batches.append([message.recalls for message in messages])
         return [b""] * len(messages)
 
@@ -235,9 +235,11 @@ def test_a_row_that_somebody_holds_stops_only_what_is_about_it(monkeypatch: pyte
     locks: list[Locks] = []
     real = answers.answer
 
-    def noted(messages: Sequence[PodMessage], how: Locks) -> list[answers.Answer | answers.Locked]:
+    def noted(
+        messages: Sequence[PodMessage], how: Locks, alone: Collection[str]
+    ) -> list[answers.Answer | answers.Locked]:
         locks.append(how)
-        return real(messages, how)
+        return real(messages, how, alone)
 
     monkeypatch.setattr(answers, "answer", noted)
 
@@ -272,7 +274,7 @@ def test_a_row_that_somebody_holds_stops_only_what_is_about_it(monkeypatch: pyte
 def test_nobody_waits_long_for_what_others_may_give_back(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    def decide(messages: Sequence[PodMessage], locks: Locks) -> list[bytes | Recalls]:
+    def decide(messages: Sequence[PodMessage], locks: Locks, alone: Collection[str]) -> list[bytes | Recalls]:
         asked.extend(message.recalls for message in messages)
         return [b"" if message.recalls >= RULES.recalls else Recalls({}, (ref,)) for message in messages]
 
