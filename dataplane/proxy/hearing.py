@@ -7,14 +7,12 @@ from typing import Final, Protocol
 
 from dataplane.dialects.dialect import Meter
 from dataplane.dialects.opening import EVENTS, Opening
-from dataplane.proxy.http.codings import Decoder, Malformed, TooLarge
+from dataplane.proxy.http.codings import AT_ONCE, Decoder, Malformed, TooLarge
 from dataplane.proxy.provider.refused import Refused
 
 Listen = Callable[[bytes], None]
 
-# What one read may unfold to, and how many marks of JSON and of events may be in that: 60 ms of a meter's time. A read
-# has 64 KiB at most, and providers' text is packed by 5 to 20.
-_AT_ONCE: Final = 2 * 1024 * 1024
+# How many marks of JSON and of events may be in what one read unfolds to: 60 ms of a meter's time.
 _MARKS: Final = 200_000
 
 
@@ -70,7 +68,7 @@ def listener(listen: Listen, looks: Iterable[Callable[[], None]]) -> Listen:
 def through(coding: bytes, meter: Meter, most_bytes: int) -> Listen:
     """Has the meter hear the decoded form of what passes compressed, within bounds: of a bomb it hears nothing more."""
     try:
-        decoder = Decoder(coding, most_bytes, at_once=_AT_ONCE)
+        decoder = Decoder(coding, most_bytes, at_once=AT_ONCE)
     except KeyError:
         return lambda body: None
     deaf = False

@@ -27,7 +27,7 @@ from tests.contract.test_hostile_provider import attacks
 from tests.hostile.tricks import TRICKS
 
 JSON = {"content-type": "application/json"}
-REQUESTS = 100  # measured each time
+REQUESTS = 1_000  # measured each time
 ATTACKERS = 4  # at a time, for as long as it is measured
 GIVE_WAY = 19
 

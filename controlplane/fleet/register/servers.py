@@ -74,10 +74,10 @@ class Presence:
 
     async def tell(self) -> None:
         """Write the row; log in what the servers differ, when that has changed. Raises database errors."""
-        found = await in_database(self._tell)
-        if found != self._told:
-            self._told = found
-            for sentence in found:
+        sentences = await in_database(self._tell)
+        if sentences != self._told:
+            self._told = sentences
+            for sentence in sentences:
                 log.warning("fleet_servers_differ %s: give all of them the same", sentence)
 
     async def leave(self) -> None:

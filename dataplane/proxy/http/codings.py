@@ -15,6 +15,8 @@ from dataplane.proxy.http.heads import ResponseHead
 _STEP = 64 * 1024  # decoded at a time: a bomb is noticed before it has unfolded
 _SMALL = 64 * 1024  # below this no ratio is suspicious
 NO_BOUND: Final = 1 << 62
+# What one read of a provider's may unfold to. A read has 64 KiB at most, and providers' text is packed by 5 to 20.
+AT_ONCE: Final = 2 * 1024 * 1024
 _TURN = 256 * 1024  # decoded in one turn of the loop: 1 ms
 _PIECES = 64  # of whatever size: a coding can be made of blocks that hold nothing
 

@@ -131,7 +131,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         reading = self._reading
         data = bytes(self._window[:nbytes])
-        if nbytes < LARGE_BYTES:
+        if nbytes < LARGE_BYTES and self._window is reading.buffer:
             self.received(data)
             return
         began = reading.clock()

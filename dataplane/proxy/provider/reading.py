@@ -3,6 +3,7 @@
 What a provider sends is worked on as it comes, and a provider may send faster than that. So a read is bounded, and
 once the large reads of a turn have been enough work for it, behind each further one the socket is left unread until it
 is this connection's turn again: everybody else's small reads, which those of nearly every stream are, come in between.
+Bytes that are dearer than any provider's text is are read little by little, one such read per turn.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from typing import Final
 
 READ_BYTES: Final = 64 * 1024  # of the worst bytes known, tiny events in tiny chunks, these take 20 ms
 LARGE_BYTES: Final = 4 * 1024  # of such bytes 1 ms; an event of a stream has 100 to 2,000
-# What is enough for a turn, and a reason to read less at a time: text as providers pack it takes 0.5 ms for 64 KiB.
-TURN_S: Final = 0.002
+TURN_S: Final = 0.002  # is enough for a turn: text as providers pack it takes 1 ms for 64 KiB
+# What takes longer than this is dear: four times as long as such text, and what any read takes.
+DEAR_S: Final = 0.0002
+DEAR_S_PER_BYTE: Final = 0.05e-6
+DEAR_BYTES: Final = 2 * 1024  # of the worst 0.6 ms
 TURN_BYTES: Final = 512 * 1024
 
 _SOMETHING: Final = select.POLLIN | getattr(select, "POLLRDHUP", 0)
@@ -40,19 +44,23 @@ class Reading:
         self._bytes, self._seconds = 0, 0.0
 
     def was_enough(self, size: int, seconds: float) -> bool:
-        """A large read has taken so long: is it enough for this turn of the loop?"""
+        """A read that counts has taken so long: is it enough for this turn of the loop?"""
         if not self._counts:
             self._counts = True
             asyncio.get_running_loop().call_soon(self._turned)
         self._bytes += size
         self._seconds += seconds
-        return self._seconds > TURN_S or self._bytes > TURN_BYTES
+        return self._seconds > TURN_S or self._bytes > TURN_BYTES or is_dear(size, seconds)
 
     def window(self, before: memoryview, size: int, seconds: float) -> memoryview:
-        """How much of the buffer a connection reads into next, after a large read that took so long."""
-        if seconds > TURN_S:
-            return self.buffer[: max(LARGE_BYTES, size // 4)]
-        return before if len(before) == READ_BYTES else self.buffer[: 2 * len(before)]
+        """How much of the buffer a connection reads into next, after a read that counts and took so long."""
+        if is_dear(size, seconds):
+            return self.buffer[:DEAR_BYTES]
+        return before if before is self.buffer else self._wider(before)
+
+    def _wider(self, before: memoryview) -> memoryview:
+        size = 2 * len(before)
+        return self.buffer if size >= READ_BYTES else self.buffer[:size]
 
     def _turned(self) -> None:
         self._counts = False
@@ -78,6 +86,10 @@ class Reading:
         if self._lines:
             self._schedule()
         go_on()
+
+
+def is_dear(size: int, seconds: float) -> bool:
+    return seconds > DEAR_S + size * DEAR_S_PER_BYTE
 
 
 class Kernel:

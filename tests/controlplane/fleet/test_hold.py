@@ -262,7 +262,7 @@ def test_a_row_that_somebody_holds_stops_only_what_is_about_it(monkeypatch: pyte
                 assert [item.account for item in acknowledged.accounts] == [account(free_ref)]
                 denied = await one.hear()
                 assert isinstance(denied, wire.Deny)
-                assert (denied.ask_id, denied.reason) == (2, wire.DENY_REASON_UNKNOWN)
+                assert (denied.ask_id, denied.reason) == (2, wire.DENY_REASON_UNDECIDED)
             await one.ask(held_ref, 3)
             assert isinstance(await one.hear(), wire.Grant)
         assert Locks.SKIP in locks

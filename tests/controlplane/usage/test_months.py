@@ -89,7 +89,7 @@ def test_the_same_attempt_does_not_fit_in_twice() -> None:
 
 def test_rows_land_in_their_month_and_strays_aside(parts: None) -> None:
     now = datetime.now(UTC)
-    ref = ref_of(factories.budget())
+    ref = ref_of(factories.budget(on_breach="warn"))  # on which a pod may book without a lease
     booked(record(minted(now), cost_nano=5, **drawing(ref)), record("req_1"))
     assert {part_of(row) for row in UsageRecord.objects.all()} == {f"{USAGE}_{now:%Y_%m}", f"{USAGE}_other"}
     assert part_of(Charge.objects.get()) == f"{CHARGES}_{now:%Y_%m}"
