@@ -1,8 +1,8 @@
 """Whether a client reads what it is sent, and what memory is held for it while it does not.
 
 A transport says that it is full once it has tried to send, at the end of a turn of the loop; until then a provider may
-have been read 32 times. So what is written in a turn is counted as well, and beyond a bound the provider rests until
-the turn is over.
+have been read several times. So what is written in a turn is counted as well, and beyond a bound the provider rests
+until the turn is over.
 """
 
 from __future__ import annotations
