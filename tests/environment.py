@@ -47,6 +47,9 @@ def _prepare(database: str) -> None:
         name for name in os.environ if name.startswith("AIGATEWAY_") and not name.startswith("AIGATEWAY_TEST_")
     ]:
         del os.environ[name]
+    # Tests speak gRPC and start processes. gRPC's own care for forks revives its threads in the child, where their
+    # descriptors are closed before the program begins: now and then that ends it.
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     os.environ["AIGATEWAY_VAR_DIR"] = _directory
     os.environ["AIGATEWAY_SECRET_KEY"] = secrets.token_urlsafe(48)
     os.environ["AIGATEWAY_ROOT_KEYS"] = f"1:{base64.b64encode(secrets.token_bytes(32)).decode()}"
