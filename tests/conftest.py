@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -58,13 +57,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A server of the session's own, for tests that start real processes. Skips loudly where there is none."""
-    from tests.postgres import NoPostgres, Server
+    from tests.postgres import own_server
 
-    try:
-        server = Server.start()
-    except NoPostgres as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"PostgreSQL is missing: {error}")
-        pytest.skip(f"PostgreSQL is missing: {error}")
-    yield server.url()
-    server.stop()
+    with own_server() as server:
+        yield server.url()

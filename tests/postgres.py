@@ -24,6 +24,7 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg
+import pytest
 
 PATIENCE_S = 60.0
 
@@ -207,3 +208,19 @@ class Server:
                 if time.monotonic() > deadline:
                     raise NoPostgres(f"PostgreSQL does not answer: {error}") from error
                 time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def own_server() -> Iterator[Server]:
+    """A server that nobody else uses, for as long as it is wanted. Skips loudly where none can be started; with
+    `CI=true` that fails."""
+    try:
+        server = Server.start()
+    except NoPostgres as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"PostgreSQL is missing: {error}")
+        pytest.skip(f"PostgreSQL is missing: {error}")
+    try:
+        yield server
+    finally:
+        server.stop()

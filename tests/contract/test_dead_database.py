@@ -4,7 +4,6 @@ process lets go of what is dead and serves again by itself; meanwhile people and
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from tests.contract.conftest import fresh_database
 from tests.contract.faults import FaultyLink, Mode
 from tests.contract.house import House, eventually
 from tests.contract.requests import ask, send
-from tests.postgres import NoPostgres, Server
+from tests.postgres import Server, own_server
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
@@ -30,14 +29,8 @@ COOKIE = {"Cookie": "aigateway_session=abcdefghijklmnopqrstuvwxyz012345"}
 @pytest.fixture
 def server() -> Iterator[Server]:
     """One that only this test uses, and stops."""
-    try:
-        own = Server.start()
-    except NoPostgres as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"PostgreSQL is missing: {error}")
-        pytest.skip(f"PostgreSQL is missing: {error}")
-    yield own
-    own.stop()
+    with own_server() as own:
+        yield own
 
 
 @pytest.fixture

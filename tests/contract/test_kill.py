@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import sqlite3
 from collections import Counter
@@ -16,7 +15,7 @@ import pytest
 from tests.contract.conftest import fresh_database
 from tests.contract.house import PATIENCE_S, House, eventually
 from tests.contract.requests import ask
-from tests.postgres import NoPostgres, Server
+from tests.postgres import Server, own_server
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
@@ -75,14 +74,8 @@ async def traffic(house: House, chance: random.Random, kills: list[Callable[[], 
 @pytest.fixture
 def own_postgres() -> Iterator[Server]:
     """A server that only this test uses, and crashes."""
-    try:
-        server = Server.start()
-    except NoPostgres as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"PostgreSQL is missing: {error}")
-        pytest.skip(f"PostgreSQL is missing: {error}")
-    yield server
-    server.stop()
+    with own_server() as server:
+        yield server
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
