@@ -7,17 +7,24 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from django.db.models import Count, Max, Min, Q
+from django.db.models import Count, Max, Min, Q, QuerySet, Sum
 
 from controlplane.alerts.models import AlertRule, RuleKind
 from controlplane.alerts.raising import Occurrence, begin
 from controlplane.alerts.spend_watch import rows_of
 from controlplane.providers.models import Provider
+from controlplane.usage import dead_letters
 from controlplane.usage.models import DeadLetter, ReportSession
 
 LOOK_BACK = timedelta(days=2)
 REFUSED_UNPRICED = "unpriced_model"
 MOST_SUBJECTS = 200  # of one look of one rule
+PODS_NAMED = 3
+WHERE = "the table of dead letters holds them"
+NOT_KEPT = (
+    f"the table of dead letters holds the newest {dead_letters.MOST_OF_ONE_POD:,} of each pod, "
+    f"{dead_letters.MOST:,} in all; a pod that sends so many is broken, or lies: evict it"
+)
 
 
 def look(now: datetime) -> int:
@@ -94,23 +101,37 @@ def _lost(rule: AlertRule, now: datetime) -> int:
             data={"session_id": session.session_id, "pod_id": session.pod_id, "missing": session.missing},
         )
         began += begin(rule, occurrence) is not None
-    letters = DeadLetter.objects.filter(received_at__gte=since).aggregate(
-        number=Count("pk"), first=Min("received_at"), last=Max("received_at")
+    return (
+        began
+        + _dead(rule, "dead_letters", dead_letters.one_by_one(), since)
+        + (_dead(rule, "dead_letters_not_kept", dead_letters.numbers(), since))
     )
-    if letters["number"]:
-        key, ends_at = _day(letters["last"])
-        occurrence = Occurrence(
-            subject_kind="dead_letters",
-            subject="dead_letters",
-            window_key=key,
-            title=f"{_records(letters['number'])} could not be applied",
-            happened_at=letters["first"],
-            ends_at=ends_at,
-            facts=(("Records", str(letters["number"])), ("Where", "the table of dead letters holds them")),
-            data={"records": letters["number"]},
-        )
-        began += begin(rule, occurrence) is not None
-    return began
+
+
+def _dead(rule: AlertRule, subject: str, letters: QuerySet[DeadLetter], since: datetime) -> bool:
+    """About records that could not be applied: those that are kept to be looked at, or those that are only counted."""
+    letters = letters.filter(received_at__gte=since)
+    dead = letters.aggregate(number=Sum("count"), first=Min("received_at"), last=Max("received_at"))
+    if not dead["number"]:
+        return False
+    pods = letters.values("identity").annotate(number=Sum("count")).order_by("-number", "identity")[:PODS_NAMED]
+    kept = subject == "dead_letters"
+    key, ends_at = _day(dead["last"])
+    occurrence = Occurrence(
+        subject_kind="dead_letters",
+        subject=subject,
+        window_key=key,
+        title=f"{_records(dead['number'])} could not be applied{'' if kept else ', and were not kept'}",
+        happened_at=dead["first"],
+        ends_at=ends_at,
+        facts=(
+            ("Records", str(dead["number"])),
+            ("Most from", ", ".join(pod["identity"] or "a pod without a certificate" for pod in pods)),
+            ("Where", WHERE if kept else NOT_KEPT),
+        ),
+        data={"records": dead["number"]},
+    )
+    return begin(rule, occurrence) is not None
 
 
 def _records(number: int) -> str:

@@ -11,13 +11,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from django.db import DataError, IntegrityError, transaction
+from django.db import DataError, IntegrityError, OperationalError, transaction
 from django.utils import timezone
 
 from controlplane.budgets.alarms import raise_alarm
 from controlplane.budgets.models import AskReply, LeaseSession
-from controlplane.budgets.statements import Locks
-from controlplane.budgets.unit_of_work import UnitOfWork
+from controlplane.budgets.statements import Locks, is_locked
+from controlplane.budgets.unit_of_work import WAITS_IN_VAIN, UnitOfWork
 from controlplane.budgets.values import ms
 from dataplane.core.money.lease_rows import SessionState
 from dataplane.core.money.lessor import Recalls
@@ -79,8 +79,32 @@ def answer(
     batch: Sequence[PodMessage], locks: Locks = Locks.SHORT, alone: Collection[str] = ()
 ) -> list[Answer | Locked]:
     """In order. Raises database errors, having done nothing. One message that breaks a limit, or that we cannot answer,
-    spoils only itself: who waits for another one hears nothing of it. `alone`: lease sessions whose pods had to decide
-    by themselves since their last message."""
+    spoils only itself: who waits for another one hears nothing of it. With Locks.SKIP, so does one about what somebody
+    else holds. `alone`: lease sessions whose pods had to decide by themselves since their last message."""
+    if locks is Locks.SKIP:
+        return _around_locks(batch, alone, WAITS_IN_VAIN)[0]
+    return _decided(batch, locks, alone)
+
+
+def _around_locks(batch: Sequence[PodMessage], alone: Collection[str], waits: int) -> tuple[list[Answer | Locked], int]:
+    """What cannot be skipped, since it is not a row that there is, or one of another table, is found by halves: so many
+    times somebody may wait for it in vain. Returns how many are left of these."""
+    try:
+        if waits:
+            return _decided(batch, Locks.SKIP, alone), waits
+    except OperationalError as problem:
+        if not is_locked(problem):
+            raise
+        waits -= 1
+    if len(batch) == 1 or not waits:
+        return [Locked() for _ in batch], waits
+    middle = len(batch) // 2
+    first, waits = _around_locks(batch[:middle], alone, waits)
+    second, waits = _around_locks(batch[middle:], alone, waits)
+    return first + second, waits
+
+
+def _decided(batch: Sequence[PodMessage], locks: Locks, alone: Collection[str]) -> list[Answer | Locked]:
     for repeated in (False, True):  # whether asks may have been answered before: seldom, and then the database says so
         try:
             with transaction.atomic():
@@ -88,14 +112,14 @@ def answer(
         except SPOILT as problem:
             trouble = problem
     if len(batch) > 1:
-        return [answer([message], locks, alone)[0] for message in batch]
+        return [_decided([message], locks, alone)[0] for message in batch]
     content = batch[0].content
     if isinstance(content, Report | Hello) and len(content.accounts) > 1:
         return [_in_halves(batch[0], content, locks)]
     log.error("budget_message_refused_by_database session=%s: %s", batch[0].session_id, trouble)
     raise_alarm(f"{type(content).__name__} of {batch[0].session_id}: {type(trouble).__name__}")
     if isinstance(content, Report | Hello) and content.accounts:
-        return answer([replace(batch[0], content=replace(content, accounts=()))], locks)
+        return _decided([replace(batch[0], content=replace(content, accounts=()))], locks, ())
     LeaseSession.objects.filter(session_id=batch[0].session_id).update(alone_ms=ms(timezone.now()))
     return [undecided(content)]
 
@@ -105,7 +129,7 @@ def _in_halves(message: PodMessage, content: Report | Hello, locks: Locks) -> An
     protobuf strings messages together."""
     middle = len(content.accounts) // 2
     halves = (content.accounts[:middle], content.accounts[middle:])
-    replies = [answer([replace(message, content=replace(content, accounts=half))], locks)[0] for half in halves]
+    replies = [_decided([replace(message, content=replace(content, accounts=half))], locks, ())[0] for half in halves]
     return b"".join(raw for raw in replies if isinstance(raw, bytes)) or replies[0]
 
 
@@ -147,8 +171,11 @@ def _one(unit: UnitOfWork, message: PodMessage) -> Answer | Locked | Grant | Den
     lessor, content = unit.lessor, message.content
     if message.session_id in unit.locked_sessions:
         return Locked()
-    if isinstance(content, Ask | Return) and unit.locked_accounts.intersection(_refs(content)):
-        return Locked()  # what is said of many accounts counts for the others
+    locked = unit.locked_for(message.session_id)
+    if locked and (locked := locked.intersection(_refs(content))) and isinstance(content, Ask | Return):
+        return Locked()
+    if locked and isinstance(content, Report | Hello):  # what is said of many accounts counts for the others
+        content = replace(content, accounts=tuple(item for item in content.accounts if item.account not in locked))
     match content:
         case Ask():
             gone = next((item.account for item in content.items if not unit.usable(item.account)), None)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Greatest
 from django.utils import timezone
@@ -13,11 +14,14 @@ from django.utils import timezone
 from controlplane.budgets import partitions
 from controlplane.budgets.alarms import raise_alarm
 from controlplane.budgets.models import Account, AskReply, Charge, Crossing, Lease, LeaseSession
+from controlplane.budgets.statements import Locks, is_locked, wait_no_longer
 from controlplane.budgets.sums import SaturatedSum
 from controlplane.budgets.unit_of_work import UnitOfWork
 from controlplane.budgets.values import ms
 from dataplane.core.money.lease_rows import LessorRules, SessionState
 from dataplane.core.money.messages import AccountRef
+
+log = logging.getLogger(__name__)
 
 RULES = LessorRules()
 REPLIES_KEPT = timedelta(hours=1)  # a pod asks again for some seconds
@@ -51,7 +55,19 @@ def close_lost(now: datetime | None = None) -> int:
 
 
 def _close(session_id: str, due: int) -> bool:
+    """False also where somebody else holds one of its accounts: the next look finds it again."""
+    try:
+        return _closed(session_id, due)
+    except OperationalError as problem:
+        if not is_locked(problem):
+            raise
+    log.warning("budget_rows_locked lease_session=%s", session_id)
+    return False
+
+
+def _closed(session_id: str, due: int) -> bool:
     with transaction.atomic():
+        wait_no_longer(Locks.SHORT)
         leases = Lease.objects.filter(session=session_id).values_list(
             "account__budget_id", "account__member_id", "account__window_key"
         )

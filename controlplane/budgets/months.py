@@ -1,8 +1,8 @@
 """Rows that only grow in number are kept by month: which month is said by the id of their request, and nothing else.
 
-A pod mints an id from its clock (`req_`, 48 bits of milliseconds, 72 random bits), so every row about a request is in
-the same month, whenever it comes, and (request, month) is as unique as the request alone: what PostgreSQL demands of a
-partitioned table costs nothing. Ids that carry no time are strays, all in one month before any other.
+A pod mints an id from its clock (`dataplane/core/request_ids.py`), so every row about a request is in the same month,
+whenever it comes, and (request, month) is as unique as the request alone: what PostgreSQL demands of a partitioned
+table costs nothing. Ids that carry no time are strays, all in one month before any other.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import psycopg
 from django.db import connection, transaction
+from psycopg.errors import LockNotAvailable
 
 from controlplane.budgets.crossings import tell_listeners
 from controlplane.budgets.models import Account, AskReply, Crossing, Lease, LeaseSession
@@ -29,9 +30,10 @@ _LEASES: Final = Lease._meta.db_table
 _SESSIONS: Final = LeaseSession._meta.db_table
 _REPLIES: Final = AskReply._meta.db_table
 _REVISION: Final = Revision._meta.db_table
-# That the answers to pods wait for rows that somebody else holds; usually that is milliseconds.
+# That the answers to pods wait for rows that somebody else holds; usually that is milliseconds. Once it was in vain,
+# less is waited: it may have to be tried for several messages, one after the other.
 LOCK_MS: Final = 300
-_SHORT: Final = f"SET LOCAL lock_timeout = {LOCK_MS}"
+AGAIN_MS: Final = 50
 _HOLDING: Final = f"'{SessionState.OPEN.value}', '{SessionState.EXPIRED.value}'"
 
 # Put together of names of ours and placeholders only. `{…}` is what the databases have different words for.
@@ -45,6 +47,10 @@ _READ: Final = (
     f"l.used_ms, l.recalled_ms, s.expires_ms, s.state FROM {_LEASES} l "
     f"JOIN {_SESSIONS} s ON s.session_id = l.session_id "
     f"WHERE l.account_id {{among_ids}} AND (s.state IN ({_HOLDING}) OR s.session_id {{among_texts_too}})",
+)
+_FREE_LEASES: Final = (
+    f"SELECT session_id, account_id FROM {_LEASES} WHERE account_id {{among_ids}} "  # noqa: S608
+    "FOR NO KEY UPDATE SKIP LOCKED"
 )
 _FIND_ACCOUNTS: Final = (
     f"SELECT id, budget_id, member_id, window_key FROM {{rows}} JOIN {_ACCOUNTS} "  # noqa: S608
@@ -80,7 +86,7 @@ class Locks(Enum):
 
     WAIT = "wait"  # as long as the process waits for anything
     SHORT = "short"  # LOCK_MS; then the database says so, and nothing is done
-    SKIP = "skip"  # go on without them
+    SKIP = "skip"  # go on without them: what cannot be skipped is waited for AGAIN_MS
 
 
 Statement = tuple[str, Sequence[Any]]  # its text, and what stands for $1, $2, …
@@ -102,8 +108,8 @@ def read(sessions: Iterable[str], accounts: Iterable[int], locks: Locks = Locks.
     revision, texts, numbers = _texts(_READ[0]), _array(some), _array(ids)
     postgres = connection.vendor == "postgresql"  # SQLite has one writer, and no locks of rows
     skip = " SKIP LOCKED" if postgres and locks is Locks.SKIP else ""
-    queries: list[Statement] = [(_SHORT, ())] if postgres and locks is not Locks.WAIT else []
-    queries += [
+    queries: list[Statement] = [
+        *_short(locks),
         (revision, ()),
         (_texts(_READ[1] + skip), (texts,)),
         (_texts(_READ[2] + skip), (numbers,)),
@@ -118,6 +124,20 @@ def account_ids(refs: Iterable[AccountRef]) -> dict[AccountRef, int]:
     names = sorted(set(refs))
     (rows,) = _run([_statement(_FIND_ACCOUNTS, names)]) if names else [[]]
     return {AccountRef(*row[1:]): row[0] for row in rows}
+
+
+def wait_no_longer(locks: Locks) -> None:
+    """From here on in this transaction."""
+    _run(_short(locks))
+
+
+def held_leases(leases: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Those of these, by session and account, that somebody else holds; the others are locked."""
+    leases = set(leases)
+    if connection.vendor != "postgresql" or not leases:
+        return set()
+    (free,) = _run([(_texts(_FREE_LEASES), (_array(sorted({account for _, account in leases})),))])
+    return leases - {(session, account) for session, account in free}
 
 
 def session_ids(sessions: Iterable[str]) -> set[str]:
@@ -161,6 +181,11 @@ class Writes:
             connection.connection.executemany(_INSERT_REPLY, [(*reply, now) for reply in self.replies])
 
 
+def is_locked(problem: Exception) -> bool:
+    """Whether the database gave up waiting for what somebody else holds."""
+    return isinstance(problem.__cause__, LockNotAvailable)
+
+
 def insert_crossings(rows: Sequence[Crossing]) -> None:
     """A threshold is crossed once; the listeners are told when that is committed."""
     if rows:
@@ -184,6 +209,12 @@ def _run(statements: Sequence[Statement]) -> list[list[Any]]:
             named = {str(number): value for number, value in enumerate(parameters, 1)}
             results.append(connection.connection.execute(text, named).fetchall())
         return results
+
+
+def _short(locks: Locks) -> list[Statement]:
+    if connection.vendor != "postgresql" or locks is Locks.WAIT:
+        return []
+    return [(f"SET LOCAL lock_timeout = {LOCK_MS if locks is Locks.SHORT else AGAIN_MS}", ())]
 
 
 def _pipelined(raw: psycopg.Connection[Any], statements: Sequence[Statement]) -> list[list[Any]]:

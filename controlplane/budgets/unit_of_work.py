@@ -7,16 +7,17 @@ row lock of an account guards its leases too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.utils import timezone
 
 from controlplane.budgets import cache, statements
+from controlplane.budgets.former_rules import Edit, edits_of, former_rules
 from controlplane.budgets.models import Account, Crossing, LeaseSession
 from controlplane.budgets.models import Budget as BudgetRow
-from controlplane.budgets.statements import Locks, StoredRows, Writes, insert_crossings
+from controlplane.budgets.statements import Locks, StoredRows, Writes, insert_crossings, is_locked
 from controlplane.budgets.values import moment, ms
 from dataplane.core.money.accounts import limit_at
 from dataplane.core.money.amounts import saturated
@@ -24,11 +25,13 @@ from dataplane.core.money.lease_epochs import epoch_at
 from dataplane.core.money.lease_rows import AccountRow, LeaseRow, SessionRow, SessionState
 from dataplane.core.money.lessor import Lessor
 from dataplane.core.money.messages import AccountRef
-from dataplane.core.money.windows import Window, window_named
+from dataplane.core.money.windows import Window, WindowRule, window_named
 from dataplane.core.rows import Budget, ScopeKind
 
 # Requests that begin around the end of a window, clocks that differ: which windows an account may be opened for.
 SLACK_MS = 900_000
+# For accounts that somebody else is opening, in one unit of work: 50 ms each (`statements.AGAIN_MS`).
+WAITS_IN_VAIN = 12
 
 
 class UnitOfWork:
@@ -50,6 +53,8 @@ class UnitOfWork:
         # What exists and somebody else holds, where those are skipped: it is as if it was not loaded.
         self.locked_accounts: set[AccountRef] = set()
         self.locked_sessions: set[str] = set()
+        # They count, and are not written: by lease session and account.
+        self.locked_leases: set[tuple[str, AccountRef]] = set()
         # Of each lease session, the name in the certificate of the pod that opened it.
         self.identities: dict[str, str] = {}
         # By id: those that exist now.
@@ -60,9 +65,15 @@ class UnitOfWork:
         self._ids: dict[AccountRef, int] = {}
         # Of each account as it was loaded: what was settled, and its limit.
         self._before: dict[AccountRef, tuple[int, int]] = {}
+        # Of budgets that some window's name is not of, as they are now.
+        self._edits: dict[str, list[Edit]] = {}
         self._locks = locks
         self._load(set(refs), set(sessions), near or {})
         self._apply_limits()
+
+    def locked_for(self, session_id: str) -> frozenset[AccountRef]:
+        """Accounts about which nothing can be decided for this session now."""
+        return frozenset(self.locked_accounts).union(ref for id, ref in self.locked_leases if id == session_id)
 
     def usable(self, ref: AccountRef) -> bool:
         """Whether requests may still be admitted on it."""
@@ -94,7 +105,8 @@ class UnitOfWork:
         for session in sorted(changed.sessions, key=lambda row: row.id):
             self._store_session(session)
         accounts = [(self._ids[row.ref], row) for row in changed.accounts]
-        leases = [(self._ids[row.ref], row) for row in changed.leases if row.ref in self._ids]
+        free = (row for row in changed.leases if (row.session, row.ref) not in self.locked_leases)
+        leases = [(self._ids[row.ref], row) for row in free if row.ref in self._ids]
         Writes(self.now, accounts, leases, replies).run()
         crossed = [crossing for row in changed.accounts for crossing in self._crossed(row)]
         crossed += [crossing for ref in set(refused) for crossing in self._as_good_as_spent(ref)]
@@ -111,7 +123,7 @@ class UnitOfWork:
         lost = ids.keys() - there
         if self._locks is Locks.SKIP:
             self.locked_sessions = statements.session_ids(sessions) - {row[0] for row in rows.sessions}
-            self.locked_accounts = set(statements.account_ids(lost))
+            self.locked_accounts |= statements.account_ids(lost).keys()
             lost -= self.locked_accounts
         # Remembered, but of a transaction that was taken back, or forgotten with the past.
         if lost:
@@ -126,6 +138,7 @@ class UnitOfWork:
     def _found_or_opened(self, refs: Iterable[AccountRef], near: Mapping[AccountRef, int]) -> dict[AccountRef, int]:
         """The ids of those that exist now."""
         refs = set(refs)
+        statements.wait_no_longer(self._locks)
         ids = statements.account_ids(refs)
         if fresh := refs - ids.keys():
             self.budgets = cache.budgets({ref.budget_id for ref in fresh})
@@ -166,6 +179,9 @@ class UnitOfWork:
                 others[session] = SessionRow(session, expires, SessionState(state))
             leases.append(LeaseRow(session, refs[account], *map(saturated, figures)))
         self.lessor.load(leases=leases, sessions=others.values())
+        if self._locks is Locks.SKIP:
+            held = statements.held_leases((row.session, self._ids[row.ref]) for row in leases)
+            self.locked_leases = {(session, refs[account]) for session, account in held}
 
     def _open(self, refs: Iterable[AccountRef], near: Mapping[AccountRef, int]) -> None:
         """Accounts that nobody has drawn on yet. What no budget has is left out."""
@@ -177,12 +193,35 @@ class UnitOfWork:
             window = self._window(budget, ref.window_key, near.get(ref))
             if window is not None:
                 fresh.append(self._new_account(ref, budget, window))
-        if fresh:
+        if fresh and self._locks is not Locks.SKIP:
             Account.objects.bulk_create(fresh, ignore_conflicts=True)
+        elif fresh:
+            self._insert_what_can_be(fresh, WAITS_IN_VAIN)
+
+    def _insert_what_can_be(self, accounts: Sequence[Account], waits: int) -> int:
+        """Where somebody else has inserted one, and did not commit, the insert waits: it is found by halves, and counts
+        as locked, as all the rest does after `waits` waits in vain. Returns how many are left of these."""
+        if waits and _inserted(accounts):
+            return waits
+        if not waits or len(accounts) == 1:
+            self.locked_accounts.update(AccountRef(row.budget_id, row.member_id, row.window_key) for row in accounts)
+            return max(0, waits - 1)
+        middle = len(accounts) // 2
+        return self._insert_what_can_be(accounts[middle:], self._insert_what_can_be(accounts[:middle], waits - 1))
 
     def _window(self, budget: Budget, key: str, near_ms: int | None) -> Window | None:
         window = window_named(budget.rule, key, self.now_ms, SLACK_MS)
-        return window if window is not None or near_ms is None else window_named(budget.rule, key, near_ms, SLACK_MS)
+        if window is not None or near_ms is None:
+            return window
+        windows = (window_named(rule, key, near_ms, SLACK_MS) for rule in self._rules(budget, near_ms))
+        return next((window for window in windows if window is not None), None)
+
+    def _rules(self, budget: Budget, near_ms: int) -> Iterator[WindowRule]:
+        """As it is, then as it was."""
+        yield budget.rule
+        if budget.id not in self._edits:
+            self._edits[budget.id] = edits_of(budget.id)
+        yield from former_rules(budget, self._edits[budget.id], near_ms)
 
     def _new_account(self, ref: AccountRef, budget: Budget, window: Window) -> Account:
         return Account(
@@ -248,6 +287,18 @@ class UnitOfWork:
             settled_nano=account.settled,
             at=self.now,
         )
+
+
+def _inserted(accounts: Sequence[Account]) -> bool:
+    """False: somebody holds the name of one of them. Raises any other database error."""
+    try:
+        with transaction.atomic():
+            Account.objects.bulk_create(accounts, ignore_conflicts=True)
+    except OperationalError as problem:
+        if not is_locked(problem):
+            raise
+        return False
+    return True
 
 
 def _reached(settled: int, limit: int, threshold: int) -> bool:

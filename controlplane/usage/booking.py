@@ -1,27 +1,32 @@
 """`book_rows`: rows into the ledger, what they cost onto their accounts, in the caller's transaction.
 
-An attempt belongs to the spool that its first record came from: another one neither ends nor corrects it. What it cost
-counts as far as its pod was granted it. Rows that cannot be ended so are returned, and wait for an estimate.
+An attempt belongs to the spool that its first record came from: another one neither ends nor corrects it. But where its
+request was made in that other one, the first was a claim, and is set aside. What an attempt cost counts as far as its
+pod was granted it. Rows that cannot be ended so are returned, and wait for an estimate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from controlplane.budgets.charges import Books, Cost, next_correction
-from controlplane.budgets.models import Budget
+from controlplane.budgets.models import Budget, Charge
 from controlplane.budgets.months import month_of
 from controlplane.changes.ids import new_id
 from controlplane.usage.costs import cost_of
 from controlplane.usage.models import RecordState, UsageRecord
 from controlplane.usage.provider_state import notice
 from controlplane.usage.records import content_of, set_units
+from dataplane.core.request_ids import was_made_in
 
 IDS_AT_A_TIME = 500
+CLAIM_DIGITS = 12  # of the row's key, behind the id that it had claimed
 
 Attempt = tuple[str, int]  # request id and number
 Refused = tuple[UsageRecord, str]  # and why
+SetAside = tuple[UsageRecord, str]  # whose attempt it is, and the session of the spool that had claimed it
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +52,16 @@ class End:
         return cost.less(self.begun.cost_nano)
 
 
-def book_rows(rows: Sequence[UsageRecord]) -> list[Refused]:
+def book_rows(rows: Sequence[UsageRecord]) -> tuple[list[Refused], list[SetAside]]:
     """Insert what is new; end what was open. All take rows in the same order, so that no two wait for each other."""
     folded = _folded(rows)
     UsageRecord.objects.bulk_create(folded, ignore_conflicts=True)
     first_rows = stored(row.request_id for row in folded)
+    claimed = [row for row in folded if _is_claimed(row, first_rows.get((row.request_id, row.attempt)))]
+    set_aside = [_set_aside(row, first_rows[row.request_id, row.attempt]) for row in claimed]
+    if claimed:
+        UsageRecord.objects.bulk_create(claimed, ignore_conflicts=True)
+        first_rows |= stored(row.request_id for row in claimed)
     ends: list[End] = []
     finals: dict[str, UsageRecord] = {}
     refused: list[Refused] = []
@@ -68,7 +78,27 @@ def book_rows(rows: Sequence[UsageRecord]) -> list[Refused]:
                 finals[first_row.pk] = row
     ends += _open_ends(finals)
     refused += _book(ends)
-    return refused
+    return refused, set_aside
+
+
+def _is_claimed(row: UsageRecord, first: FirstRow | None) -> bool:
+    """Whether another spool was quicker to name a request that was made in this one."""
+    if first is None or first.session_id == row.session_id:
+        return False
+    made_there = was_made_in(row.request_id, first.session_id)
+    return was_made_in(row.request_id, row.session_id) and not made_there
+
+
+def _set_aside(row: UsageRecord, claim: FirstRow) -> SetAside:
+    """What was booked by the claim stays booked, under another name: the pod's own leases have paid for it."""
+    month = month_of(row.request_id)
+    own: dict[str, Any] = {"request_id": row.request_id, "month": month, "attempt": row.attempt}
+    another = f"{row.request_id}~{claim.pk[-CLAIM_DIGITS:]}"
+    # Whoever ends or corrects it has the lock of its first row.
+    UsageRecord.objects.select_for_update().get(pk=claim.pk, month=month)
+    UsageRecord.objects.filter(session_id=claim.session_id, **own).update(request_id=another)
+    Charge.objects.filter(**own).update(request_id=another)
+    return row, claim.session_id
 
 
 def _open_ends(finals: dict[str, UsageRecord]) -> list[End]:

@@ -10,15 +10,17 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import Max, Q
 from django.utils import timezone
 
 from controlplane.budgets import lease_sessions
 from controlplane.budgets.charges import Books
 from controlplane.budgets.months import month_of
+from controlplane.budgets.statements import Locks, is_locked, wait_no_longer
 from controlplane.environment import environment
 from controlplane.fleet.models import Pod, PodState
+from controlplane.usage import held_up
 from controlplane.usage.costs import cost_of
 from controlplane.usage.estimate import Estimator
 from controlplane.usage.models import RecordState, UsageRecord
@@ -33,22 +35,36 @@ FINISHED_AFTER = timedelta(seconds=60)  # a pod that said goodbye has flushed it
 def estimate_lost() -> int:
     """Estimate every attempt whose end nobody will report any more. Returns how many."""
     estimates = 0
-    while (count := _estimate_some()) > 0:
+    held: set[str] = set()
+    while (count := _estimate_some(held)) > 0:
         estimates += count
     return estimates
 
 
-def _estimate_some() -> int:
-    with transaction.atomic():
-        lost = UsageRecord.objects.filter(_lost(timezone.now()), state=RecordState.ADMITTED)
-        # Another worker's rows are its own; an arriving FINAL report goes first.
-        rows = list(lost.select_for_update(skip_locked=True).order_by("request_id", "attempt")[:ROWS_AT_A_TIME])
-        _end(rows)
-    return len(rows)
+def _estimate_some(held: set[str]) -> int:
+    """`held`: rows that wait for what somebody else holds, until the next sweep."""
+    rows: list[UsageRecord] = []
+    try:
+        with transaction.atomic():
+            wait_no_longer(Locks.SHORT)
+            lost = UsageRecord.objects.filter(_lost(timezone.now()), state=RecordState.ADMITTED).exclude(pk__in=held)
+            # Another worker's rows are its own; an arriving FINAL report goes first.
+            rows = list(lost.select_for_update(skip_locked=True).order_by("request_id", "attempt")[:ROWS_AT_A_TIME])
+            _end(rows)
+        return len(rows)
+    except OperationalError as problem:
+        late = held_up.found(rows) if is_locked(problem) else ()
+        if not late:
+            raise
+    log.warning("usage_rows_locked estimates=%s", len(late))
+    held.update(row.pk for row in late)
+    return _estimate_some(held)
 
 
 def end_unread(session_id: str, attempts: Sequence[tuple[str, int]]) -> None:
     """The ends of these attempts came from their spool and could not be booked: nobody will report them better."""
+    if not attempts:
+        return
     with transaction.atomic():
         requests = {request for request, _ in attempts}
         rows = UsageRecord.objects.select_for_update().filter(
@@ -100,15 +116,27 @@ def expire_silent() -> int:
 
     Returns how many attempts were estimated.
     """
-    estimates = sum(_expire(lease_session) for lease_session in lease_sessions.silent())
+    estimates = sum(_expire_unless_held(lease_session) for lease_session in lease_sessions.silent())
     lease_sessions.close_lost()
     return estimates
+
+
+def _expire_unless_held(lease_session: str) -> int:
+    """One whose accounts somebody else holds waits for the next sweep, and the others do not wait for it."""
+    try:
+        return _expire(lease_session)
+    except OperationalError as problem:
+        if not is_locked(problem):
+            raise
+    log.warning("usage_rows_locked lease_session=%s", lease_session)
+    return 0
 
 
 def _expire(lease_session: str) -> int:
     estimates = 0
     while True:
         with transaction.atomic():
+            wait_no_longer(Locks.SHORT)
             rows = UsageRecord.objects.select_for_update().filter(
                 hold_session=lease_session, state=RecordState.ADMITTED
             )

@@ -132,10 +132,13 @@ class UsageRecord(models.Model):
 
 
 class DeadLetter(models.Model):
-    """A record that could not be applied. Its batch was acknowledged all the same; somebody has to look."""
+    """A record that could not be applied. Its batch was acknowledged all the same; somebody has to look. Written by
+    `dead_letters` only, which says how many there may be."""
 
     session_id = models.CharField(max_length=64)
-    seq = models.BigIntegerField()
+    seq = models.BigIntegerField(help_text="Its number in the spool. Below zero: a day, for those that were not kept.")
+    identity = models.CharField(max_length=64, blank=True, help_text="Of the pod that sent it.")
+    count = models.BigIntegerField(default=1, help_text="How many it stands for.")
     received_at = models.DateTimeField()
     request_id = models.CharField(max_length=64, blank=True)
     problem = models.CharField(max_length=500)
@@ -143,6 +146,7 @@ class DeadLetter(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["session_id", "seq"], name="one_dead_letter_per_place")]
+        indexes = [models.Index(fields=["identity", "-id"], name="dead_letter_by_pod")]
 
     def __str__(self) -> str:
         return f"{self.request_id or self.seq}: {self.problem}"

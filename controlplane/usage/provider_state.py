@@ -51,6 +51,12 @@ def notice(ended: Iterable[UsageRecord]) -> None:
         transaction.on_commit(tell_listeners)
 
 
+def _is_held(row: Provider) -> bool:
+    """By somebody who changes it, or forgot that he did: no record waits for that, and the next one says it again."""
+    free = Provider.objects.select_for_update(skip_locked=True, no_key=True).filter(pk=row.pk)
+    return not list(free.values_list("pk", flat=True))
+
+
 def _sightings(ended: Iterable[UsageRecord], now: datetime) -> Mapping[Owned, Sighting]:
     sightings: dict[Owned, Sighting] = {}
     for row in ended:
@@ -73,10 +79,11 @@ def _write(row: Provider, sighting: Sighting) -> bool:
         if not _is_news(row, refused_at, sighting.words):
             return False
         since = row.refused_since or refused_at
-        return bool(as_read.update(refused_since=since, last_error=sighting.words, last_error_at=refused_at))
+        news = {"refused_since": since, "last_error": sighting.words, "last_error_at": refused_at}
+        return not _is_held(row) and bool(as_read.update(**news))
     if served_at is not None and row.last_error_at is not None and served_at > row.last_error_at:
         columns = row.mended(served_at)
-        return bool(as_read.update(**{name: getattr(row, name) for name in columns}))
+        return not _is_held(row) and bool(as_read.update(**{name: getattr(row, name) for name in columns}))
     return False
 
 

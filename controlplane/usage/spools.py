@@ -27,8 +27,9 @@ class SpoolOfAnother(Exception):
     """The batch is for the spool of a pod that lives, and comes from another one."""
 
 
-def receive(batch: wire.UsageBatch, identity: str, now: datetime) -> Set[str]:
-    """Note how far the spool has come. Locks its report session, so that batches of one spool follow each other.
+def receive(batch: wire.UsageBatch, through: int, identity: str, now: datetime) -> Set[str]:
+    """Note that this much of the batch has come. Locks its report session, so that batches of one spool follow each
+    other.
 
     Returns whose leases its records may have been held on: the reporting pod's, and those of the pod that began it.
     Raises SpoolOfAnother.
@@ -45,7 +46,7 @@ def receive(batch: wire.UsageBatch, identity: str, now: datetime) -> Set[str]:
     elif session.identity != identity and _lives(session, now):
         raise SpoolOfAnother
     before = Received(session.through_seq, tuple((start, end) for start, end in session.gaps), session.missing)
-    after = before.plus(batch.first_seq, batch.first_seq + len(batch.records) - 1)
+    after = before.plus(batch.first_seq, through)
     if after.missing > before.missing:
         log.error("usage_gap session=%s pod=%s missing=%s", batch.session_id, session.pod_id, after.missing)
     session.through_seq, session.missing = after.through, after.missing

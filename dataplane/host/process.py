@@ -66,6 +66,7 @@ async def run(settings: Settings, collector_headers: dict[str, str], worker: Wor
         holds=link.holds,
         telemetry=telemetry,
         clock=Clock(wall_ms=link.clock.wall_ms),
+        session_id=link.journal.session_id,
         tls=tls,
         scrape=siblings.exposition if siblings else None,
     )

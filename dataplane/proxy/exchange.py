@@ -53,7 +53,7 @@ class Exchange:
         self.connection, self.memo, self.head = connection, memo, memo.head
         self.path, self.query = memo.path, memo.query
         self.started_at_ms = started_at_ms = clock.wall_ms()
-        self.identity = identity = mint(clock.random(33).hex(), started_at_ms, memo.parent)
+        self.identity = identity = mint(pod.request_ids.make(started_at_ms), clock.random(24).hex(), memo.parent)
         self.client = memo.client
         self.records = records = Recording(pod, identity, memo.client, started_at_ms)
         self.stopwatch = Stopwatch(clock.monotonic, records.began)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from dataplane.core.money.estimates import OutputEstimates
+from dataplane.core.request_ids import RequestIds
 from dataplane.proxy.client.connection import Crowd
 from dataplane.proxy.client.door import Room
 from dataplane.proxy.life import Life, OpenExchanges, Phase
@@ -40,6 +41,7 @@ class Pod:
     holds: Holds
     telemetry: Telemetry
     clock: Clock
+    request_ids: RequestIds
     upstreams: Pool
     connections: Crowd
     exchanges: OpenExchanges
@@ -81,10 +83,12 @@ class Pod:
         telemetry: Telemetry,
         tls: ssl.SSLContext | None = None,
         clock: Clock | None = None,
+        session_id: str = "",
         resolver: Resolver = resolve,
         scrape: Callable[[], Awaitable[bytes]] | None = None,
     ) -> Pod:
-        """`tls`: how providers' certificates are checked (default: `client_tls()`). `scrape`: default, this pod's."""
+        """`tls`: how providers' certificates are checked (default: `client_tls()`). `session_id`: the journal's.
+        `scrape`: default, this pod's."""
 
         async def own() -> bytes:
             return telemetry.exposition()
@@ -100,6 +104,7 @@ class Pod:
             holds=holds,
             telemetry=telemetry,
             clock=clock,
+            request_ids=RequestIds(session_id, int.from_bytes(clock.random(3))),
             upstreams=Pool(gate, limits, clock.monotonic),
             connections=Crowd(bodies),
             exchanges=OpenExchanges(telemetry.open_exchanges),

@@ -9,7 +9,17 @@ from controlplane.environment import ConfigurationError
 from dataplane.core.money.messages import LiveHold
 from protos import fleet_pb2 as wire
 
-# One batch, and the name in the pod's certificate. In a database thread.
+
+class HeldUp(Exception):
+    """Somebody else holds rows that some records of the batch are booked on. The others are booked; `ack` says what
+    comes before the first of those."""
+
+    def __init__(self, ack: wire.UsageAck) -> None:
+        super().__init__("somebody holds rows of the ledger that some of these records are booked on")
+        self.ack = ack
+
+
+# One batch, and the name in the pod's certificate. In a database thread. Raises HeldUp.
 BookBatch = Callable[[wire.UsageBatch, str], wire.UsageAck]
 # A lease session's running requests hold more than was said. In a database thread. Returns those of which nothing is
 # known yet.

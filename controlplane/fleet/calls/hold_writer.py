@@ -15,11 +15,10 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from django.db import Error as DatabaseProblem
-from psycopg.errors import LockNotAvailable
 
 from controlplane.budgets import answers
 from controlplane.budgets.answers import Answer, PodMessage
-from controlplane.budgets.statements import Locks
+from controlplane.budgets.statements import Locks, is_locked
 from controlplane.fleet.database import in_database
 from controlplane.fleet.state.replica import Unavailable
 from dataplane.core.money.messages import AccountRef, Ask, Return
@@ -95,7 +94,7 @@ class HoldWriter:
             alone = self._left_alone.intersection(message.session_id for message in messages)
             replies = await in_database(answers.answer, messages, locks, alone, trusting=True, within_s=GIVE_UP_S)
         except DatabaseProblem as problem:
-            if locks is Locks.SHORT and isinstance(problem.__cause__, LockNotAvailable):
+            if locks is Locks.SHORT and is_locked(problem):
                 log.warning("budget_rows_locked messages=%s: the rest is decided without them", len(batch))
                 self._skip_until = now() + SKIP_S
                 self._again(batch)

@@ -11,7 +11,7 @@ from contextlib import suppress
 import grpc
 from django.db import Error as DatabaseProblem
 
-from controlplane.fleet.calls.booking import BookBatch
+from controlplane.fleet.calls.booking import BookBatch, HeldUp
 from controlplane.fleet.calls.hold import HoldCalls
 from controlplane.fleet.calls.peers import (
     LONGEST_ID,
@@ -26,7 +26,7 @@ from controlplane.fleet.calls.peers import (
 )
 from controlplane.fleet.calls.session import Malformed
 from controlplane.fleet.calls.watch import Watch
-from controlplane.fleet.database import in_database
+from controlplane.fleet.database import THREADS, in_database
 from controlplane.fleet.models import Eviction, PodState
 from controlplane.fleet.register.metrics import Metrics
 from controlplane.fleet.register.roster import Roster
@@ -43,6 +43,7 @@ LONGEST_ADDRESS = 256
 MOST_PODS = 5000
 MOST_RECORDS = 5000  # in one batch
 REPORT_TRIES = 3
+MOST_BOOKINGS = THREADS - 3  # at once
 SWEEP_S = 1.0
 EVICTED = "this certificate was evicted: the pod needs a new one"
 RETRY_S = 0.2
@@ -59,6 +60,8 @@ class FleetServicer:
         self._book_batch = book_batch
         self._hold_calls = hold_calls
         self._insecure = insecure
+        # However long these wait for rows that somebody holds, heartbeats and asks find a thread.
+        self._bookings = asyncio.Semaphore(MOST_BOOKINGS)
         # Set when every stream is to end.
         self._closing = asyncio.Event()
         # By pod: its newest Watch.
@@ -181,13 +184,19 @@ class FleetServicer:
             demand_ids(pod_id=batch.pod_id, session_id=batch.session_id)
             if len(batch.records) > MOST_RECORDS or not 0 <= batch.first_seq < 2**62:
                 raise Malformed("a batch holds at most 5000 records, numbered from 1")
-            ack = await self._booked(batch, peer.name)
+            try:
+                ack = await self._booked(batch, peer.name)
+            except HeldUp as problem:  # the pod offers the rest again, on another stream
+                if problem.ack.through_seq >= batch.first_seq:
+                    await context.write(problem.ack.SerializeToString())
+                raise Unavailable(str(problem)) from problem
             await context.write(ack.SerializeToString())
 
     async def _booked(self, batch: wire.UsageBatch, identity: str) -> wire.UsageAck:
         for attempt in range(1, REPORT_TRIES + 1):
             try:
-                ack = await in_database(self._book_batch, batch, identity)
+                async with self._bookings:
+                    ack = await in_database(self._book_batch, batch, identity)
                 self.metrics.booked.inc(len(batch.records))
                 return ack
             except DatabaseProblem as problem:

@@ -165,7 +165,24 @@ def _in_month(year: int, month: int, day: int) -> date:
 def _start_ms(rule: WindowRule, day: date) -> int:
     """Of the first occurrence of that local time; the moment of the change where the clocks skip it."""
     hour = anchor_of(rule) if rule.kind is WindowKind.DAY else 0
-    return int(datetime(day.year, day.month, day.day, hour, tzinfo=zone(rule.timezone)).timestamp()) * 1000
+    local = datetime(day.year, day.month, day.day, hour, tzinfo=zone(rule.timezone))
+    before, after = local.utcoffset(), local.replace(fold=1).utcoffset()
+    if before is not None and after is not None and before < after:  # PEP 495: there is no such time on that day
+        return _change_s(local) * 1000
+    return int(local.timestamp()) * 1000
+
+
+def _change_s(skipped: datetime) -> int:
+    """When the clocks skipped this local time: between where it would be by the clock before and by the one after."""
+    before = skipped.utcoffset()
+    earlier, later = int(skipped.replace(fold=1).timestamp()), int(skipped.timestamp())
+    while earlier < later:
+        middle = (earlier + later) // 2
+        if datetime.fromtimestamp(middle, skipped.tzinfo).utcoffset() == before:
+            earlier = middle + 1
+        else:
+            later = middle
+    return later
 
 
 def _suffix(rule: WindowRule, *, zoned: bool = True) -> str:

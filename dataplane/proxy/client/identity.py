@@ -50,19 +50,10 @@ def clients_id(value: bytes) -> bytes:
     return value if _CLIENTS_ID.fullmatch(value) is not None and MARK not in value.lower() else b""
 
 
-def mint(random: str, now_ms: int, parent: Parent) -> Identity:
-    """`req_` + 48 bits of milliseconds + 72 random bits: sortable, never chosen by a client.
-
-    `random`: 66 hexadecimal digits.
-    """
+def mint(request_id: str, random: str, parent: Parent) -> Identity:
+    """`random`: 48 hexadecimal digits, for the trace that begins here, or this span of it."""
     trace_id, parent_span_id, flags = parent
-    return Identity(
-        f"req_{now_ms & 0xFFFFFFFFFFFF:012x}{random[:18]}",
-        trace_id or random[18:50],
-        random[50:66],
-        parent_span_id,
-        flags,
-    )
+    return Identity(request_id, trace_id or random[:32], random[32:], parent_span_id, flags)
 
 
 def parse_traceparent(value: bytes) -> Parent | None:

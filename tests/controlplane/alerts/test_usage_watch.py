@@ -167,6 +167,19 @@ def test_gaps_and_dead_letters_are_told_to_whoever_runs_the_installation(organiz
     assert titles == ["1 usage record could not be applied", "4 usage records of pod pod-1 never came"]
 
 
+def test_how_many_dead_letters_were_not_kept_is_told_by_itself(organization):
+    world.rule(organization, RuleKind.LOST_USAGE)
+    fields = {"received_at": timezone.now(), "problem": "x", "content": b""}
+    DeadLetter.objects.create(session_id="s", seq=1, identity="pod-9", **fields)
+    assert usage_watch.look(timezone.now()) == 1
+    DeadLetter.objects.create(session_id="of pod-9", seq=-739_000, identity="pod-9", count=4_711, **fields)
+    assert usage_watch.look(timezone.now()) == 1
+    alert = Alert.objects.get(subject="dead_letters_not_kept")
+    assert alert.title == "4711 usage records could not be applied, and were not kept"
+    assert ["Most from", "pod-9"] in alert.facts
+    assert usage_watch.look(timezone.now()) == 0
+
+
 def test_a_tenant_is_not_told_what_the_installation_loses(organization):
     owner, _ = make.member(organization, Role.OWNER)
     with pytest.raises(PermissionDenied, match="operator"):

@@ -20,7 +20,7 @@ from controlplane.keys import actions as keys
 from controlplane.keys.models import VirtualKey
 from controlplane.tenancy import actions as tenancy
 from controlplane.tenancy.models import ApiToken, Role
-from dataplane.proxy.client.identity import NO_PARENT, mint
+from dataplane.core.request_ids import RequestIds
 from tests.controlplane import factories as make
 from tests.controlplane.console.world import Tenant, record, tenant
 
@@ -50,7 +50,7 @@ def found(admin: Client, page: str, term: str, **more: str) -> list[Any]:
 
 
 def minted_at(at: datetime) -> str:
-    return mint("ab" * 33, int(at.timestamp() * 1000), NO_PARENT).request_id
+    return RequestIds("ses_1", 0).make(int(at.timestamp() * 1000))
 
 
 # ---- keys ----

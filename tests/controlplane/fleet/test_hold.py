@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -10,19 +11,22 @@ from typing import Any
 import grpc
 import psycopg
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
-from controlplane.budgets import answers, lease_sessions
+from controlplane.budgets import answers, lease_sessions, statements, unit_of_work
 from controlplane.budgets.answers import PodMessage
 from controlplane.budgets.models import Account, AskReply, Budget, Lease, LeaseSession
 from controlplane.budgets.statements import Locks
 from controlplane.fleet.calls import hold_writer
+from controlplane.fleet.calls.booking import HeldUp
 from controlplane.fleet.calls.hold import RULES, HoldCalls
 from controlplane.fleet.calls.hold_writer import HoldWriter
+from controlplane.fleet.calls.serve import MOST_BOOKINGS
+from controlplane.fleet.database import THREADS
 from controlplane.fleet.state import recalls
 from controlplane.fleet.state.replica import Unavailable
 from dataplane.core.money.lessor import Recalls
-from dataplane.core.money.messages import AccountRef, LiveHold, Report
+from dataplane.core.money.messages import AccountRef, Ask, AskItem, AskKind, Hello, LiveHold, Report
 from protos import fleet_pb2 as wire
 from protos import fleet_pb2_grpc
 from tests.controlplane import factories
@@ -220,14 +224,30 @@ def test_who_is_decided_once_more_waits_until_everybody_else_was_decided(monkeyp
 
 
 @contextmanager
-def somebody_holds(budget: Budget) -> Iterator[None]:
+def somebody_holds(sql: str, *parameters: str) -> Iterator[None]:
     """A person with a console, in a transaction that does not end."""
     with psycopg.connect(database_url()) as other:
-        other.execute("SELECT 1 FROM budgets_account WHERE budget_id = %s FOR UPDATE", [budget.pk])
+        other.execute(sql.encode(), parameters)
         yield
+        other.rollback()
 
 
-def test_a_row_that_somebody_holds_stops_only_what_is_about_it(monkeypatch: pytest.MonkeyPatch) -> None:
+ACCOUNT = "SELECT 1 FROM budgets_account WHERE budget_id = %s FOR UPDATE"
+LEASES = (
+    "SELECT 1 FROM budgets_lease JOIN budgets_account a ON a.id = account_id WHERE budget_id = %s "
+    "FOR UPDATE OF budgets_lease"
+)
+OPENING = (
+    "INSERT INTO budgets_account (organization_id, budget_id, member_id, window_key, limit_nano, settled_nano, "
+    "held_nano, overdraft_used_nano, overdraft_limit_nano, excess_nano, opened_at, drawn_at) "
+    "VALUES ('o', %s, %s, %s, 0, 0, 0, 0, 0, 0, now(), now())"
+)
+
+
+@pytest.mark.parametrize(("held_by", "acknowledged_of"), [(ACCOUNT, ["free"]), (LEASES, ["free", "held"])])
+def test_a_row_that_somebody_holds_stops_only_what_is_about_it(
+    monkeypatch: pytest.MonkeyPatch, held_by: str, acknowledged_of: list[str]
+) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has no locks of rows")
     monkeypatch.setattr(hold_writer, "LOCKED_S", 0.5)
@@ -250,7 +270,7 @@ def test_a_row_that_somebody_holds_stops_only_what_is_about_it(monkeypatch: pyte
             for pod, ref in ((one, held_ref), (other, free_ref)):  # the accounts are there
                 await pod.ask(ref)
                 assert isinstance(await pod.hear(), wire.Grant)
-            with somebody_holds(held):
+            with somebody_holds(held_by, held.pk):
                 await one.ask(held_ref, 2)
                 for id in (2, 3, 4):
                     await other.ask(free_ref, id)
@@ -259,7 +279,8 @@ def test_a_row_that_somebody_holds_stops_only_what_is_about_it(monkeypatch: pyte
                 await other.say(reports=[wire.HoldReport(seq=7, accounts=said)])
                 acknowledged = await other.hear()
                 assert acknowledged.seq == 7
-                assert [item.account for item in acknowledged.accounts] == [account(free_ref)]
+                names = {free_ref.budget_id: "free", held_ref.budget_id: "held"}
+                assert sorted(names[item.account.budget_id] for item in acknowledged.accounts) == acknowledged_of
                 denied = await one.hear()
                 assert isinstance(denied, wire.Deny)
                 assert (denied.ask_id, denied.reason) == (2, wire.DENY_REASON_UNDECIDED)
@@ -267,6 +288,155 @@ def test_a_row_that_somebody_holds_stops_only_what_is_about_it(monkeypatch: pyte
             assert isinstance(await one.hear(), wire.Grant)
         assert Locks.SKIP in locks
         assert await do(lambda: list(lease_sessions.problems())) == []
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("mode", ["SHARE", "ACCESS EXCLUSIVE"])
+def test_where_the_whole_table_of_accounts_is_held_pods_hear_that_nothing_is_decided(
+    monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no such locks")
+    monkeypatch.setattr(hold_writer, "LOCKED_S", 0.5)
+    monkeypatch.setattr(hold_writer, "PATIENCE_S", PATIENCE_S)
+
+    async def scenario() -> None:
+        _, ref = await do(budget_and_ref)
+        async with fleet() as server, holder(server.port, "a") as pod:
+            await pod.ask(ref)
+            assert isinstance(await pod.hear(), wire.Grant)
+            with somebody_holds(f"LOCK TABLE budgets_account IN {mode} MODE"):
+                await pod.ask(ref, 2)
+                denied = await pod.hear()
+                assert (denied.ask_id, denied.reason) == (2, wire.DENY_REASON_UNDECIDED)
+            await pod.ask(ref, 3)
+            assert isinstance(await pod.hear(), wire.Grant)
+
+    asyncio.run(scenario())
+
+
+def ask_of(session: str, id: int, *refs: AccountRef) -> PodMessage:
+    items = tuple(AskItem(ref, DOLLAR, DOLLAR, 0) for ref in refs)
+    return PodMessage(session, "p", "", Ask(id, AskKind.ADMIT, f"r{id}", 0, items))
+
+
+def hello_of(session: str) -> PodMessage:
+    return PodMessage(session, "p", "", Hello(session, ()))
+
+
+def what_is_decided(batch: Sequence[PodMessage], locks: Locks) -> list[bool]:
+    return [not isinstance(answer, answers.Locked) for answer in answers.answer(batch, locks)]
+
+
+@pytest.fixture
+def no_waiting() -> Iterator[None]:
+    """Whatever is waited for without a word about it fails at once, instead of waiting for ever."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no locks of rows")
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '10s'")
+        yield
+        cursor.execute("SET lock_timeout = 0")
+
+
+@pytest.fixture
+def in_vain(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
+    """What the database said each time that it gave up waiting, and somebody went on without that."""
+    problems: list[Exception] = []
+
+    def noting(problem: Exception) -> bool:
+        problems.append(problem)
+        return statements.is_locked(problem)
+
+    monkeypatch.setattr(answers, "is_locked", noting)
+    monkeypatch.setattr(unit_of_work, "is_locked", noting)
+    return problems
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_an_account_that_somebody_else_is_opening_stops_only_who_draws_on_it(in_vain: list[Exception]) -> None:
+    opening, *fresh = [ref_of(factories.budget()) for _ in range(8)]
+    answers.answer([hello_of("a"), hello_of("b")])
+    batch = [
+        *[ask_of("a", id, opening, fresh[0]) for id in range(1, 5)],
+        *[ask_of("b", id, ref) for id, ref in enumerate(fresh, 1)],
+    ]
+    with somebody_holds(OPENING, *opening):
+        with pytest.raises(OperationalError) as problem:
+            what_is_decided(batch, Locks.SHORT)
+        assert statements.is_locked(problem.value)
+        assert what_is_decided(batch, Locks.SKIP) == [False] * 4 + [True] * len(fresh)
+        assert 1 <= len(in_vain) <= 4  # by halves, however many ask
+    assert what_is_decided(batch, Locks.SHORT) == [True] * len(batch)
+    assert lease_sessions.problems() == []
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_one_pods_lease_that_somebody_holds_stops_that_pod_only() -> None:
+    ref, other = ref_of(factories.budget()), ref_of(factories.budget())
+    answers.answer([hello_of("a"), hello_of("b"), ask_of("a", 1, ref), ask_of("b", 1, ref)])
+    batch = [ask_of("a", 2, ref), ask_of("b", 2, ref), ask_of("a", 3, other)]
+    with somebody_holds("SELECT 1 FROM budgets_lease WHERE session_id = %s FOR UPDATE", "a"):
+        assert what_is_decided(batch, Locks.SKIP) == [False, True, True]
+    assert lease_sessions.problems() == []
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_whatever_else_somebody_holds_is_found_by_halves(in_vain: list[Exception]) -> None:
+    ref = ref_of(factories.budget())
+    answers.answer([hello_of("a")])
+    batch = [hello_of("new"), *[ask_of("a", id, ref) for id in range(1, 8)]]
+    beginning = (
+        "INSERT INTO budgets_leasesession (session_id, pod_id, identity, state, expires_ms, alone_ms, opened_at) "
+        "VALUES (%s, 'p', '', 'open', 0, 0, now())"
+    )
+    with somebody_holds(beginning, "new"):
+        assert what_is_decided(batch, Locks.SKIP) == [False] + [True] * 7
+    in_vain.clear()
+    with somebody_holds("LOCK TABLE budgets_account IN ACCESS EXCLUSIVE MODE"):
+        assert what_is_decided([ask_of("a", id, ref) for id in range(10, 50)], Locks.SKIP) == [False] * 40
+        assert len(in_vain) == unit_of_work.WAITS_IN_VAIN
+
+
+@pytest.mark.usefixtures("no_waiting")
+@pytest.mark.parametrize("table", ["tenancy_organization", "tenancy_project", "keys_virtualkey", "budgets_budget"])
+def test_nobody_who_opens_an_account_waits_for_a_row_of_the_configuration(table: str) -> None:
+    ref = ref_of(factories.budget())
+    answers.answer([hello_of("a")])
+    with somebody_holds(f"SELECT 1 FROM {table} FOR UPDATE"):
+        assert what_is_decided([ask_of("a", 1, ref)], Locks.SHORT) == [True]
+
+
+def test_however_many_batches_are_held_up_asks_find_a_thread() -> None:
+    may_end, held = threading.Event(), threading.Semaphore(0)
+
+    def is_held_up(batch: wire.UsageBatch, identity: str) -> wire.UsageAck:
+        held.release()
+        may_end.wait(PATIENCE_S)
+        raise HeldUp(wire.UsageAck(session_id=batch.session_id, through_seq=batch.first_seq))
+
+    async def scenario() -> None:
+        _, ref = await do(budget_and_ref)
+        async with fleet(ledger=is_held_up) as server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            stub: Any = fleet_pb2_grpc.FleetStub(channel)
+            calls = [stub.Report() for _ in range(2 * THREADS)]
+            try:
+                for number, call in enumerate(calls):
+                    records = [wire.UsageRecord(request_id="r1"), wire.UsageRecord(request_id="r2")]
+                    await call.write(wire.UsageBatch(pod_id="p", session_id=f"s{number}", first_seq=1, records=records))
+                for _ in range(MOST_BOOKINGS):
+                    assert await asyncio.to_thread(held.acquire, timeout=PATIENCE_S)
+                async with holder(server.port, "a") as pod:
+                    await pod.ask(ref)
+                    assert isinstance(await pod.hear(), wire.Grant)
+            finally:
+                may_end.set()
+            for call in calls:
+                assert (await call.read()).through_seq == 1, "what comes before it is acknowledged"
+                with pytest.raises(grpc.aio.AioRpcError) as ended:
+                    await call.read()
+                assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
 
     asyncio.run(scenario())
 

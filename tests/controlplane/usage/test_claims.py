@@ -11,10 +11,12 @@ from django.utils import timezone
 from controlplane.budgets import actions, answers, lease_sessions
 from controlplane.budgets.answers import PodMessage
 from controlplane.budgets.models import Account, Budget, Lease, LeaseSession
+from controlplane.budgets.values import ms
 from controlplane.fleet.models import Pod, PodState
 from controlplane.usage import ingest, lost
 from controlplane.usage.models import DeadLetter, RecordState, ReportSession, UsageRecord
 from dataplane.core.money.messages import Ask, AskItem, AskKind, Hello, LiveHold, Report, Return
+from dataplane.core.request_ids import RequestIds
 from protos import fleet_pb2 as wire
 from tests.controlplane import factories
 from tests.controlplane.budgets.test_answers import ref_of
@@ -145,6 +147,61 @@ def test_a_request_is_ended_and_corrected_by_its_own_spool_only(honest: Speaker,
     liar.tell(record(cost_nano=0, **of(budget, liar)))
     assert (UsageRecord.objects.count(), settled(budget)) == (1, DOLLAR // 2)
     assert set(problems()) == {"its attempt is another spool's"}
+
+
+def test_who_made_a_request_gets_it_back_from_whoever_named_it_first(honest: Speaker, liar: Speaker) -> None:
+    budget = factories.budget()
+    for pod in (honest, liar):
+        pod.lease(budget)
+    made = RequestIds(honest.spool, 7).make(ms(timezone.now()))
+    claim = record(made, cost_nano=3, **of(budget, liar))
+    assert liar.tell(claim).dead_lettered == []
+    ack = honest.tell(admitted(made, reserved_nano=DOLLAR, **of(budget, honest)))
+    assert (ack.through_seq, list(ack.dead_lettered)) == (1, [])
+    row = UsageRecord.objects.get(request_id=made)
+    assert (row.state, row.session_id, row.hold_session) == (RecordState.ADMITTED, honest.spool, honest.leases)
+    honest.tell(record(made, cost_nano=DOLLAR // 2, **of(budget, honest)))
+    liar.tell(claim)
+    assert UsageRecord.objects.get(request_id=made).cost_nano == DOLLAR // 2
+    assert settled(budget) == DOLLAR // 2 + 3, "what it has claimed stays its own"
+    assert dict(Lease.objects.values_list("session_id", "consumed_nano")) == {
+        honest.leases: DOLLAR // 2,
+        liar.leases: 3,
+    }
+    aside = UsageRecord.objects.exclude(request_id=made).get()
+    assert (aside.session_id, aside.cost_nano, aside.request_id.startswith(f"{made}~")) == (liar.spool, 3, True)
+    assert [(letter.identity, letter.request_id) for letter in DeadLetter.objects.order_by("pk")] == [
+        ("mallory", made)
+    ] * 2
+    assert problems() == [
+        "it was made in the spool spool-honest, and claimed before by spool-mallory",
+        "its attempt is another spool's",
+    ]
+    assert lease_sessions.problems() == []
+
+
+def test_a_claim_that_is_still_open_is_ended_under_its_own_name(honest: Speaker, liar: Speaker) -> None:
+    budget = factories.budget()
+    for pod in (honest, liar):
+        pod.lease(budget)
+    made = RequestIds(honest.spool, 7).make(ms(timezone.now()))
+    liar.tell(admitted(made, reserved_nano=5, **of(budget, liar)))
+    honest.tell(record(made, cost_nano=DOLLAR // 2, **of(budget, honest)))
+    UsageRecord.objects.filter(state=RecordState.ADMITTED).update(received_at=timezone.now() - timedelta(days=2))
+    assert lost.estimate_lost() == 1
+    assert settled(budget) == DOLLAR // 2 + 5
+    assert lease_sessions.problems() == []
+
+
+def test_what_an_older_pod_made_belongs_to_whoever_names_it_first(honest: Speaker, liar: Speaker) -> None:
+    for name in (
+        "req_1",
+        "req_019a0000000000000000000000000000"[:34],
+        RequestIds("somebody", 1).make(1_795_000_000_000),
+    ):
+        honest.tell(record(name))
+        assert list(liar.tell(record(name, cost_nano=1)).dead_lettered) == [name]
+        assert UsageRecord.objects.get(request_id=name).session_id == honest.spool
 
 
 def test_nobody_writes_into_the_spool_of_a_pod_that_lives(honest: Speaker, liar: Speaker) -> None:

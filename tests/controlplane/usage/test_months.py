@@ -17,7 +17,7 @@ from controlplane.usage import ingest, reconcile
 from controlplane.usage.models import UsageRecord
 from controlplane.usage.queries import Filter, charged_to
 from dataplane.core.money.messages import LiveHold
-from dataplane.proxy.client.identity import NO_PARENT, mint
+from dataplane.core.request_ids import RequestIds
 from tests.controlplane import factories
 from tests.controlplane.budgets.test_answers import ref_of
 from tests.controlplane.usage.records import admitted, booked, record
@@ -26,8 +26,8 @@ from tests.controlplane.usage.test_settlement import drawing, lease, standing
 USAGE, CHARGES = UsageRecord._meta.db_table, Charge._meta.db_table
 
 
-def minted(at: datetime, random: str = "ab" * 33) -> str:
-    return mint(random, int(at.timestamp() * 1000), NO_PARENT).request_id
+def minted(at: datetime) -> str:
+    return RequestIds("ses_1", 0).make(int(at.timestamp() * 1000))
 
 
 @pytest.fixture

@@ -167,7 +167,7 @@ def test_records_past_their_retention_are_forgotten() -> None:
 
 @pytest.mark.django_db
 def test_the_command_does_what_the_tasks_do() -> None:
-    booked(admitted())
+    booked(admitted(started_at_ms=int(timezone.now().timestamp() * 1000)))
     age(seconds=970)
     call_command("reconcile")
     assert ledger()[0][3] == "estimated"

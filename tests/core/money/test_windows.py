@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -98,6 +98,57 @@ def test_days_have_23_or_25_hours_when_clocks_change():
 def test_a_day_whose_midnight_is_skipped_starts_with_the_change():
     start, end = bounds(WindowRule(WindowKind.DAY, "Africa/Cairo"), ms(2026, 4, 24, 12, zone="Africa/Cairo"))
     assert (start, end - start) == (ms(2026, 4, 23, 22), 23 * HOUR)
+
+
+@pytest.mark.parametrize(
+    ("zone", "anchor", "changes_at"),
+    [
+        ("Antarctica/Troll", 1, ms(2027, 3, 28, 1)),  # 01:00 is 03:00
+        ("Antarctica/Troll", 2, ms(2027, 3, 28, 1)),
+        ("Pacific/Chatham", 3, ms(2027, 9, 25, 14)),  # 02:45 is 03:45
+        ("Australia/Lord_Howe", 2, ms(2027, 10, 2, 15, 30)),  # 02:00 is 02:30
+        ("Europe/Berlin", 2, ms(2027, 3, 28, 1)),
+        ("Africa/Cairo", 0, ms(2027, 4, 29, 22)),
+    ],
+)
+def test_a_day_whose_hour_is_skipped_starts_with_the_change_wherever_in_it_the_hour_is(zone, anchor, changes_at):
+    window = window_at(WindowRule(WindowKind.DAY, zone, anchor), changes_at)
+    assert window.starts_ms == changes_at
+    local = datetime.fromtimestamp(changes_at // 1000, ZoneInfo(zone))
+    assert window.key.startswith(f"day:{local.date()}")
+
+
+def first_reached(local: datetime, zone: ZoneInfo) -> int:
+    """The first second at which the clocks of a zone show this time, or a later one: by going through a day of them."""
+    around = int(local.replace(tzinfo=UTC).timestamp())
+    step = 900  # clocks change on whole quarters of an hour
+    return next(
+        at
+        for at in range(around - 16 * 3600, around + 16 * 3600, step)
+        if datetime.fromtimestamp(at, zone).replace(tzinfo=None) >= local
+    )
+
+
+@pytest.mark.parametrize("zone", sorted({*ZONES[:-2], "Antarctica/Troll", "Africa/Casablanca", "America/Nuuk"}))
+def test_around_every_change_of_the_clocks_windows_begin_when_their_name_says(zone):
+    clocks = ZoneInfo(zone)
+    days = [datetime(2024, 1, 1, 12, tzinfo=UTC) + timedelta(days=number) for number in range(7 * 366)]
+    changes = [
+        day
+        for day in days
+        if day.astimezone(clocks).utcoffset() != (day + timedelta(days=1)).astimezone(clocks).utcoffset()
+    ]
+    for day in changes:
+        for kind, (lowest, highest, _) in ANCHORS.items():
+            for anchor in range(lowest, highest + 1):
+                window = window_at(WindowRule(kind, zone, anchor), int((day - timedelta(days=1)).timestamp()) * 1000)
+                while window.starts_ms < int((day + timedelta(days=2)).timestamp()) * 1000:
+                    named = datetime.fromisoformat(window.key.split(":")[1].split("@")[0].split("T")[0])
+                    begins = first_reached(named.replace(hour=anchor if kind is WindowKind.DAY else 0), clocks)
+                    assert window.starts_ms == begins * 1000, window
+                    after = window_at(WindowRule(kind, zone, anchor), window.ends_ms)
+                    assert after.starts_ms == window.ends_ms
+                    window = after
 
 
 def test_a_day_that_a_zone_left_out_has_no_window():
