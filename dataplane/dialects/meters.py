@@ -12,6 +12,7 @@ is not believed (`plausible`). Its usage object is kept as it came.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from math import ceil
@@ -27,20 +28,24 @@ from dataplane.dialects.halves import with_whole_characters
 from dataplane.dialects.scan import UNREADABLE, decoded
 from dataplane.dialects.sent import Form, Place, SentSoFar
 
-MAX_BODY = 16 * 1024 * 1024  # a larger answer is metered from its tail
+MAX_BODY = 2 * 1024 * 1024  # a larger answer is metered from its tail: of so much text 3 ms
 _TAIL = 64 * 1024
+_HEAD = 2 * 1024  # where most say their model
 _ORDINARY = 1_000  # no class above it: nothing to ask
 _RAW_LIMIT = 16 * 1024
 
 # What a provider may have one turn of the loop decode. No answer of theirs comes near; beyond it we do without.
 _USAGE_BYTES = 64 * 1024  # of a usage object: they have 200 to 2,000
 _LARGE = 256 * 1024  # below it no text is rich in anything
-_MOST_OBJECTS = 200_000  # of one text: 20 ms; the log probabilities of 10,000 tokens
+_MOST_OBJECTS = 200_000  # of one event: 20 ms; the log probabilities of 10,000 tokens
 _MOST_QUOTES = 2_000_000
-_REPAIRED = 1024 * 1024  # half characters are looked for in so much: 30 ms
+_MOST_VALUES = 250_000  # of one answer: 3 ms; a hundred embeddings
+_REPAIRED = 128 * 1024  # half characters are looked for in so much: 4 ms
 
 _PROVIDER = UsageSource.PROVIDER
 
+
+_MODEL = re.compile(rb'"(model|modelVersion)"\s*:\s*"([ !#-\[\]-~]{1,200})"')
 
 NOTHING = msgspec.Raw(b"")
 
@@ -242,6 +247,7 @@ class BodyMeter(_TallyMeter):
     def __init__(self, tally: Tally) -> None:
         super().__init__(tally)
         self._kept = bytearray()
+        self._head = b""  # of an answer that is not kept
         self._seen = 0
 
     @property
@@ -257,6 +263,7 @@ class BodyMeter(_TallyMeter):
         self._seen += len(data)
         self._kept += data
         if self._seen > MAX_BODY and len(self._kept) > 2 * _TAIL:
+            self._head = self._head or bytes(self._kept[:_HEAD])
             del self._kept[:-_TAIL]
 
     def close(self) -> None:
@@ -265,8 +272,10 @@ class BodyMeter(_TallyMeter):
         if not body:
             return
         self.tally.body_bytes = self._seen
-        cut_short = self._seen > MAX_BODY or (len(body) > _LARGE and is_rich(body))
-        if (cut_short or not self._reads(body)) and not (len(body) > _TAIL and self._reads(_usage_of_tail(body))):
+        cut_short = self._seen > MAX_BODY or (len(body) > _LARGE and _values(body) > _MOST_VALUES)
+        if (cut_short or not self._reads(body)) and not (
+            self._seen > _TAIL and self._reads(_figures_of(self._head or body[:_HEAD], body[-_TAIL:]))
+        ):
             # half an answer: its bytes are the output that was seen
             self.tally.output_bytes = self._seen if self.tally.generates else 0
         self.complete = self.tally.complete
@@ -296,6 +305,11 @@ def _again(read: Callable[[bytes], None], text: bytes) -> bool:
 def is_rich(text: bytes) -> bool:
     """It holds more objects, or strings, than a turn of the loop has time for."""
     return text.count(b"{") > _MOST_OBJECTS or text.count(b'"') > _MOST_QUOTES
+
+
+def _values(text: bytes) -> int:
+    """What may stand in front of one. (`count` looks at every byte; this, five times as fast, searches.)"""
+    return sum([len(text) - len(text.replace(mark, b"")) for mark in (b"{", b"[", b",")])
 
 
 def has_value(raw: msgspec.Raw) -> bool:
@@ -343,9 +357,9 @@ def add(units: Units, more: Units) -> None:
         units[unit] = units.get(unit, 0) + number
 
 
-def _usage_of_tail(body: bytes) -> bytes:
-    """A small body with the usage object that stands near the end of a large one."""
-    text = body[-_TAIL:].decode("utf-8", "replace")
+def _figures_of(head: bytes, tail: bytes) -> bytes:
+    """A small body with the usage object that stands near the end of a large one, and the model that it names."""
+    text = tail.decode("utf-8", "replace")
     for key in ("usageMetadata", "usage"):
         at = text.rfind(f'"{key}"')
         opening = text.find("{", at) if at >= 0 else -1
@@ -354,5 +368,7 @@ def _usage_of_tail(body: bytes) -> bytes:
                 usage, _ = json.JSONDecoder().raw_decode(text, opening)
             except (ValueError, RecursionError):
                 continue
-            return msgspec.json.encode({key: usage})
+            model = _MODEL.search(head) or _MODEL.search(tail, max(len(tail) - _HEAD, 0))
+            named = {model[1].decode(): model[2].decode()} if model is not None else {}
+            return msgspec.json.encode({**named, key: usage})
     return b""

@@ -11,6 +11,7 @@ import re
 from dataplane.dialects.sent import Form
 
 MAX_EVENT = 16 * 1024 * 1024
+_MOST_LINES = 4_096  # of one event, which have three: 1 ms
 _BOM = b"\xef\xbb\xbf"
 _NO_LINE_FEED = re.compile(rb"[^\n]")
 
@@ -114,6 +115,8 @@ class SseSplitter:
 
 
 def _payload(block: bytes) -> bytes | None:
+    if block.count(b"\n") > _MOST_LINES:
+        return None
     lines = []
     for line in block.split(b"\n"):
         name, _, value = line.partition(b":")

@@ -14,8 +14,14 @@ from typing import Final
 TELLING_LENGTH: Final = 8
 
 _SPELT_OUT: Final = 256  # characters; of a longer one the rest is whatever goes on from there
+_BEGINS: Final = 12  # characters that a spelling is looked for by: 1 ms to compile, of a hundred characters 15 ms
+_PIECE: Final = 24  # of what follows, compiled when the first such beginning comes that goes on
+_AMBIGUOUS: Final = re.compile(rb"[%&\\\0]")  # a letter that may be the beginning of another's spelling
 _LONGEST: Final = 11  # bytes of one character, `\\\u002f` with zeros behind it
-_TELLING: Final = 12  # letters
+_TELLING: Final = 8  # letters
+_TELLING_ENCODED: Final = 6
+_WHATEVER: Final = rb"[^\s\"'<>]{0,%d}"
+_NOTHING: Final = re.compile(rb"(?!)")
 _HALF_ESCAPE: Final = rb"(?:%(?:25?)?[0-9a-f]?|\\{1,3}(?:u[0-9A-Fa-f]{0,3}|x[0-9A-Fa-f]?)?|&[#a-zA-Z0-9]{0,5})?"
 _WORD: Final = b"[redacted]"
 NOWHERE: Final = b"\xff\xfe\xff\xfe"  # in no text at all
@@ -32,7 +38,10 @@ class Echo:
     that tells nothing.
     """
 
-    __slots__ = ("_beginning", "_encoded", "_letters", "_lower", "_pattern", "_reach", "needle", "placeholder", "word")
+    __slots__ = (
+        *("_beginning", "_encoded", "_encodings", "_head", "_letters", "_lower", "_reach", "_rest", "_whole"),
+        *("needle", "placeholder", "word"),
+    )
 
     def __init__(self, credential: bytes) -> None:
         telling = credential if len(credential) >= TELLING_LENGTH else b""
@@ -44,15 +53,19 @@ class Echo:
         self._letters = bytes(set(_ESCAPES + telling))
         self._reach = _LONGEST * len(telling)
         self._beginning: re.Pattern[bytes] | None = None
-        self._pattern: re.Pattern[bytes] | None = None  # 6 ms of a hundred characters, for the first error
+        # Compiled for the first text that could hold it.
+        self._head: re.Pattern[bytes] | None = None
+        self._encodings: re.Pattern[bytes] = _NOTHING
+        self._rest: list[re.Pattern[bytes]] = []
+        self._whole: re.Pattern[bytes] | None = None
 
     def is_in(self, text: bytes) -> bool:
         return self._search(text, 0) is not None
 
     def place_in(self, text: bytes) -> int:
         """Where it begins; -1: nowhere."""
-        match = self._search(text, 0)
-        return -1 if match is None else match.start()
+        place = self._search(text, 0)
+        return -1 if place is None else place[0]
 
     def open_end(self, text: bytes) -> int:
         """How many bytes at the end of `text` may be the beginning of one."""
@@ -73,17 +86,18 @@ class Echo:
         """`cover` for what begins before `end`, and the rest of `text`: `end` cuts none in two."""
         pieces: list[bytes] = []
         at = 0
-        match = self._search(text, 0)
-        while match is not None and match.start() < end:
-            pieces += (text[at : match.start()], _word(match.end() - match.start()))
-            at = match.end()
-            match = self._search(text, at)
+        place = self._search(text, 0)
+        while place is not None and place[0] < end:
+            pieces += (text[at : place[0]], _word(place[1] - place[0]))
+            at = place[1]
+            place = self._search(text, at)
         if not pieces:
             return (text, b"") if end == len(text) else (text[:end], text[end:])
         end = max(end, at)
         return b"".join((*pieces, text[at:end])), text[end:]
 
-    def _search(self, text: bytes, at: int) -> re.Match[bytes] | None:
+    def _search(self, text: bytes, at: int) -> tuple[int, int] | None:
+        """Where the next one begins and ends."""
         if self.needle is NOWHERE:
             return None
         if not at and not _spelt_out(text) and self._lower not in text.lower():
@@ -92,9 +106,46 @@ class Echo:
                     break
             else:
                 return None
-        if self._pattern is None:
-            self._pattern = _spellings(self.needle)
-        return self._pattern.search(text, at)
+        if self._head is None:
+            self._encodings = _any_of(self._encoded)
+            beginning = _spelt_letters(self.needle[:_BEGINS])
+            self._head = re.compile(b"(?i:" + beginning + b")|(" + self._encodings.pattern + b")")
+        while True:
+            match = self._head.search(text, at)
+            if match is None or match[1] is not None:
+                return None if match is None else match.span()
+            end = self._end(text, *match.span())
+            if end >= 0:
+                return match.start(), end
+            at = match.start()
+            if encoded_too := self._encodings.match(text, at):
+                return encoded_too.span()
+            at += 1
+
+    def _end(self, text: bytes, begin: int, at: int) -> int:
+        """Of what begins as a spelling does; -1: it is none."""
+        needle = self.needle
+        size = len(needle)
+        if size <= _SPELT_OUT and text[begin : begin + size].lower() == self._lower:
+            return begin + size
+        for number, first in enumerate(range(_BEGINS, min(size, _SPELT_OUT), _PIECE)):
+            if number == len(self._rest):
+                piece = _spelt_letters(needle[first : min(first + _PIECE, _SPELT_OUT)])
+                self._rest.append(re.compile(rb"\0{0,3}" + piece, re.IGNORECASE))
+            match = self._rest[number].match(text, at)
+            if match is None:
+                return self._end_of_ambiguous(text, begin)
+            at = match.end()
+        return at if size <= _SPELT_OUT else _goes_on(text, at, size - _SPELT_OUT)
+
+    def _end_of_ambiguous(self, text: bytes, begin: int) -> int:
+        """Where pieces do not fit, another way to read the letters before them may."""
+        if _AMBIGUOUS.search(self.needle) is None:
+            return -1
+        if self._whole is None:
+            self._whole = re.compile(_spelt_letters(self.needle), re.IGNORECASE)
+        match = self._whole.match(text, begin)
+        return -1 if match is None else match.end()
 
 
 def _spelt_out(text: bytes) -> bool:
@@ -125,7 +176,7 @@ def _encodings(credential: bytes) -> tuple[bytes, ...]:
 def _beginnings(credential: bytes, encoded: tuple[bytes, ...]) -> re.Pattern[bytes]:
     """What a text ends with that stops inside a spelling. Behind so many letters anything may be the rest of one."""
     plain = _stopping([_spelt(chr(byte)) + rb"\0{0,3}" for byte in credential[:_TELLING]], _HALF_ESCAPE)
-    texts = [[_in_base64(text[at : at + 1]) for at in range(len(text[:_TELLING]))] for text in encoded]
+    texts = [[_in_base64(text[at : at + 1]) for at in range(len(text[:_TELLING_ENCODED]))] for text in encoded]
     others = [_stopping(units, _HALF_ESCAPE) for units in texts]
     return re.compile(b"(?:(?i:" + plain + b")|" + b"|".join(others) + rb")\Z")
 
@@ -138,14 +189,19 @@ def _stopping(units: list[bytes], half: bytes) -> bytes:
     return pattern
 
 
-def _spellings(credential: bytes) -> re.Pattern[bytes]:
-    spelt = rb"\0{0,3}".join([_spelt(chr(byte)) for byte in credential[:_SPELT_OUT]])
-    rest = len(credential) - _SPELT_OUT
-    if rest > 0:
-        spelt += rb"[^\s\"'<>]{0,%d}" % (rest * _LONGEST)
-    plain = credential[: _SPELT_OUT + max(rest, 0)]
-    encoded = [_in_base64(text) for text in _encodings(plain)]
-    return re.compile(b"(?i:" + spelt + b")|" + b"|".join(encoded))
+def _spelt_letters(letters: bytes) -> bytes:
+    spelt = rb"\0{0,3}".join([_spelt(chr(byte)) for byte in letters[:_SPELT_OUT]])
+    rest = len(letters) - _SPELT_OUT
+    return spelt if rest <= 0 else spelt + _WHATEVER % (rest * _LONGEST)
+
+
+def _goes_on(text: bytes, at: int, letters: int) -> int:
+    match = re.compile(_WHATEVER % (letters * _LONGEST)).match(text, at)
+    return match.end() if match is not None else at
+
+
+def _any_of(encoded: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    return re.compile(b"|".join(map(_in_base64, encoded)))
 
 
 def _spelt(letter: str) -> bytes:

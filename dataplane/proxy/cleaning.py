@@ -16,7 +16,7 @@ from dataplane.dialects.opening import begins_as_error, end_of_event, payload
 from dataplane.dialects.scan import decoded
 from dataplane.dialects.sent import Form
 from dataplane.providers.echo import NOWHERE, Echo
-from dataplane.proxy.http.codings import AT_ONCE, Decoder, Malformed, TooLarge, coding_of
+from dataplane.proxy.http.codings import Decoder, Malformed, TooLarge, coding_of
 from dataplane.proxy.provider.connection import Response, UpstreamFailure
 
 ERRORS: Final = 300  # redirections are none of ours to follow, and as talkative
@@ -261,7 +261,7 @@ class Packed:
         if self._decoder is None:
             return body
         try:
-            self._inner.feed(self._decoder.feed(body), last=last)
+            self._inner.feed(self._decoder.read(body), last=last)
         except (TooLarge, Malformed):
             if isinstance(self._inner, Events):
                 raise Sealed("the provider's answer is compressed in a way that cannot be looked into") from None
@@ -322,7 +322,7 @@ def cleaner_of(echo: Echo, notice: Notice, response: Response, form: Form, most_
     if not coding:
         return Content(echo, notice) if form is Form.WHOLE else Events(echo, notice, form)
     try:
-        return Packed(echo, notice, form, Decoder(coding, most_bytes, at_once=AT_ONCE))
+        return Packed(echo, notice, form, Decoder(coding, most_bytes))
     except KeyError:
         if form is Form.WHOLE:
             return Unseen()

@@ -153,7 +153,7 @@ class _Plain:
         if self._decoder is None:
             raise UpstreamFailure("the provider's answer is compressed in a way that cannot be read")
         try:
-            plain = self._decoder.feed(body)
+            plain = self._decoder.read(body)
         except TooLarge:
             raise UpstreamFailure("the provider's compressed answer is too large to be looked at") from None
         except Malformed:

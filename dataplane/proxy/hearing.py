@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Protocol
 
 from dataplane.dialects.dialect import Meter
 from dataplane.dialects.opening import EVENTS, Opening
-from dataplane.proxy.http.codings import AT_ONCE, Decoder, Malformed, TooLarge
+from dataplane.proxy.http.codings import Decoder, Malformed, TooLarge
 from dataplane.proxy.provider.refused import Refused
 
 Listen = Callable[[bytes], None]
-
-# How many marks of JSON and of events may be in what one read unfolds to: 60 ms of a meter's time.
-_MARKS: Final = 200_000
 
 
 class ErrorJudge(Protocol):
@@ -68,7 +65,7 @@ def listener(listen: Listen, looks: Iterable[Callable[[], None]]) -> Listen:
 def through(coding: bytes, meter: Meter, most_bytes: int) -> Listen:
     """Has the meter hear the decoded form of what passes compressed, within bounds: of a bomb it hears nothing more."""
     try:
-        decoder = Decoder(coding, most_bytes, at_once=AT_ONCE)
+        decoder = Decoder(coding, most_bytes)
     except KeyError:
         return lambda body: None
     deaf = False
@@ -77,18 +74,11 @@ def through(coding: bytes, meter: Meter, most_bytes: int) -> Listen:
         nonlocal deaf
         if not deaf:
             try:
-                plain = decoder.feed(body)
-                deaf = _is_dense(plain)
-                if not deaf:
-                    meter.feed(plain)
+                meter.feed(decoder.read(body))
             except (TooLarge, Malformed):
                 deaf = True
 
     return listen
-
-
-def _is_dense(plain: bytes) -> bool:
-    return sum([plain.count(mark) for mark in (b"{", b'"', b"\n")]) > _MARKS
 
 
 def _then(listen: Listen, look: Callable[[], None]) -> Listen:

@@ -18,7 +18,7 @@ from dataplane.proxy.limits import Limits
 from dataplane.proxy.provider.connection import ConnectionState, UpstreamConnection
 from dataplane.proxy.provider.gate import Destination, Gate
 from dataplane.proxy.provider.pool import Pool
-from dataplane.proxy.provider.reading import DEAR_BYTES, READ_BYTES, Reading
+from dataplane.proxy.provider.reading import READ_BYTES, Reading
 from dataplane.proxy.provider.response import Response
 from tests.proxy.stage import (
     ANSWER,
@@ -514,30 +514,11 @@ def test_a_provider_that_sends_much_is_read_in_turns():
     play(scene())
 
 
-def test_what_is_dear_is_read_little_by_little_until_it_is_not():
-    async def scene() -> None:
-        reading = Reading()
-        window = reading.window(reading.buffer, READ_BYTES, 0.001)
-        assert window is reading.buffer
-        assert not reading.was_enough(READ_BYTES, 0.001)
-        window = reading.window(window, READ_BYTES, 0.02)
-        assert len(window) == DEAR_BYTES
-        assert reading.was_enough(DEAR_BYTES, 0.0006)  # by itself
-        assert len(reading.window(window, DEAR_BYTES, 0.0006)) == DEAR_BYTES
-        sizes = []
-        while window is not reading.buffer:
-            window = reading.window(window, len(window), 0.0001)
-            sizes.append(len(window))
-        assert sizes == [DEAR_BYTES << step for step in range(1, 6)]
-
-    play(scene())
-
-
 def test_a_turn_has_enough_after_so_many_bytes_however_cheap_and_the_next_turn_begins_anew():
     async def scene() -> None:
         reading = Reading()
-        verdicts = [reading.was_enough(READ_BYTES, 0.0) for _ in range(9)]
-        assert verdicts == [False] * 8 + [True]
+        verdicts = [reading.was_enough(READ_BYTES, 0.0) for _ in range(5)]
+        assert verdicts == [False] * 4 + [True]
         await asyncio.sleep(0)
         assert not reading.was_enough(READ_BYTES, 0.0)
 

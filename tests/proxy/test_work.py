@@ -4,10 +4,15 @@ cut; and a bound on what one turn of the loop decodes."""
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
+import random
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import ModuleType
 
+import brotli
 import pytest
+import zstandard
 
 from dataplane.core.usage import UsageClass
 from dataplane.dialects import json_array, meters, opening, sse
@@ -20,6 +25,7 @@ from dataplane.dialects.registry import ANTHROPIC
 from dataplane.dialects.sse import SseSplitter
 from dataplane.proxy.hearing import through
 from dataplane.proxy.http import framing, heads
+from dataplane.proxy.http.codings import Decoder, TooLarge
 from dataplane.proxy.http.framing import Chunked, ProtocolError
 from dataplane.proxy.http.heads import HeadBounds, HeadBuffer, ResponseReader
 from dataplane.proxy.limits import Limits
@@ -165,7 +171,26 @@ def test_an_event_of_millions_of_values_is_not_decoded():
     assert tally.decoded == [2]
 
 
-def test_no_more_of_an_answer_is_searched_for_half_characters_than_a_megabyte(monkeypatch):
+def test_of_a_large_answer_the_model_and_its_figures_are_read():
+    for answer, operation in (
+        (b'{"model":"claude-large","content":"%b","usage":{"input_tokens":3,"output_tokens":7}}', Operation.MESSAGES),
+        (b'{"content":"%b","model":"claude-large","usage":{"input_tokens":3,"output_tokens":7}}', Operation.MESSAGES),
+    ):
+        meter = ANTHROPIC.meter(operation, streaming=False, facts=FACTS)
+        body = answer % (b"x" * 3 * MIB)
+        for at in range(0, len(body), READ_BYTES):
+            meter.feed(body[at : at + READ_BYTES])
+        meter.close()
+        assert (meter.model, meter.usage().units) == ("claude-large", {UsageClass.INPUT: 3, UsageClass.OUTPUT: 7})
+
+
+def test_an_event_of_so_many_lines_is_none():
+    splitter = SseSplitter()
+    lines = b"data:x\n" * 100_000 + b"\n"
+    assert splitter.feed(lines + b"data: {}\n\n") == [b"{}"]
+
+
+def test_no_more_of_an_answer_is_searched_for_half_characters_than_its_bound(monkeypatch):
     repaired: list[int] = []
     whole = with_whole_characters
 
@@ -207,6 +232,39 @@ def test_a_bomb_unfolds_to_a_megabyte_and_then_is_not_heard(bomb: bytes):
         listen(packed[at : at + READ_BYTES])
     assert sum(unfolded) <= MIB
     assert len(tally.decoded) <= 100_000
+
+
+PACKINGS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": partial(gzip.compress, compresslevel=9),
+    "deflate": zlib.compress,
+    "br": brotli.compress,
+    "zstd": zstandard.ZstdCompressor(level=1).compress,
+}
+
+
+@pytest.mark.parametrize("unit", [b" " * 100, b"data: {}\n\n"], ids=["spaces", "events"])
+@pytest.mark.parametrize("coding", PACKINGS)
+def test_one_read_unfolds_to_so_much_of_its_size_only(coding: str, unit: bytes):
+    packed = PACKINGS[coding](of(unit, 32 * MIB))
+    decoder = Decoder(coding.encode(), 64 * MIB)
+    unfolded: list[int] = []
+    steps = decoder.steps
+
+    def noting(data: bytes) -> Iterator[bytes]:
+        for piece in steps(data):
+            unfolded.append(len(piece))
+            yield piece
+
+    decoder.steps = noting  # type: ignore[method-assign]
+    with pytest.raises(TooLarge):
+        decoder.read(packed[:1024])
+    assert sum(unfolded) <= 2 * MIB + READ_BYTES
+
+
+def test_what_holds_nothing_but_lines_is_too_large_however_short_it_is():
+    packed = gzip.compress(bytes(random.Random(7).choices(b"\n{x", k=100_000)))
+    with pytest.raises(TooLarge):
+        Decoder(b"gzip", 64 * MIB).read(packed)
 
 
 def test_what_a_provider_packs_as_they_do_is_heard_to_its_end():

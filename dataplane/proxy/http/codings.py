@@ -14,9 +14,12 @@ from dataplane.proxy.http.heads import ResponseHead
 
 _STEP = 64 * 1024  # decoded at a time: a bomb is noticed before it has unfolded
 _SMALL = 64 * 1024  # below this no ratio is suspicious
-NO_BOUND: Final = 1 << 62
-# What one read of a provider's may unfold to. A read has 64 KiB at most, and providers' text is packed by 5 to 20.
-AT_ONCE: Final = 2 * 1024 * 1024
+# What one read of a provider's may unfold to: so much, and so many times its size. Their text is packed by 5 to 20.
+_AT_ONCE: Final = 16 * 1024
+_UNFOLDS: Final = 32
+# How many objects and lines may be in there: so many, and one for so many bytes. Their events have one for 20.
+_DENSE: Final = 4_096
+_DENSE_BYTES: Final = 8
 _TURN = 256 * 1024  # decoded in one turn of the loop: 1 ms
 _PIECES = 64  # of whatever size: a coding can be made of blocks that hold nothing
 
@@ -80,9 +83,10 @@ class _Brotli:
 
 
 class _Zstandard:
-    """The library cannot stop half-way; a short input bounds the output: 4 bytes make at most one block of 128 KiB."""
+    """The library cannot stop half-way; a short input bounds the output: 4 bytes make at most one block of 128 KiB, so
+    that a step has 2 MiB at most: 1 ms."""
 
-    _INPUT = 512
+    _INPUT = 64
 
     def __init__(self) -> None:
         self._zstd = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024).decompressobj()
@@ -110,26 +114,35 @@ _ENGINES: dict[bytes, Callable[[], _Engine]] = {
 
 
 class Decoder:
-    """One body in one coding. `at_once`: the most bytes that one feed may unfold to. Raises KeyError for a coding that
-    it does not know."""
+    """One body in one coding. Raises KeyError for a coding that it does not know."""
 
-    def __init__(self, coding: bytes, cap: int, *, at_once: int = NO_BOUND) -> None:
+    def __init__(self, coding: bytes, cap: int) -> None:
         self._engine = _ENGINES[coding]()
         self._left = cap
-        self._at_once = at_once
+
+    def read(self, data: bytes) -> bytes:
+        """As `feed`, of what a provider sends: a bomb, or what is nothing but lines and objects, is TooLarge too."""
+        unfolds, pieces = _AT_ONCE + _UNFOLDS * len(data), list[bytes]()
+        for piece in self.steps(data):
+            pieces.append(piece)
+            unfolds -= len(piece)
+            if unfolds < 0:
+                raise TooLarge
+        plain = b"".join(pieces)
+        if plain.count(b"{") + plain.count(b"\n") > _DENSE + len(plain) // _DENSE_BYTES:
+            raise TooLarge
+        return plain
 
     def feed(self, data: bytes) -> bytes:
         """Decoded bytes. Raises TooLarge or Malformed; nothing may be fed afterwards."""
         return b"".join(self.steps(data))
 
     def steps(self, data: bytes) -> Iterator[bytes]:
-        """The same, piece by piece: none is larger than 128 KiB."""
-        unfolds = self._at_once
+        """The same, piece by piece: few are larger than 128 KiB."""
         try:
             for piece in self._engine.steps(data):
                 self._left -= len(piece)
-                unfolds -= len(piece)
-                if self._left < 0 or unfolds < 0:
+                if self._left < 0:
                     raise TooLarge
                 yield piece
         except (zlib.error, brotli.error, zstandard.ZstdError):

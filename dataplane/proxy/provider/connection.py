@@ -16,8 +16,9 @@ from dataplane.proxy.http.framing import ProtocolError, UntilClose
 from dataplane.proxy.http.heads import HeadBounds, HeadBuffer, ResponseHead, ResponseReader
 from dataplane.proxy.limits import Limits
 from dataplane.proxy.provider.gate import Destination, ResumingContext
-from dataplane.proxy.provider.reading import LARGE_BYTES, Kernel, Reading
+from dataplane.proxy.provider.reading import ENDING_S, LARGE_BYTES, SAMPLE_S, Kernel, Reading, is_dear
 from dataplane.proxy.provider.response import Response, Sink, Stale, Unanswered, UpstreamFailure, UpstreamTimeout
+from dataplane.proxy.provider.share import MOST_STEP_BYTES, STEP_BYTES, STEPS_OF_DOUBT
 
 __all__ = [
     "ConnectionState",
@@ -63,7 +64,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._reader = ResponseReader(HeadBounds(limits.upstream_head_bytes, limits.head_fields))
         self._ended = ended
         self._reading = reading
-        self._window = reading.buffer
+        self._owner = destination.owner or destination
+        self._window = reading.little if reading.is_watched(self._owner) else reading.buffer
         self._loop = asyncio.get_running_loop()  # kept: before 3.12, to ask for it is a system call
         self._transport: asyncio.Transport  # from `connection_made` on
         self._kernel: Kernel  # as the transport
@@ -76,7 +78,10 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._early = False  # it answered a request that was not wholly written
         self._untaken = False  # it ended before the request had reached the provider
         self._paused = False  # by whoever takes the answer
-        self._waits_its_turn = False  # to read on
+        self._waits_its_turn = False  # to read on, or to work on what it has read
+        self._unworked = b""  # of bytes that are dear: read, and to be worked on in their share of the loop
+        self._doubt = 0  # steps of such bytes that have to be cheap before it reads as others do
+        self._step = STEP_BYTES
 
     async def ask(self, method: str, head: bytes, body: bytes, asking: Callable[[], None] = lambda: None) -> Response:
         """Send the request, wait for the head of the answer. Raises UpstreamFailure; `Stale` if another try is safe.
@@ -129,26 +134,95 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         return self._window
 
     def buffer_updated(self, nbytes: int) -> None:
-        reading = self._reading
         data = bytes(self._window[:nbytes])
-        if nbytes < LARGE_BYTES and self._window is reading.buffer:
+        if nbytes < LARGE_BYTES and self._window is self._reading.buffer:
             self.received(data)
+        else:
+            self._measured(data)
+
+    def _measured(self, data: bytes) -> None:
+        """A large read, one of an account whose bytes are dear, or one to look again."""
+        reading = self._reading
+        if self._window is reading.little or reading.is_watched(self._owner):
+            self._window = reading.little
+            self._little_by_little(data)
             return
-        began = reading.clock()
-        self.received(data)
-        seconds = reading.clock() - began
-        self._window = reading.window(self._window, nbytes, seconds)
-        enough = reading.was_enough(nbytes, seconds)
-        if enough and self.state is not _CLOSED and not self._waits_its_turn:
+        self._window = reading.buffer
+        seconds = self._takes(data)
+        if is_dear(len(data), seconds):
+            self._dear(seconds if len(data) >= LARGE_BYTES else max(seconds, SAMPLE_S))
+            reading.share.owes(seconds)
+            self._window = reading.little
+        if reading.was_enough(len(data), seconds) and self.state is not _CLOSED and not self._waits_its_turn:
             self._waits_its_turn = True
             if not self._paused:
                 self._transport.pause_reading()
-            reading.wait(self.destination, self._read_on)
+            reading.wait(self._owner, self._read_on)
+
+    def _takes(self, data: bytes) -> float:
+        """Seconds, for bytes that are received."""
+        clock, answers = self._reading.clock, self._response is not None
+        began = clock()
+        self.received(data)
+        seconds = clock() - began
+        return seconds if self._response is not None or not answers else max(seconds - ENDING_S, 0.0)
 
     def _read_on(self) -> None:
         self._waits_its_turn = False
-        if not self._paused and self.state is not _CLOSED and not self._transport.is_closing():
+        if not self._paused and self.state is not _CLOSED:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """With what was read, then with what comes."""
+        if self._unworked:
+            self._waits_its_turn = True
+            self._reading.share.wait(self._owner, self._work)
+        elif not self._transport.is_closing():
             self._transport.resume_reading()
+
+    # bytes that are dear
+
+    def _dear(self, seconds: float) -> None:
+        self._doubt, self._step = STEPS_OF_DOUBT, STEP_BYTES
+        self._reading.was_dear(self._owner, seconds)
+
+    def _little_by_little(self, data: bytes) -> None:
+        if self.state is _IDLE or self.state is _CLOSED:
+            self.received(data)  # nobody asked
+            return
+        self._notice_early()
+        self._unworked += data
+        self._keeps_for_later()
+
+    def _keeps_for_later(self) -> None:
+        if self._unworked and not self._waits_its_turn and not self._paused:
+            self._transport.pause_reading()
+            self._go_on()
+
+    def _work(self) -> None:
+        """A step of what was read."""
+        if self._paused or self.state is _CLOSED:
+            self._waits_its_turn = False
+            return
+        reading, step = self._reading, self._unworked[: self._step]
+        self._unworked = self._unworked[self._step :]
+        try:
+            seconds = self._takes(step)
+        except BaseException:
+            self._transport.abort()  # as after a read
+            raise
+        self._waits_its_turn = False
+        if is_dear(len(step), seconds):
+            self._dear(seconds)
+        else:
+            self._doubt = max(self._doubt - 1, 0)
+            self._step = min(2 * self._step, MOST_STEP_BYTES)
+        if self.state is _CLOSED:
+            return
+        if not (self._doubt or self._unworked or reading.is_watched(self._owner)):
+            self._window = reading.buffer
+        if not self._paused:
+            self._go_on()
 
     def eof_received(self) -> None:
         """The transport closes itself afterwards, but not before all is written: that is for nobody by now."""
@@ -176,6 +250,9 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._fail(f"the provider broke HTTP: {error}")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        rest, self._unworked = self._unworked, b""
+        if rest and self.state is not _CLOSED:
+            self.received(rest)
         response = self._response
         if response is not None and isinstance(response.framing, UntilClose) and exc is None:
             self._finish(response, reusable=False)
@@ -194,8 +271,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     # the answer
 
     def _head(self, data: bytes) -> None:
-        if self._transport.get_write_buffer_size():
-            self._early = True
+        self._notice_early()
         at = 0
         while True:
             parts = self._heads.take(data, at)
@@ -207,6 +283,10 @@ class UpstreamConnection(asyncio.BufferedProtocol):
                 self._begin(head, data[at:])
                 return
             self._interim(head, len(block))
+
+    def _notice_early(self) -> None:
+        if self.state is _WAITING and self._transport.get_write_buffer_size():
+            self._early = True
 
     def _interim(self, head: ResponseHead, size: int) -> None:
         if head.status == 101:
@@ -232,6 +312,11 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         response = self._response = Response(self, head, framing)
         self.state = _BODY
         waiter.set_result(response)
+        if b"content-encoding" in head.first:  # though we asked for none: it may unfold to anything
+            self._window, self._doubt = self._reading.little, STEPS_OF_DOUBT
+            rest, later = rest[:STEP_BYTES], rest[STEP_BYTES:]
+            self._unworked = later + self._unworked
+            self._keeps_for_later()
         if rest:
             self.received(rest)
         elif framing.done:
@@ -258,8 +343,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if self._paused:
             self.resume(response)
         self._response = None  # or an idle connection would keep its last exchange alive
-        writes = self._early or self._transport.get_write_buffer_size()
-        if reusable and response.head.keep_alive and not writes:
+        odd = self._early or self._unworked or self._transport.get_write_buffer_size()
+        if reusable and response.head.keep_alive and not odd:
             self.state = _IDLE
             self._ended(self)
         else:
@@ -267,6 +352,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def _fail(self, words: str, *, stale: bool = False) -> None:
         state, self.state = self.state, _CLOSED
+        self._unworked = b""
         self._transport.abort()
         if state is _WAITING:
             waiter = self._waits_no_more()
@@ -289,7 +375,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if self._paused and self._runs(response):
             self._paused = False
             if not self._waits_its_turn:
-                self._transport.resume_reading()
+                self._go_on()
 
     def abort(self, response: Response) -> None:
         if self._runs(response):
@@ -301,6 +387,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def close(self) -> None:
         self.state = _CLOSED
         self._response = None
+        self._unworked = b""
         self._transport.abort()
 
     def remember_session(self, tls: object) -> None:

@@ -31,13 +31,15 @@ class Forbidden(Exception):
 
 
 class Destination(NamedTuple):
-    """Where to, as configured. Connections are pooled by it: `account` keeps those of two credentials apart."""
+    """Where to, as configured. Connections are pooled by it: `account` keeps those of two credentials apart. `owner`:
+    whose provider it is, so that nobody gets more by having many."""
 
     scheme: str
     host: str
     port: int
     private_network: bool = False
     account: str = ""
+    owner: str = ""
 
 
 def check_host(host: str) -> Address | None:

@@ -189,6 +189,7 @@ class Pool:
         """Close what has been idle for too long; once per second."""
         for connection in list(self._expired(now)):
             connection.close()
+        self._reading.sweep()
 
     def _expired(self, now: float) -> Iterator[UpstreamConnection]:
         for host in self._hosts.values():

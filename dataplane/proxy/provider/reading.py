@@ -3,7 +3,8 @@
 What a provider sends is worked on as it comes, and a provider may send faster than that. So a read is bounded, and
 once the large reads of a turn have been enough work for it, behind each further one the socket is left unread until it
 is this connection's turn again: everybody else's small reads, which those of nearly every stream are, come in between.
-Bytes that are dearer than any provider's text is are read little by little, one such read per turn.
+Bytes that are dearer than any provider's text is are worked on little by little, in their own share of the loop
+(`share.py`): those of the connection that they came on, and where that goes on, those of all accounts of its owner.
 """
 
 from __future__ import annotations
@@ -17,31 +18,71 @@ from fcntl import ioctl
 from termios import TIOCOUTQ
 from typing import Final
 
-READ_BYTES: Final = 64 * 1024  # of the worst bytes known, tiny events in tiny chunks, these take 20 ms
-LARGE_BYTES: Final = 4 * 1024  # of such bytes 1 ms; an event of a stream has 100 to 2,000
-TURN_S: Final = 0.002  # is enough for a turn: text as providers pack it takes 1 ms for 64 KiB
+from dataplane.proxy.provider.share import Share
+from dataplane.proxy.provider.watched import Watched
+
+READ_BYTES: Final = 64 * 1024  # of the worst bytes known, brackets in an array, these take 30 ms, once
+LARGE_BYTES: Final = 4 * 1024  # of such bytes 2 ms; an event of a stream has 100 to 2,000
+TURN_S: Final = 0.0005  # is enough for a turn: text as providers pack it takes as long for 64 KiB
 # What takes longer than this is dear: four times as long as such text, and what any read takes.
 DEAR_S: Final = 0.0002
-DEAR_S_PER_BYTE: Final = 0.05e-6
-DEAR_BYTES: Final = 2 * 1024  # of the worst 0.6 ms
-TURN_BYTES: Final = 512 * 1024
+DEAR_S_PER_BYTE: Final = 0.03e-6
+ENDING_S: Final = 0.003  # what the end of an answer may take besides: it is all read there, if it is JSON
+TURN_BYTES: Final = 256 * 1024
+SAMPLE_S: Final = 0.02  # of dear bytes are what a smaller read stands for, of which one per second is measured
+LITTLE_BYTES: Final = 16 * 1024  # read at once where bytes are dear: they wait, and are kept meanwhile
 
 _SOMETHING: Final = select.POLLIN | getattr(select, "POLLRDHUP", 0)
 _NO_DESCRIPTOR: Final = -1
 
 
 class Reading:
-    """Of one pool, on one loop. `buffer`: every read is taken out of it before the next one begins."""
+    """Of one pool, on one loop. `buffer`: every read is taken out of it before the next one begins; it is another
+    object once all connections have to look again. `little`: a part of it, for where bytes are dear.
 
-    __slots__ = ("_bytes", "_counts", "_lines", "_scheduled", "_seconds", "buffer", "clock")
+    `clock`: this thread's time, so that no read seems dear because others had the core.
+    """
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.buffer = memoryview(bytearray(READ_BYTES))
+    __slots__ = (
+        *("_array", "_bytes", "_counts", "_lines", "_scheduled", "_seconds", "_watched"),
+        *("buffer", "clock", "little", "share"),
+    )
+
+    def __init__(
+        self, clock: Callable[[], float] = time.thread_time, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._array = bytearray(READ_BYTES)
+        self.buffer = memoryview(self._array)
+        self.little = self.buffer[:LITTLE_BYTES]
         self.clock = clock
+        self.share = Share(clock)
+        self._watched = Watched(now)
         self._lines: dict[Hashable, deque[Callable[[], None]]] = {}
         self._scheduled = False
         self._counts = False  # a turn with large reads
         self._bytes, self._seconds = 0, 0.0
+
+    # dear bytes
+
+    def is_watched(self, whose: Hashable) -> bool:
+        """Everything that comes for this owner is worked on in the share."""
+        return self._watched.holds(whose)
+
+    def was_dear(self, whose: Hashable, seconds: float) -> None:
+        """Dear bytes of this owner's took so long."""
+        if self._watched.add(whose, seconds):
+            self.look_again()
+
+    def look_again(self) -> None:
+        """Has every connection measure its next read, however small, and ask whether its owner is watched."""
+        self.buffer = memoryview(self._array)
+
+    def sweep(self) -> None:
+        """Once per second."""
+        self._watched.sweep()
+        self.look_again()
+
+    # large reads
 
     def was_enough(self, size: int, seconds: float) -> bool:
         """A read that counts has taken so long: is it enough for this turn of the loop?"""
@@ -50,17 +91,7 @@ class Reading:
             asyncio.get_running_loop().call_soon(self._turned)
         self._bytes += size
         self._seconds += seconds
-        return self._seconds > TURN_S or self._bytes > TURN_BYTES or is_dear(size, seconds)
-
-    def window(self, before: memoryview, size: int, seconds: float) -> memoryview:
-        """How much of the buffer a connection reads into next, after a read that counts and took so long."""
-        if is_dear(size, seconds):
-            return self.buffer[:DEAR_BYTES]
-        return before if before is self.buffer else self._wider(before)
-
-    def _wider(self, before: memoryview) -> memoryview:
-        size = 2 * len(before)
-        return self.buffer if size >= READ_BYTES else self.buffer[:size]
+        return self._seconds > TURN_S or self._bytes > TURN_BYTES
 
     def _turned(self) -> None:
         self._counts = False

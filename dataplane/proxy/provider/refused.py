@@ -115,6 +115,6 @@ class Beginning:
 
 def _unpacked(body: bytes, coding: bytes) -> bytes:
     try:
-        return Decoder(coding, _UNPACKED_BYTES).feed(body)
+        return Decoder(coding, _UNPACKED_BYTES).read(body)
     except (KeyError, TooLarge, Malformed):
         return b""

@@ -82,7 +82,7 @@ def _head(attempt: Attempt, unpacked: bool) -> Sent:
     sent = Sent(
         candidate,
         unpacked,
-        Destination(to.scheme, to.host, to.port, provider.private_network, to.account),
+        Destination(to.scheme, to.host, to.port, provider.private_network, to.account, provider.organization_id),
         http1.open_request(head.method.encode(), to.target, fields),
         str(provider.kind),
         route.operation in BILLED,

@@ -89,6 +89,21 @@ async def tiny_events(turn: Turn) -> None:
 
 
 @trick
+async def tiny_events_in_segments(turn: Turn) -> None:
+    """No write is large."""
+    await turn.send(STREAM_HEAD)
+    await turn.send(chunk(b"data:\n\n" * 150_000), step=1_400)
+    await turn.send(END)
+
+
+@trick
+async def tiny_events_in_tiny_segments(turn: Turn) -> None:
+    await turn.send(STREAM_HEAD)
+    await turn.send(chunk(b"data:\n\n" * 30_000), step=100)
+    await turn.send(END)
+
+
+@trick
 async def lines_of_one_event(turn: Turn) -> None:
     await turn.send(STREAM_HEAD)
     await _pour(turn, chunk(b"data:x\n" * 30_000), 5)
