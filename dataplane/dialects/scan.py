@@ -8,7 +8,7 @@ gateway and provider could read different values out of such a body.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import msgspec
@@ -81,13 +81,25 @@ class Scan:
     def spans(self) -> dict[str, Span]:
         """Key → (start, end) of its value in `body`."""
         if self._spans is None:
-            self._spans = {}
-            end = 0
-            for key, value in self._raw.items():
-                start = end + len(key) + 4  # the comma or brace, two quotes, the colon
-                end = start + len(value)
-                self._spans[key] = (start, end)
+            self._spans = dict(self._places())
         return self._spans
+
+    def span(self, key: str) -> Span:
+        """Of a field that is there; those behind it are not looked for."""
+        if self._spans is not None:
+            return self._spans[key]
+        for name, place in self._places():
+            if name == key:
+                return place
+        raise KeyError(key)
+
+    def _places(self) -> Iterator[tuple[str, Span]]:
+        """Of a compact body."""
+        end = 0
+        for key, value in self._raw.items():
+            start = end + len(key) + 4  # the comma or brace, two quotes, the colon
+            end = start + len(value)
+            yield key, (start, end)
 
     def __contains__(self, key: str) -> bool:
         """Present and not null."""
@@ -192,7 +204,7 @@ def required_model(fields: Scan, key: str = "model") -> tuple[str, Span]:
     model = fields.text(key)
     if not model or len(model) > 256:
         raise Refusal(Code.BAD_REQUEST, "the model must be a string of 1 to 256 characters")
-    return model, fields.spans[key]
+    return model, fields.span(key)
 
 
 def splice(body: bytes, changes: Iterable[Splice]) -> bytes:

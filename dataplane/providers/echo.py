@@ -39,7 +39,18 @@ class Echo:
     """
 
     __slots__ = (
-        *("_beginning", "_encoded", "_encodings", "_head", "_letters", "_lower", "_reach", "_rest", "_whole"),
+        *(
+            "_beginning",
+            "_encoded",
+            "_encodings",
+            "_head",
+            "_letters",
+            "_lower",
+            "_reach",
+            "_rest",
+            "_shortest",
+            "_whole",
+        ),
         *("needle", "placeholder", "word"),
     )
 
@@ -50,6 +61,7 @@ class Echo:
         self._lower = self.needle.lower()
         self.word = self._lower.decode("latin-1")
         self._encoded = _encodings(telling)
+        self._shortest = min([_SPELT_OUT, len(self.needle), *map(len, self._encoded)])
         self._letters = bytes(set(_ESCAPES + telling))
         self._reach = _LONGEST * len(telling)
         self._beginning: re.Pattern[bytes] | None = None
@@ -60,7 +72,7 @@ class Echo:
         self._whole: re.Pattern[bytes] | None = None
 
     def is_in(self, text: bytes) -> bool:
-        return self._search(text, 0) is not None
+        return len(text) >= self._shortest and self._search(text, 0) is not None
 
     def place_in(self, text: bytes) -> int:
         """Where it begins; -1: nowhere."""

@@ -192,10 +192,9 @@ class Attempt:
     def _without_credential(self, record: UsageRecord) -> None:
         """What a provider wrote into the record is kept, and shown to many."""
         usage = record.usage
-        texts = f"{record.model_reported}\n{record.provider_request_id}\n{usage.raw}"
-        qualifiers = f"{usage.service_tier}\n{usage.speed}\n{usage.geo}"
-        word = echo_of(self.candidate.provider).word
-        if word in texts.lower() or word in qualifiers.lower():
+        names = f"{record.model_reported}\n{record.provider_request_id}"
+        texts = f"{names}\n{usage.service_tier}\n{usage.speed}\n{usage.geo}\n{usage.raw}"
+        if echo_of(self.candidate.provider).word in texts.lower():
             self.echoed(True)
             record.model_reported, record.provider_request_id = "", ""
             record.usage = Usage(usage.units, usage.source, doubted=usage.doubted)

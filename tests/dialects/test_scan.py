@@ -26,6 +26,7 @@ def test_every_span_holds_exactly_its_value(value, layout, around):
     body = around + json.dumps(value, **layout).encode() + around
     fields = scan(body)
     assert {key: json.loads(body[start:end]) for key, (start, end) in fields.spans.items()} == value
+    assert {key: scan(body).span(key) for key in value} == fields.spans
     for start, end in fields.spans.values():
         assert not body[start:end][:1].isspace()
         assert not body[start:end][-1:].isspace()

@@ -64,6 +64,7 @@ IN_PIECES = spellings(ORDINARY)
 def test_every_spelling_is_found_and_covered_with_as_many_bytes(one, spelt, spelling):
     text = b'{"error":{"message":"Incorrect key: ' + spelt[spelling] + b' given"}}'
     assert one.is_in(text)
+    assert one.is_in(spelt[spelling])
     covered = one.cover(text)
     assert len(covered) == len(text)
     assert not one.is_in(covered)

@@ -85,6 +85,18 @@ def test_small_events_by_the_dozen_do_not_make_anybody_rest():
     play(scene())
 
 
+def test_a_client_that_reads_makes_nobody_rest_however_much_it_is_sent():
+    async def scene() -> None:
+        connection, wire, talk, _ = connected()
+        for _ in range(10):
+            connection.write(b"x" * READ)
+            wire.waiting = 0  # the transport took it all
+            await asyncio.sleep(0)
+        assert talk.heard == []
+
+    play(scene())
+
+
 def test_the_provider_rests_on_as_long_as_the_transport_is_full():
     async def scene() -> None:
         connection, wire, talk, crowd = connected()
@@ -131,7 +143,7 @@ def test_a_pace_tells_each_change_once():
     async def scene() -> None:
         pace = Pace(Room(1 << 20))
         pace.full(10, heard.append)
-        pace.wrote(10 * READ, heard.append)
+        pace.rest(heard.append)
         pace.drained(heard.append)
         assert heard == [False]
         await asyncio.sleep(0)

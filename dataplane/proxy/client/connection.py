@@ -279,10 +279,11 @@ class ClientConnection(asyncio.Protocol):
         return self._body.take()
 
     def write(self, data: bytes) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(data)
-            if len(data) > COUNTED:
-                self._pace.wrote(len(data), self._client_reads)
+        transport = self._transport
+        if not transport.is_closing():
+            transport.write(data)
+            if len(data) > COUNTED and transport.get_write_buffer_size() > UNREAD_BYTES:
+                self._pace.rest(self._client_reads)
 
     def finished(self, *, reusable: bool) -> None:
         """The answer is written. `reusable`: the answer ended cleanly and its head did not say close."""

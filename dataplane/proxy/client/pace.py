@@ -1,8 +1,8 @@
 """Whether a client reads what it is sent, and what memory is held for it while it does not.
 
-A transport says that it is full once it has tried to send, at the end of a turn of the loop; until then a provider may
-have been read several times. So what is written in a turn is counted as well, and beyond a bound the provider rests
-until the turn is over.
+A transport may say that it is full only once it has tried to send, at the end of a turn of the loop; until then a
+provider may have been read several times. So what waits is asked for behind each write as well, and beyond a bound the
+provider rests until the turn is over.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 from dataplane.proxy.client.door import Room
 
 UNREAD_BYTES: Final = 32 * 1024  # what may be on its way to a client before its provider rests
-COUNTED: Final = 1024  # a smaller write is not: 32 of them are not much more
+COUNTED: Final = 1024  # behind a smaller write nobody asks: 32 of them are not much more
 
 Tell = Callable[[bool], None]
 
@@ -22,7 +22,7 @@ Tell = Callable[[bool], None]
 class Pace:
     """Of one connection. `tell`: hears False when nothing more should be written, then True; called once for each."""
 
-    __slots__ = ("_full", "_held", "_memory", "_resting", "_written", "reads")
+    __slots__ = ("_full", "_held", "_memory", "_resting", "reads")
 
     def __init__(self, memory: Room) -> None:
         self.reads = True
@@ -30,11 +30,10 @@ class Pace:
         self._held = 0  # bytes of the memory that all connections share
         self._full = False  # so says the transport
         self._resting = False  # until the next turn
-        self._written = 0  # since it rested last
 
-    def wrote(self, size: int, tell: Tell) -> None:
-        self._written += size
-        if self._written > UNREAD_BYTES and not self._resting:
+    def rest(self, tell: Tell) -> None:
+        """Too much waits, though the transport may not have tried to send it."""
+        if not self._resting:
             self._resting = True
             self._stop(tell)
             asyncio.get_running_loop().call_soon(self._rested, tell)
@@ -60,7 +59,6 @@ class Pace:
 
     def _rested(self, tell: Tell) -> None:
         self._resting = False
-        self._written = 0
         self._go_on(tell)
 
     def _stop(self, tell: Tell) -> None:

@@ -10,7 +10,8 @@ from functools import partial
 from dataplane.core.errors import Refusal
 from dataplane.dialects.finality import heard_by
 from dataplane.dialects.sent import Form, SentSoFar
-from dataplane.providers.upstream import echo_of, is_stream, response_headers
+from dataplane.providers.hygiene import response_fields
+from dataplane.providers.upstream import echo_of, is_stream
 from dataplane.proxy.answer import Answer, framed
 from dataplane.proxy.attempt import Attempt
 from dataplane.proxy.channel import Channel
@@ -34,13 +35,13 @@ async def relay(attempt: Attempt, response: Response) -> None:
 
 def _channel(attempt: Attempt, response: Response) -> Channel:
     exchange, inquiry, head = attempt.exchange, attempt.inquiry, response.head
-    facts, route = inquiry.request.facts, inquiry.route
-    streaming = is_stream(attempt.candidate.provider, head.first.get(b"content-type", b""))
+    facts, route, provider = inquiry.request.facts, inquiry.route, attempt.candidate.provider
+    echo, streaming = echo_of(provider), is_stream(provider, head.first.get(b"content-type", b""))
     if streaming is not facts.stream:  # not what was asked for
         attempt.meter = route.dialect.meter(route.operation, streaming=streaming, facts=facts)
     form = Form.EVENTS if facts.stream and attempt.meter.form is Form.WHOLE else attempt.meter.form
     frame = framed(response, http10=exchange.head.http10)
-    fields = response_headers(attempt.candidate.provider, head.fields)
+    fields = response_fields(head.fields, echo)
     looks = []
     for reservation in attempt.reservations:
         fields += reservation.fields(exchange.client.name)
@@ -61,7 +62,7 @@ def _channel(attempt: Attempt, response: Response) -> Channel:
         streaming=streaming,
         judge=account_errors(attempt) if streaming and head.status == 200 else None,
         looks=tuple(looks),
-        cleaner=cleaner_of(echo_of(attempt.candidate.provider), attempt.echoed, response, form, most_bytes),
+        cleaner=cleaner_of(echo, attempt.echoed, response, form, most_bytes),
     )
     return Channel(exchange.connection, answer, attempt, partial(_last_words, exchange))
 
