@@ -16,7 +16,7 @@ from dataplane.proxy.limits import Limits
 from dataplane.proxy.provider import share as share_module
 from dataplane.proxy.provider.connection import ConnectionState, UpstreamConnection
 from dataplane.proxy.provider.gate import Destination
-from dataplane.proxy.provider.reading import LARGE_BYTES, LITTLE_BYTES, READ_BYTES, Reading
+from dataplane.proxy.provider.reading import LARGE_BYTES, LEAST_BYTES, LITTLE_BYTES, READ_BYTES, Reading
 from dataplane.proxy.provider.response import Response, UpstreamFailure
 from dataplane.proxy.provider.share import MOST_STEP_BYTES, REST, STEP_BYTES, STEPS_OF_DOUBT, Share
 from dataplane.proxy.provider.watched import Watched
@@ -107,7 +107,7 @@ def test_a_step_that_fails_ends_nobody_elses_turn(monkeypatch):
     assert done == ["two"]
 
 
-def test_an_owner_is_watched_once_his_dear_bytes_go_on_and_until_they_have_stopped_for_long():
+def test_an_account_is_watched_once_its_dear_bytes_go_on_and_until_they_have_stopped_for_long():
     time = Time()
     watched = Watched(time)
     for _ in range(100):  # now and then is nothing
@@ -115,13 +115,13 @@ def test_an_owner_is_watched_once_his_dear_bytes_go_on_and_until_they_have_stopp
         time.passes(2.0)
     verdicts = [watched.add("one", 0.02) for _ in range(9)]
     assert verdicts == [False, True, *[False] * 7]
-    assert (watched.holds("one"), watched.holds("two")) == (True, False)
+    assert ("one" in watched, "two" in watched) == (True, False)
     time.passes(9.9)
     watched.sweep()
-    assert watched.holds("one")
+    assert "one" in watched
     time.passes(0.2)
     watched.sweep()
-    assert not watched.holds("one")
+    assert "one" not in watched
 
 
 class Paused(Wire):
@@ -163,11 +163,10 @@ class Rig:
         self.loop = Loop(monkeypatch)
         self.reading = Reading(self.time, self.time)
         self.idle: list[UpstreamConnection] = []
-        self.accounts = 0
 
-    def connection(self, owner: str = "one") -> tuple[UpstreamConnection, Paused]:
-        self.accounts += 1
-        to = Destination("http", "p.test", 80, account=f"{self.accounts}", owner=owner)
+    def connection(self, account: str = "one") -> tuple[UpstreamConnection, Paused]:
+        """Of accounts of the same owner, but for that of another one."""
+        to = Destination("http", "p.test", 80, account=account, owner="other" if account == "other's" else "owner")
         connection, wire = UpstreamConnection(to, Limits(), self.idle.append, self.reading), Paused()
         connection.connection_made(wire)
         return connection, wire
@@ -241,20 +240,20 @@ def test_behind_a_dear_read_what_comes_is_kept_and_worked_on_in_steps_until_enou
     played(scene, monkeypatch)
 
 
-def test_an_owner_who_goes_on_has_no_large_read_on_any_connection_of_any_account_and_others_do(monkeypatch):
+def test_an_account_that_goes_on_has_no_large_read_on_any_connection_and_others_do(monkeypatch):
     async def scene(rig: Rig) -> None:
-        one, other, else_ = [rig.connection(owner)[0] for owner in ("one", "one", "else")]
+        one, other, else_ = [rig.connection(account)[0] for account in ("one", "one", "other's")]
         await rig.answering(one)
         _, beside = await rig.answering(other)
         _, elsewhere = await rig.answering(else_)
         sends(one, b"a" * READ_BYTES)
         await rig.works_off()
-        assert not rig.reading.is_watched("one")
+        assert rig.reading.window(one.destination, "owner") is rig.reading.buffer
         sends(else_, b"small")
         for _ in range(3):
             sends(one, b"a" * LITTLE_BYTES)
             await rig.works_off()
-        assert rig.reading.is_watched("one")
+        assert rig.reading.window(one.destination, "owner") is rig.reading.little
         sends(else_, b"small")
         fresh, _ = rig.connection()
         assert len(fresh.get_buffer(-1)) == LITTLE_BYTES
@@ -271,6 +270,25 @@ def test_an_owner_who_goes_on_has_no_large_read_on_any_connection_of_any_account
     played(scene, monkeypatch)
 
 
+def test_the_next_account_of_the_same_owner_is_read_in_small_pieces_and_dear_once_is_enough(monkeypatch):
+    async def scene(rig: Rig) -> None:
+        await in_the_share(rig, b"x")
+        second, wire = rig.connection("two")
+        _, sink = await rig.answering(second)
+        sink.cost = CHEAP
+        for _ in range(3):  # what is cheap waits for nobody
+            sends(second, b"small")
+        assert (sink.pieces, wire.reads) == ([b"small"] * 3, True)
+        assert len(second.get_buffer(-1)) == LEAST_BYTES
+        sink.cost = DEAR
+        sends(second, b"x" * LEAST_BYTES)
+        assert rig.reading.window(second.destination, "owner") is rig.reading.little
+        other, _ = rig.connection("other's")
+        assert len(other.get_buffer(-1)) == READ_BYTES
+
+    played(scene, monkeypatch)
+
+
 def test_reads_too_small_to_be_measured_are_once_a_second(monkeypatch):
     async def scene(rig: Rig) -> None:
         connections = [rig.connection()[0] for _ in range(2)]
@@ -282,7 +300,7 @@ def test_reads_too_small_to_be_measured_are_once_a_second(monkeypatch):
         rig.reading.sweep()
         for connection in connections:
             sends(connection, small)
-        assert rig.reading.is_watched("one")
+        assert rig.reading.window(connections[0].destination, "owner") is rig.reading.little
         sends(connections[0], small)
         assert sinks[0].pieces == [small] * 4
 
@@ -302,9 +320,9 @@ def test_a_cheap_connection_that_had_to_look_again_reads_as_before(monkeypatch):
 
 
 async def in_the_share(rig: Rig, body: bytes) -> tuple[UpstreamConnection, Response, Costly]:
-    """A connection of a watched owner, whose answer of so many bytes has begun."""
+    """A connection of a watched account, whose answer of so many bytes has begun."""
     connection, _ = rig.connection()
-    rig.reading.was_dear("one", 1.0)
+    rig.reading.was_dear(connection.destination, "owner", 1.0)
     response, sink = await rig.answering(connection, answer(body)[: -len(body)])
     return connection, response, sink
 
@@ -334,7 +352,7 @@ def test_what_comes_unasked_does_not_wait_for_a_turn(monkeypatch):
 def test_an_answer_before_the_request_is_written_is_noticed_as_it_comes(monkeypatch):
     async def scene(rig: Rig) -> None:
         connection, wire = rig.connection()
-        rig.reading.was_dear("one", 1.0)
+        rig.reading.was_dear(connection.destination, "owner", 1.0)
         connection.used = True
         monkeypatch.setattr(wire, "get_write_buffer_size", lambda: 1)
         asking = asyncio.ensure_future(connection.ask("POST", b"", b""))
@@ -365,12 +383,12 @@ def test_whoever_takes_the_answer_may_pause_between_two_steps(monkeypatch):
 
 def test_what_was_read_before_the_end_is_not_lost_with_the_connection(monkeypatch):
     async def scene(rig: Rig) -> None:
-        connection, _, sink = await in_the_share(rig, b"x" * 2 * STEP_BYTES)
-        sends(connection, b"x" * 2 * STEP_BYTES)
+        connection, _, sink = await in_the_share(rig, b"x" * 3 * STEP_BYTES)
+        sends(connection, b"x" * 3 * STEP_BYTES)
         rig.loop.turn()
         connection.connection_lost(None)
         await rig.works_off()
-        assert (sink.done, sink.failure, b"".join(sink.pieces)) == (True, None, b"x" * 2 * STEP_BYTES)
+        assert (sink.done, sink.failure, b"".join(sink.pieces)) == (True, None, b"x" * 3 * STEP_BYTES)
 
     played(scene, monkeypatch)
 
@@ -398,6 +416,7 @@ def test_what_is_compressed_though_nobody_asked_for_it_is_worked_on_little_by_li
         sink = Costly(rig.time)
         (await asking).relay_to(sink)
         assert ([len(piece) for piece in sink.pieces], wire.reads) == ([STEP_BYTES], False)
+        assert len(connection.get_buffer(-1)) == LITTLE_BYTES
         await rig.works_off()
         assert ([len(piece) for piece in sink.pieces], sink.done) == ([STEP_BYTES] * 3, True)
         assert connection.alive

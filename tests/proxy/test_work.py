@@ -3,6 +3,7 @@ cut; and a bound on what one turn of the loop decodes."""
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import random
 import zlib
@@ -23,15 +24,19 @@ from dataplane.dialects.meters import BodyMeter, EventMeter, Tally
 from dataplane.dialects.opening import Opening
 from dataplane.dialects.registry import ANTHROPIC
 from dataplane.dialects.sse import SseSplitter
+from dataplane.providers.echo import Echo
+from dataplane.proxy.filtering import _Plain
 from dataplane.proxy.hearing import through
 from dataplane.proxy.http import framing, heads
 from dataplane.proxy.http.codings import Decoder, TooLarge
-from dataplane.proxy.http.framing import Chunked, ProtocolError
-from dataplane.proxy.http.heads import HeadBounds, HeadBuffer, ResponseReader
+from dataplane.proxy.http.framing import Chunked, Length, ProtocolError
+from dataplane.proxy.http.heads import HeadBounds, HeadBuffer, ResponseHead, ResponseReader
 from dataplane.proxy.limits import Limits
 from dataplane.proxy.provider.connection import UpstreamConnection
 from dataplane.proxy.provider.gate import Destination
 from dataplane.proxy.provider.reading import READ_BYTES, Reading
+from dataplane.proxy.provider.response import Response, UpstreamFailure
+from dataplane.proxy.provider.unpacked import readable
 from tests.proxy.stage import play
 from tests.proxy.test_provider_connection import Wire
 from tests.proxy.work import Work
@@ -171,17 +176,21 @@ def test_an_event_of_millions_of_values_is_not_decoded():
     assert tally.decoded == [2]
 
 
-def test_of_a_large_answer_the_model_and_its_figures_are_read():
-    for answer, operation in (
-        (b'{"model":"claude-large","content":"%b","usage":{"input_tokens":3,"output_tokens":7}}', Operation.MESSAGES),
-        (b'{"content":"%b","model":"claude-large","usage":{"input_tokens":3,"output_tokens":7}}', Operation.MESSAGES),
-    ):
-        meter = ANTHROPIC.meter(operation, streaming=False, facts=FACTS)
-        body = answer % (b"x" * 3 * MIB)
-        for at in range(0, len(body), READ_BYTES):
-            meter.feed(body[at : at + READ_BYTES])
-        meter.close()
-        assert (meter.model, meter.usage().units) == ("claude-large", {UsageClass.INPUT: 3, UsageClass.OUTPUT: 7})
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"model":"claude-large","content":"%b","usage":{"input_tokens":3,"output_tokens":7}}',
+        b'{"content":"%b","model":"claude-large","usage":{"input_tokens":3,"output_tokens":7}}',
+    ],
+    ids=["model first", "model last"],
+)
+def test_of_a_large_answer_the_model_and_its_figures_are_read(answer: bytes):
+    meter = ANTHROPIC.meter(Operation.MESSAGES, streaming=False, facts=FACTS)
+    body = answer % (b"x" * 3 * MIB)
+    for at in range(0, len(body), READ_BYTES):
+        meter.feed(body[at : at + READ_BYTES])
+    meter.close()
+    assert (meter.model, meter.usage().units) == ("claude-large", {UsageClass.INPUT: 3, UsageClass.OUTPUT: 7})
 
 
 def test_an_event_of_so_many_lines_is_none():
@@ -265,6 +274,55 @@ def test_what_holds_nothing_but_lines_is_too_large_however_short_it_is():
     packed = gzip.compress(bytes(random.Random(7).choices(b"\n{x", k=100_000)))
     with pytest.raises(TooLarge):
         Decoder(b"gzip", 64 * MIB).read(packed)
+
+
+def test_a_bomb_that_filters_would_look_at_is_not_unfolded(monkeypatch):
+    unfolded: list[int] = []
+    steps = Decoder.steps
+
+    def noting(decoder: Decoder, data: bytes) -> Iterator[bytes]:
+        for piece in steps(decoder, data):
+            unfolded.append(len(piece))
+            yield piece
+
+    monkeypatch.setattr(Decoder, "steps", noting)
+    bomb = gzip.compress(of(b" ", 32 * MIB), 9)
+    with pytest.raises(UpstreamFailure, match="too large to be looked at"):
+        _Plain(b"gzip", 64 * MIB).feed(bomb[:1024], last=False)
+    assert sum(unfolded) <= 2 * READ_BYTES
+
+
+class Nowhere:
+    """What an answer comes from that is all there."""
+
+    def pause(self, response: Response) -> None: ...
+    def resume(self, response: Response) -> None: ...
+    def abort(self, response: Response) -> None: ...
+
+
+def test_a_packed_error_is_looked_into_a_slice_per_turn_of_the_loop():
+    words, size = b"the key sk-ant-0123456789 is refused ", 100_000
+
+    async def scene() -> None:
+        packed = gzip.compress(of(words, size))
+        head = ResponseHead()
+        head.status = 500
+        head.on_header(b"Content-Encoding", b"gzip")
+        response = Response(Nowhere(), head, Length(len(packed)))
+        response.received(b"", packed, True)
+        loop, turns = asyncio.get_running_loop(), 0
+
+        def turn() -> None:
+            nonlocal turns
+            turns += 1
+            loop.call_soon(turn)
+
+        turn()
+        plain, covered = await readable(response, Echo(b"sk-ant-0123456789"))
+        assert (turns >= size // (16 * 1024), covered) == (True, True)
+        assert plain.head.get(b"content-length") == b"%d" % size
+
+    play(scene())
 
 
 def test_what_a_provider_packs_as_they_do_is_heard_to_its_end():

@@ -65,7 +65,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._ended = ended
         self._reading = reading
         self._owner = destination.owner or destination
-        self._window = reading.little if reading.is_watched(self._owner) else reading.buffer
+        self._window = reading.window(destination, self._owner)
         self._loop = asyncio.get_running_loop()  # kept: before 3.12, to ask for it is a system call
         self._transport: asyncio.Transport  # from `connection_made` on
         self._kernel: Kernel  # as the transport
@@ -141,13 +141,13 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._measured(data)
 
     def _measured(self, data: bytes) -> None:
-        """A large read, one of an account whose bytes are dear, or one to look again."""
+        """A large read, one where bytes are dear, or one to look again."""
         reading = self._reading
-        if self._window is reading.little or reading.is_watched(self._owner):
-            self._window = reading.little
+        if self._window is not reading.little:
+            self._window = reading.window(self.destination, self._owner)
+        if self._window is reading.little:
             self._little_by_little(data)
             return
-        self._window = reading.buffer
         seconds = self._takes(data)
         if is_dear(len(data), seconds):
             self._dear(seconds if len(data) >= LARGE_BYTES else max(seconds, SAMPLE_S))
@@ -184,7 +184,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def _dear(self, seconds: float) -> None:
         self._doubt, self._step = STEPS_OF_DOUBT, STEP_BYTES
-        self._reading.was_dear(self._owner, seconds)
+        self._reading.was_dear(self.destination, self._owner, seconds)
 
     def _little_by_little(self, data: bytes) -> None:
         if self.state is _IDLE or self.state is _CLOSED:
@@ -219,8 +219,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._step = min(2 * self._step, MOST_STEP_BYTES)
         if self.state is _CLOSED:
             return
-        if not (self._doubt or self._unworked or reading.is_watched(self._owner)):
-            self._window = reading.buffer
+        if not (self._doubt or self._unworked):
+            self._window = reading.window(self.destination, self._owner)
         if not self._paused:
             self._go_on()
 

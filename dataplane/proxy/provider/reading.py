@@ -4,7 +4,8 @@ What a provider sends is worked on as it comes, and a provider may send faster t
 once the large reads of a turn have been enough work for it, behind each further one the socket is left unread until it
 is this connection's turn again: everybody else's small reads, which those of nearly every stream are, come in between.
 Bytes that are dearer than any provider's text is are worked on little by little, in their own share of the loop
-(`share.py`): those of the connection that they came on, and where that goes on, those of all accounts of its owner.
+(`share.py`): those of the connection that they came on, and where that goes on, those of its account; an owner's
+next account gets no other chance.
 """
 
 from __future__ import annotations
@@ -19,17 +20,18 @@ from termios import TIOCOUTQ
 from typing import Final
 
 from dataplane.proxy.provider.share import Share
-from dataplane.proxy.provider.watched import Watched
+from dataplane.proxy.provider.watched import WATCHED_S, Watched
 
 READ_BYTES: Final = 64 * 1024  # of the worst bytes known, brackets in an array, these take 30 ms, once
 LARGE_BYTES: Final = 4 * 1024  # of such bytes 2 ms; an event of a stream has 100 to 2,000
 TURN_S: Final = 0.0005  # is enough for a turn: text as providers pack it takes as long for 64 KiB
-# What takes longer than this is dear: four times as long as such text, and what any read takes.
+# What takes longer than this is dear: three times as long as such text, and what any read takes.
 DEAR_S: Final = 0.0002
-DEAR_S_PER_BYTE: Final = 0.03e-6
+DEAR_S_PER_BYTE: Final = 0.02e-6
 ENDING_S: Final = 0.003  # what the end of an answer may take besides: it is all read there, if it is JSON
 TURN_BYTES: Final = 256 * 1024
 SAMPLE_S: Final = 0.02  # of dear bytes are what a smaller read stands for, of which one per second is measured
+LEAST_BYTES: Final = 4 * 1024  # read at once with an owner who has other accounts whose bytes are
 LITTLE_BYTES: Final = 16 * 1024  # read at once where bytes are dear: they wait, and are kept meanwhile
 
 _SOMETHING: Final = select.POLLIN | getattr(select, "POLLRDHUP", 0)
@@ -44,7 +46,7 @@ class Reading:
     """
 
     __slots__ = (
-        *("_array", "_bytes", "_counts", "_lines", "_scheduled", "_seconds", "_watched"),
+        *("_array", "_bytes", "_counts", "_least", "_lines", "_scheduled", "_seconds", "_watched"),
         *("buffer", "clock", "little", "share"),
     )
 
@@ -54,6 +56,7 @@ class Reading:
         self._array = bytearray(READ_BYTES)
         self.buffer = memoryview(self._array)
         self.little = self.buffer[:LITTLE_BYTES]
+        self._least = self.buffer[:LEAST_BYTES]
         self.clock = clock
         self.share = Share(clock)
         self._watched = Watched(now)
@@ -64,17 +67,22 @@ class Reading:
 
     # dear bytes
 
-    def is_watched(self, whose: Hashable) -> bool:
-        """Everything that comes for this owner is worked on in the share."""
-        return self._watched.holds(whose)
+    def window(self, account: Hashable, owner: Hashable) -> memoryview:
+        """What a connection reads into: `little` where everything that comes is worked on in the share."""
+        if not self._watched:
+            return self.buffer
+        if account in self._watched:
+            return self.little
+        return self._least if owner in self._watched else self.buffer
 
-    def was_dear(self, whose: Hashable, seconds: float) -> None:
-        """Dear bytes of this owner's took so long."""
-        if self._watched.add(whose, seconds):
+    def was_dear(self, account: Hashable, owner: Hashable, seconds: float) -> None:
+        """Bytes of this account took so long. With an owner who has had others, once is enough."""
+        new = self._watched.add(account, WATCHED_S + seconds if owner in self._watched else seconds)
+        if self._watched.add(owner, seconds) or new:
             self.look_again()
 
     def look_again(self) -> None:
-        """Has every connection measure its next read, however small, and ask whether its owner is watched."""
+        """Has every connection measure its next read, however small, and ask for its window anew."""
         self.buffer = memoryview(self._array)
 
     def sweep(self) -> None:

@@ -26,7 +26,7 @@ __all__ = ["SUSPECT", "AccountErrors", "Beginning", "Refused", "refused_by"]
 
 BODY_BYTES: Final = 64 * 1024
 BODY_S = 2.0
-_UNPACKED_BYTES: Final = 256 * 1024
+_UNPACKED_BYTES: Final = 128 * 1024
 
 
 class Refused(NamedTuple):

@@ -19,7 +19,7 @@ from dataplane.proxy.provider.own_way import Behind
 from dataplane.proxy.provider.refused import Beginning
 
 MOST_BYTES: Final = 256 * 1024  # compressed; errors have a few hundred
-_UNPACKED_BYTES: Final = 512 * 1024
+_UNPACKED_BYTES: Final = 128 * 1024
 _SLICE: Final = 16 * 1024  # looked into in one turn of the loop: 1 ms at the worst
 PATIENCE_S = 10.0
 _REWRITTEN: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})

@@ -1,5 +1,4 @@
-"""Owners of accounts whose bytes are dear again and again: no connection of theirs is read as others are, the next new
-one neither."""
+"""Accounts whose bytes are dear again and again, and their owners: they are not read as others are."""
 
 from __future__ import annotations
 
@@ -21,11 +20,14 @@ class Watched:
         self._levels: dict[Hashable, tuple[float, float]] = {}  # seconds of dear bytes, as of when
         self._watched: set[Hashable] = set()
 
-    def holds(self, whose: Hashable) -> bool:
-        return bool(self._watched) and whose in self._watched
+    def __bool__(self) -> bool:
+        return bool(self._watched)
+
+    def __contains__(self, whose: Hashable) -> bool:
+        return whose in self._watched
 
     def add(self, whose: Hashable, seconds: float) -> bool:
-        """Dear bytes of this owner's took so long. True: he is watched from now on."""
+        """Dear bytes took so long. True: they are watched from now on."""
         level = min(self._level(whose) + seconds, _MOST_S)
         self._levels[whose] = (level, self._now())
         if level <= WATCHED_S or whose in self._watched:
