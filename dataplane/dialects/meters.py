@@ -218,10 +218,12 @@ class EventMeter(_TallyMeter):
 
     def feed(self, data: bytes, *, last: bool = False) -> None:
         tally = self.tally
-        for payload in self.splitter.close() if last else self.splitter.feed(data):
-            self.events += 1
-            if len(payload) > _LARGE and is_rich(payload):
-                continue
+        payloads = self.splitter.close() if last else self.splitter.feed(data)
+        self.events += len(payloads)
+        # Of those that end in one read only the first may be larger than that.
+        if payloads and (last or len(data) > _LARGE or len(payloads[0]) > _LARGE):
+            payloads = [payload for payload in payloads if len(payload) <= _LARGE or not is_rich(payload)]
+        for payload in payloads:
             try:
                 tally.event(payload)
             except UNREADABLE:

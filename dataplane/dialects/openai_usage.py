@@ -40,12 +40,12 @@ def tokens(reported: Mapping[str, object]) -> Units:
     incoming, outgoing = count(reported, name_in), count(reported, name_out)
     details_in, details_out = within(reported, name_details_in), within(reported, name_details_out)
     cached = (
-        count(details_in, "cached_tokens")
+        (count(details_in, "cached_tokens") if details_in else 0)
         or count(reported, "prompt_cache_hit_tokens")
         or count(reported, "cached_tokens")
     )
     on_top = max(count(reported, "total_tokens") - incoming - outgoing, 0)
-    reasoning = 0 if on_top else count(details_out, "reasoning_tokens")
+    reasoning = 0 if on_top or not details_out else count(details_out, "reasoning_tokens")
     units: Units = {}
     _divide(units, incoming, _CACHED, cached, details_in, _INPUT_DETAILS, _INPUT)
     _divide(units, outgoing, _REASONING, reasoning, details_out, _OUTPUT_DETAILS, _OUTPUT)

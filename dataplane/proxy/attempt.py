@@ -1,7 +1,7 @@
 """One try of an exchange against one provider: what is asked, held, heard and owed, and the record of it.
 
 An attempt settles itself, once, whoever asks first: the channel at the answer's end, the exchange that answers instead,
-the client that hangs up, a cut, or the end of its `async with`, which knows what went wrong.
+the client that hangs up, a cut, or the end of its `with`, which knows what went wrong.
 """
 
 from __future__ import annotations
@@ -69,10 +69,10 @@ class Attempt:
         self._status = 0  # of the provider's answer, once its head is there
         self._first_byte_s = 0.0
 
-    async def __aenter__(self) -> Attempt:
+    def __enter__(self) -> Attempt:
         return self
 
-    async def __aexit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         """What nobody settled ends here, by what went wrong; that nothing did is a defect."""
         if self.state is _PLANNED:
             self._enter(_SETTLED)

@@ -137,7 +137,8 @@ class Events:
         return bool(self._held)
 
     def feed(self, body: bytes, *, last: bool) -> bytes:
-        if not (self.busy or last) and body.endswith(b"\n") and b"error" not in body and self.needle not in body:
+        ended = body.endswith(b"\n\n") if last else body.endswith(b"\n")
+        if ended and not self.busy and b"error" not in body and self.needle not in body:
             return body
         text = self._held + body if self._held else body
         if self._array is not None:
@@ -283,7 +284,7 @@ class Packed:
 def begin_of_event(text: bytes, at: int, place: int) -> int:
     """Of the one that `place` is in, or that begins there; `at` is where one begins."""
     plain = text.rfind(b"\n\n", at, place)
-    windows = text.rfind(b"\r\n\r\n", at, place)
+    windows = text.rfind(b"\r\n\r\n", max(at, plain), place)
     return max(plain + 2 if plain >= 0 else at, windows + 4 if windows >= 0 else at)
 
 

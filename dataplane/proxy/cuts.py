@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dataplane.core import authenticate, keys
+from dataplane.core import authenticate
 from dataplane.core.errors import Code, Refusal
 from dataplane.core.refusals import who_can_help
 from dataplane.core.snapshot import Organization, Principal, Project, Provider, Ref, VirtualKey
 from dataplane.core.usage import Outcome, UsageRecord
-from dataplane.proxy.client import credentials
 from dataplane.proxy.life import Open
 from dataplane.proxy.pod import Pod
 
@@ -76,13 +75,12 @@ def _under(record: UsageRecord) -> frozenset[Ref]:
 
 def _no_longer_usable(pod: Pod, exchange: Open) -> Refusal | None:
     """Why the secret that the exchange was let in with would be refused now; None: it would not."""
-    snapshot = pod.configuration.snapshot
+    snapshot, admitted = pod.configuration.snapshot, exchange.memo.admitted
     key = snapshot.keys.get(exchange.record.key_id)
-    secret = keys.parse(credentials.presented(exchange.head, exchange.query).reveal())
-    if key is None or secret is None:
+    if key is None or admitted is None:
         return None
     try:
-        authenticate.refuse_unless_usable(snapshot, key, pod.clock.wall_ms(), secret.public_id)
+        authenticate.refuse_unless_usable(snapshot, key, pod.clock.wall_ms(), admitted.public_id)
     except Refusal as refusal:
         return refusal.with_traceback(None)  # whose frames know the exchange that keeps the refusal
     return None

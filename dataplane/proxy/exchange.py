@@ -150,7 +150,8 @@ class Exchange:
     def close(self) -> None:
         """The last call, whatever the state."""
         self.state = _ENDED
-        self.reserve_memory(0)
+        if self._held:
+            self.reserve_memory(0)
         if self.channel is not None:
             self._reusable = self._reusable and self.channel.clean
             self.channel = None  # it knows us: the two would wait for the garbage collector together

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from dataplane.core.errors import Refusal
 from dataplane.core.usage import Outcome, UsageRecord
-from dataplane.proxy.http.heads import Head
+from dataplane.proxy.client.memory import HeadMemo
 
 
 class Phase(Enum):
@@ -47,10 +47,7 @@ class Open(Protocol):
         ...
 
     @property
-    def head(self) -> Head: ...
-
-    @property
-    def query(self) -> str: ...
+    def memo(self) -> HeadMemo: ...
 
     def cut(self, refusal: Refusal, outcome: Outcome) -> None: ...
 

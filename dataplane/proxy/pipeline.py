@@ -59,7 +59,7 @@ async def live(exchange: Exchange, pod: Pod) -> None:
         # limit and judge come here: what a key and its policies allow of what was read
 
         candidate = plan(exchange, inquiry)
-        async with Attempt(exchange, inquiry, candidate) as one:
+        with Attempt(exchange, inquiry, candidate) as one:
             # Money of every budget above the key is set aside before anything is sent.
             await hold(one)
 

@@ -90,7 +90,7 @@ async def live_twice(exchange: Exchange, pod: Pod) -> None:
         for provider_id in ("prov_anthropic", "prov_second"):
             candidate = Candidate(snapshot.providers[provider_id], "claude-sonnet-4-5")
             try:
-                async with Attempt(exchange, inquiry, candidate) as one:
+                with Attempt(exchange, inquiry, candidate) as one:
                     await hold(one)
                     response = await attempt(one)
                     if response is not None:
@@ -283,7 +283,7 @@ def test_an_attempt_is_settled_once_and_goes_nowhere_from_there(tries):
             record = await stage.settled()
             assert (one.state, one.exchange.state) == (AttemptState.SETTLED, ExchangeState.ENDED)
             one.settle(Outcome.FAILED, "internal_error")
-            await one.__aexit__(None, RuntimeError("late"), None)
+            one.__exit__(None, RuntimeError("late"), None)
             assert record.outcome == "ok"
             assert len(stage.journal.settled) == 1
             with pytest.raises(AssertionError, match="an attempt does not go from SETTLED to ASKED"):

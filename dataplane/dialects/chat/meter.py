@@ -101,7 +101,8 @@ class ChatTally(Tally):
         for choice in chunk.choices or ():
             delta = choice.delta
             if delta is not None:
-                self.output_bytes += text_bytes(delta.content) if len(delta.content) < 5 else len(delta.content) - 2
+                quoted = len(delta.content)
+                self.output_bytes += quoted - 2 if quoted > 4 else text_bytes(delta.content)
                 if delta.reasoning_content or delta.reasoning or delta.refusal or delta.tool_calls:
                     self._beside_content(delta)
             if choice.finish_reason:

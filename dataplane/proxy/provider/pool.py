@@ -70,25 +70,21 @@ class Pool:
         host = self._hosts.get(to)
         if host is None:
             host = self._hosts[to] = _Host()
-        connection = await self._connection(to, host)
+        connection = _idle_one(host) or await self._connection(to, host)
         try:
             return await connection.ask(method, head, body, asking)
         except Stale:
             host = self._hosts.setdefault(to, host)
-        return await (await self._connection(to, host, fresh=True)).ask(method, head, body, asking)
+        return await (await self._connection(to, host)).ask(method, head, body, asking)
 
-    async def _connection(self, to: Destination, host: _Host, *, fresh: bool = False) -> UpstreamConnection:
-        idle = host.idle
-        while idle and not fresh:  # nobody stands in line while one is idle
-            connection = idle.pop()
-            if _fit(connection):
-                return connection
+    async def _connection(self, to: Destination, host: _Host) -> UpstreamConnection:
+        """A fresh one, or what is given back while that is waited for."""
         while True:
             if not host.line and self._may_open(host):
                 self._take_place(host)
                 return await self._connect(to, host)
-            if idle:
-                idle.pop(0).close()  # its place is free once the loop has told us
+            if host.idle:
+                host.idle.pop(0).close()  # its place is free once the loop has told us
             turn = await self._turn(host)
             if turn is None:
                 return await self._connect(to, host)
@@ -203,6 +199,15 @@ class Pool:
         for host in list(self._hosts.values()):
             for connection in list(host.idle):
                 connection.close()
+
+
+def _idle_one(host: _Host) -> UpstreamConnection | None:
+    """Nobody stands in line while one is idle."""
+    while host.idle:
+        connection = host.idle.pop()
+        if _fit(connection):
+            return connection
+    return None
 
 
 def _fit(connection: UpstreamConnection) -> bool:

@@ -21,6 +21,7 @@ from dataplane.core.money.holds import Draws
 from dataplane.core.money.lease_book import Denied, Reason
 from dataplane.core.money.prices import ModelPrice, dearest_in_family
 from dataplane.core.routing import Candidate
+from dataplane.core.rows import Budget
 from dataplane.core.snapshot import OrganizationView, Unpriced, VirtualKey
 from dataplane.dialects.dialect import BILLED
 from dataplane.proxy.attempt import Attempt
@@ -44,7 +45,7 @@ async def hold(attempt: Attempt) -> None:
         before = accounts
         if pod.configuration.snapshot is not snapshot and again:  # while it waited
             accounts, snapshot = _accounts(pod, inquiry.key, attempt.candidate), pod.configuration.snapshot
-        if [account.budget for account in accounts] == [account.budget for account in before]:
+        if accounts is before or _budgets(accounts) == _budgets(before):
             break
         if isinstance(outcome, Reservation):
             outcome.release()
@@ -76,6 +77,10 @@ async def _asked(attempt: Attempt, accounts: Accounts) -> Reservation | Denied |
 def _accounts(pod: Pod, key: VirtualKey, candidate: Candidate) -> Accounts:
     snapshot = pod.configuration.snapshot
     return accounts_for(snapshot, key, candidate.provider, candidate.model, pod.holds.at_ms())
+
+
+def _budgets(accounts: Accounts) -> list[Budget]:
+    return [account.budget for account in accounts]
 
 
 def _draws(pod: Pod, key: VirtualKey, candidate: Candidate) -> Draws:

@@ -39,7 +39,9 @@ def _channel(attempt: Attempt, response: Response) -> Channel:
     echo, streaming = echo_of(provider), is_stream(provider, head.first.get(b"content-type", b""))
     if streaming is not facts.stream:  # not what was asked for
         attempt.meter = route.dialect.meter(route.operation, streaming=streaming, facts=facts)
-    form = Form.EVENTS if facts.stream and attempt.meter.form is Form.WHOLE else attempt.meter.form
+    form = attempt.meter.form
+    if facts.stream and form is Form.WHOLE:
+        form = Form.EVENTS
     frame = framed(response, http10=exchange.head.http10)
     fields = response_fields(head.fields, echo)
     looks = []
