@@ -20,7 +20,7 @@ from dataplane.proxy.http.codings import Decoder, Malformed, TooLarge, coding_of
 from dataplane.proxy.provider.connection import Response, UpstreamFailure
 
 ERRORS: Final = 300  # redirections are none of ours to follow, and as talkative
-_MOST_KEPT: Final = 64 * 1024  # bytes of one event: a longer one is judged by its beginning
+_MOST_KEPT: Final = 16 * 1024  # bytes of one event: a longer one is judged by its beginning; errors have 2,000
 _ERROR_LINE: Final = re.compile(rb"(?:^|\n)event:[ ]?(?:error|response\.failed)[ ]*(?:\r|\n|$)")
 _ERROR_TYPES: Final = ("error", "response.failed")
 

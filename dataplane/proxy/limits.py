@@ -34,16 +34,16 @@ class Limits:
 
     # What the kernel takes of an answer beyond what the client's own has room for; left to itself, 2 to 4 MB,
     # and a meter keeps as much of an event, or of an answer in one piece.
-    unsent_bytes: int = 64 * KIB
+    unsent_bytes: int = 32 * KIB
 
     # How long a client may take.
-    head_s: float = 10  # from the first byte of a head to its last
+    head_s: float = 10  # from the first byte of a head to its last; and for TLS to be agreed on
     body_window_s: float = 30  # a body must advance by `body_rate` × this in each such window
     body_rate: int = KIB  # bytes per second
     body_s: float = 120  # a whole body, however steadily it comes: the largest at 2.2 Mbit/s
     client_idle_s: float = 75  # kept-alive connection without a request; above the usual 60 s of load balancers
     client_stall_s: float = 300  # running response that the client does not read
-    linger_s: float = 5  # after an early answer: time to read off what the client is still sending
+    linger_s: float = 5  # after an early answer, between two bytes that are read off; `body_window_s` in all
 
     # The way to the provider.
     connect_s: float = 5  # resolve, connect, TLS

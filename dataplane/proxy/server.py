@@ -13,11 +13,13 @@ from functools import partial
 from dataplane.core.errors import Code, Refusal
 from dataplane.core.usage import Outcome
 from dataplane.proxy import cuts, pipeline
-from dataplane.proxy.client.connection import ClientConnection, patience
+from dataplane.proxy.client.connection import ClientConnection
+from dataplane.proxy.client.conversation import patience
 from dataplane.proxy.client.door import Door
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.life import Phase
 from dataplane.proxy.pod import Pod
+from dataplane.proxy.tls import Arriving, Terms
 from dataplane.telemetry import logs
 from dataplane.telemetry.tasks import spawn
 
@@ -50,20 +52,21 @@ class Server:
         def connection() -> ClientConnection:
             return ClientConnection(pod.limits, pod.connections, begin, reject, ending=lambda: pod.life.ending)
 
+        arriving: Callable[[], asyncio.Protocol] = connection
+        if tls is not None:
+            arriving = partial(Arriving, connection, Terms(tls, pod.limits.head_s))
         server = await asyncio.get_running_loop().create_server(
-            connection, host, port, ssl=tls, backlog=_BACKLOG, reuse_address=True, reuse_port=shared
+            arriving, host, port, backlog=_BACKLOG, reuse_address=True, reuse_port=shared
         )
         self._servers.append(server)
         bound = [each.getsockname()[1] for each in server.sockets]
-        await self._accept_more_at_once(server, connection, tls)
+        await self._accept_more_at_once(server, arriving)
         pod.upstreams.gate.own_ports.update(bound)
         if self._sweeper is None:
             self._sweeper = spawn(self._sweep_forever(), "sweep")
         return int(bound[0])
 
-    async def _accept_more_at_once(
-        self, server: asyncio.Server, connection: Callable[[], ClientConnection], tls: ssl.SSLContext | None
-    ) -> None:
+    async def _accept_more_at_once(self, server: asyncio.Server, arriving: Callable[[], asyncio.Protocol]) -> None:
         """libuv takes one connection per turn and listening descriptor: a busy pod would take a hundred a second.
 
         So the same sockets are listened on through further descriptors. Each makes a connection to an idle
@@ -75,7 +78,7 @@ class Server:
                 again = socket.socket(fileno=os.dup(bound.fileno()))
                 # What is accepted inherits it.
                 again.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, self.pod.limits.unsent_bytes)
-                self._servers.append(await loop.create_server(connection, sock=again, ssl=tls, backlog=_BACKLOG))
+                self._servers.append(await loop.create_server(arriving, sock=again, backlog=_BACKLOG))
 
     def started(self) -> None:
         self.pod.life.enter(Phase.SERVING)

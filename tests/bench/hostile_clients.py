@@ -1,7 +1,8 @@
 """What a client that means harm costs a pod: how long one body stops its loop, and the memory of one who does not read.
 
 `python -m tests.bench.hostile_clients` prints both, over real sockets. The pod has a process of its own; provider and
-clients share this one.
+clients share this one. Who does not read is measured over plain TCP, where the pod speaks TLS to its clients, and where
+it speaks it to its provider too.
 """
 
 from __future__ import annotations
@@ -11,32 +12,43 @@ import contextlib
 import gzip
 import resource
 import socket
+import ssl
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
+from enum import Enum
 from pathlib import Path
 
 import uvloop
 
+from dataplane.host.certificate import ServerCertificate
 from dataplane.proxy.pod import Clock
+from dataplane.proxy.provider.gate import client_tls
+from tests.link.conftest import Authority
 from tests.proxy.stage import ANSWER, STREAM_HEAD, Peer, Stage, answer, chunk, post
 
 READERS = 500
+TAKEN_CARE_OF = 50  # clients that connect at a time
 ANSWER_BYTES = 4_000_000
 MEGABYTE = 1_000_000
 
 HEAD = b'{"model":"claude-sonnet-4-5","max_tokens":5,"messages":[{"role":"user","content":'
 TAIL = b"}]}"
-BODIES = {
-    "plain text": b'"' + b"x" * 30 * MEGABYTE + b'"',
-    "halves of characters": b'"' + rb"\ud800" * 5 * MEGABYTE + b'"',
-    "empty objects": b"[" + b",".join([b"{}"] * 9 * MEGABYTE) + b"]",
-    "escapes": b'"' + rb"\u00e9" * 4_700_000 + b'"',
-    "escaped line ends": b'"' + rb"\n" * 15 * MEGABYTE + b'"',
-    "deep lists": b"[" + b",".join([b"[" * 500 + b"]" * 500] * 28_000) + b"]",
-    "pairs of escapes": b'"' + rb"\ud83d\ude00" * 2_500_000 + b'"',
-    "blanks": b"[" + b" " * 30 * MEGABYTE + b"]",
-}
+
+
+def bodies() -> dict[str, bytes]:
+    """Made where they are sent: the pod's process has no free memory from them that would hide what a client costs."""
+    return {
+        "plain text": b'"' + b"x" * 30 * MEGABYTE + b'"',
+        "halves of characters": b'"' + rb"\ud800" * 5 * MEGABYTE + b'"',
+        "empty objects": b"[" + b",".join([b"{}"] * 9 * MEGABYTE) + b"]",
+        "escapes": b'"' + rb"\u00e9" * 4_700_000 + b'"',
+        "escaped line ends": b'"' + rb"\n" * 15 * MEGABYTE + b'"',
+        "deep lists": b"[" + b",".join([b"[" * 500 + b"]" * 500] * 28_000) + b"]",
+        "pairs of escapes": b'"' + rb"\ud83d\ude00" * 2_500_000 + b'"',
+        "blanks": b"[" + b" " * 30 * MEGABYTE + b"]",
+    }
 
 
 class Slept:
@@ -52,11 +64,24 @@ class Slept:
             self.worst_ms = max(self.worst_ms, (time.monotonic() - before) * 1e3 - 1)
 
 
-async def pod(provider_port: int) -> None:
+class Way(Enum):
+    """Where TLS is spoken."""
+
+    PLAIN = "over plain TCP"
+    CLIENT = "over TLS"
+    BOTH = "over TLS, the provider too"
+
+
+async def pod(provider_port: int, way: Way, directory: Path) -> None:
     """Says its port, and for every line that it reads: the longest stop since the last one, and its memory in KB."""
-    limits = {"connections": 2 * READERS}
-    base_url = f"http://127.0.0.1:{provider_port}"
-    async with Stage(limits=limits, provider_fields={"base_url": base_url}) as stage:
+    scheme = "https" if way is Way.BOTH else "http"
+    stage = Stage(
+        limits={"connections": 2 * READERS},
+        provider_fields={"base_url": f"{scheme}://127.0.0.1:{provider_port}"},
+        tls=None if way is Way.PLAIN else ServerCertificate(directory / "pod.pem", directory / "pod.key").context,
+        authorities=client_tls(str(directory / "ca.pem")),
+    )
+    async with stage:
         object.__setattr__(stage.pod, "clock", Clock())
         stage.pod.turns._monotonic = time.monotonic
         slept = Slept()
@@ -108,11 +133,14 @@ class Measured:
 
 
 @contextlib.asynccontextmanager
-async def measured() -> AsyncIterator[Measured]:
-    server = await asyncio.start_server(provide, "127.0.0.1", 0, limit=1 << 20)
+async def measured(way: Way, directory: Path) -> AsyncIterator[Measured]:
+    authority = Authority.create(directory)
+    certificates = authority.issue("pod")
+    secure = ServerCertificate(certificates.cert, certificates.key).context if way is Way.BOTH else None
+    server = await asyncio.start_server(provide, "127.0.0.1", 0, limit=1 << 20, ssl=secure, backlog=READERS)
     port = server.sockets[0].getsockname()[1]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.bench.hostile_clients", str(port)),
+        *(sys.executable, "-m", "tests.bench.hostile_clients", str(port), way.name, str(directory)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -129,7 +157,7 @@ async def stops(to: Measured) -> None:
     print(f"{'one body':24} {'MB':>5} {'stops the loop for':>20}   answer")
     packed = gzip.compress(HEAD + b'"' + b"some words " * 2 * MEGABYTE + b'"' + TAIL, 1)
     cases: dict[str, tuple[bytes, dict[str, str]]] = {
-        name: (HEAD + content + TAIL, {}) for name, content in BODIES.items()
+        name: (HEAD + content + TAIL, {}) for name, content in bodies().items()
     }
     for name, (body, fields) in {**cases, "compressed": (packed, {"Content-Encoding": "gzip"})}.items():
         await to.asked()
@@ -141,37 +169,53 @@ async def stops(to: Measured) -> None:
         print(f"{name:24} {len(body) / 1e6:5.1f} {stop_ms:17.1f} ms   {response.status}", flush=True)
 
 
-async def unread(to: Measured, event_bytes: int) -> None:
+def deaf_client(port: int, way: Way, directory: Path, request: bytes) -> socket.socket:
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(("127.0.0.1", port))
+    if way is not Way.PLAIN:
+        context = ssl.create_default_context(cafile=str(directory / "ca.pem"))
+        client = context.wrap_socket(client, server_hostname="pod")
+    client.sendall(request)
+    return client
+
+
+async def unread(to: Measured, way: Way, directory: Path, event_bytes: int) -> None:
     _, before_kb = await to.asked()
     body = b'{"model":"claude-sonnet-4-5","max_tokens":%d,"messages":[],"stream":true}' % event_bytes
-    clients = []
-    for _ in range(READERS):
-        client = socket.socket()
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", to.port))
-        await asyncio.get_running_loop().sock_sendall(client, post("/v1/messages", body))
-        clients.append(client)
+    request = post("/v1/messages", body)
+    clients: list[socket.socket] = []
+    while len(clients) < READERS:
+        coming = [
+            asyncio.to_thread(deaf_client, to.port, way, directory, request)
+            for _ in range(min(TAKEN_CARE_OF, READERS - len(clients)))
+        ]
+        clients += await asyncio.gather(*coming)
     now_kb, was_kb = before_kb, 0
     while now_kb > was_kb:
         await asyncio.sleep(2)
         was_kb, (_, now_kb) = now_kb, await to.asked()
     each_kb = (now_kb - before_kb) / READERS
-    print(
-        f"{READERS} clients that do not read {ANSWER_BYTES / 1e6:.0f} MB in events of {event_bytes:,} bytes: ", end=""
-    )
-    print(f"{each_kb:.0f} KB each", flush=True)
+    print(f"{READERS} clients that do not read {ANSWER_BYTES / 1e6:.0f} MB in events of {event_bytes:,} bytes ", end="")
+    print(f"{way.value}: {each_kb:.0f} KB each", flush=True)
     for client in clients:
         client.close()
 
 
 async def main() -> None:
-    async with measured() as to:
-        await stops(to)
-    for event_bytes in (3_000, 100_000, MEGABYTE):
-        async with measured() as to:
-            await unread(to, event_bytes)
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = Path(scratch)
+        async with measured(Way.PLAIN, directory) as to:
+            await stops(to)
+        for way in Way:
+            for event_bytes in (3_000, 100_000, MEGABYTE):
+                async with measured(way, directory) as to:
+                    await unread(to, way, directory, event_bytes)
 
 
 if __name__ == "__main__":
-    uvloop.run(pod(int(sys.argv[1])) if len(sys.argv) > 1 else main())
+    match sys.argv[1:]:
+        case [port, way, directory]:
+            uvloop.run(pod(int(port), Way[way], Path(directory)))
+        case _:
+            uvloop.run(main())

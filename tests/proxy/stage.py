@@ -290,6 +290,9 @@ class Stage:
     limits: dict[str, Any] = field(default_factory=dict)
     rows: tuple[Row, ...] = ()
     provider_fields: dict[str, Any] = field(default_factory=dict)
+    tls: ssl.SSLContext | None = None  # what clients meet
+    provider_tls: ssl.SSLContext | None = None  # what the pod meets
+    authorities: ssl.SSLContext = NO_AUTHORITIES  # whom providers are believed by
     now: float = 1_000.0
     wall_ms: int = 1_767_225_600_000
     configuration: Configuration = field(init=False)
@@ -304,7 +307,7 @@ class Stage:
     _peers: list[Peer] = field(default_factory=list)
 
     async def __aenter__(self) -> Stage:
-        self._server = await asyncio.start_server(self._arrive, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._arrive, "127.0.0.1", 0, ssl=self.provider_tls)
         self.provider_port = self._server.sockets[0].getsockname()[1]
         self.configuration = Configuration(self._world())
         self.holds = FakeHolds(lambda: self.wall_ms)
@@ -316,11 +319,11 @@ class Stage:
             journal=self.journal,
             holds=self.holds,
             telemetry=self.telemetry,
-            tls=NO_AUTHORITIES,
+            tls=self.authorities,
             clock=Clock(wall_ms=lambda: self.wall_ms, monotonic=lambda: self.now),
         )
         self.server = Server(self.pod)
-        self.port = await self.server.listen("127.0.0.1", 0)
+        self.port = await self.server.listen("127.0.0.1", 0, self.tls)
         self.server.started()
         return self
 
@@ -332,7 +335,7 @@ class Stage:
         await asyncio.sleep(0)
 
     def _world(self) -> list[Row]:
-        base = f"http://127.0.0.1:{self.provider_port}"
+        base = f"{'https' if self.provider_tls else 'http'}://127.0.0.1:{self.provider_port}"
         common = {"private_network": True} | self.provider_fields
         providers = [
             build.provider(

@@ -13,7 +13,10 @@ from dataplane.proxy.client.body import Pieces
 from dataplane.proxy.client.connection import ClientConnection, Crowd
 from dataplane.proxy.client.door import Room
 from dataplane.proxy.client.pace import UNREAD_BYTES, Pace
+from dataplane.proxy.http.framing import UntilClose
+from dataplane.proxy.http.heads import ResponseHead
 from dataplane.proxy.limits import Limits
+from dataplane.proxy.provider.response import Response
 from tests.proxy.filtered import Wire
 from tests.proxy.floods import stuck, write_on
 from tests.proxy.stage import MESSAGE, STREAM_HEAD, STREAMED_MESSAGE, Peer, Stage, chunk, play, post
@@ -275,3 +278,41 @@ def test_a_body_of_single_bytes_is_refused_before_it_has_cost_many_steps():
             assert (refused.status, b"too small" in refused.body) == (400, True)
 
     play(scene())
+
+
+class Source:
+    """A provider's connection, as far as it can be left unread."""
+
+    def __init__(self) -> None:
+        self.reads = True
+
+    def pause(self, response: Response) -> None:
+        self.reads = False
+
+    def resume(self, response: Response) -> None:
+        self.reads = True
+
+    def abort(self, response: Response) -> None: ...
+
+
+class Narrow:
+    """A sink that has enough with whatever it gets."""
+
+    def __init__(self, response: Response) -> None:
+        self._response = response
+
+    def received(self, wire: bytes, body: bytes, done: bool) -> None:
+        self._response.pause()
+
+    def broken(self, failure: object) -> None: ...
+
+
+@pytest.mark.parametrize("reads", [1, 2, 20])
+def test_a_client_that_is_full_with_what_came_before_it_was_there_holds_its_provider(reads: int):
+    source = Source()
+    response = Response(source, ResponseHead(), UntilClose())
+    for _ in range(reads):
+        response.received(b"", b"x" * READ, False)
+    assert source.reads is (reads == 1)  # the bound is between one and two
+    response.relay_to(Narrow(response))
+    assert not source.reads

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from dataplane.core.errors import Code, Refusal
+from dataplane.proxy.limits import Limits
+
 _SMALL: Final = 4 * 1024  # an object of its own costs a byte 33 more
 _TOGETHER: Final = 64 * 1024
 
@@ -45,3 +48,11 @@ class Pieces:
     def _put_together(self) -> None:
         self._large.append(bytes(self._small))
         self._small.clear()
+
+
+def too_large(limits: Limits) -> Refusal:
+    return Refusal(
+        Code.PAYLOAD_TOO_LARGE,
+        f"the request body is larger than {limits.body_bytes} bytes",
+        meta={"limit_bytes": limits.body_bytes},
+    )

@@ -7,20 +7,23 @@ answer's bytes. Nothing of the next request is parsed before the exchange has en
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
 from collections.abc import Callable, Mapping
 from typing import cast
 
 from dataplane.core.errors import Code, Refusal
-from dataplane.proxy.client.body import Pieces
+from dataplane.proxy.client.body import Pieces, too_large
 from dataplane.proxy.client.conversation import IDLE, Conversation, Waiting
 from dataplane.proxy.client.door import Room
 from dataplane.proxy.client.memory import HeadMemo, HeadMemory
-from dataplane.proxy.client.pace import COUNTED, UNREAD_BYTES, Pace
+from dataplane.proxy.client.pace import COUNTED, UNREAD_BYTES, WAITING_BYTES, Pace
 from dataplane.proxy.http import heads as http1
 from dataplane.proxy.http import http2
 from dataplane.proxy.http.framing import Chunked, Framing, Length, ProtocolError
 from dataplane.proxy.http.heads import HeadBounds, HeadBuffer
 from dataplane.proxy.limits import Limits
+from dataplane.proxy.tls import WRITE_BYTES, in_slices
 
 _UNASKED_BYTES = 64 * 1024  # of a body that no exchange wants yet: an unauthenticated client costs no more
 _FRAMING_ALLOWANCE = 64 * 1024  # chunk framing beyond this and beyond the body's own size is an attack on the parser
@@ -28,22 +31,6 @@ _FRAMING_ALLOWANCE = 64 * 1024  # chunk framing beyond this and beyond the body'
 
 # What every request passes through, looked up once: 0.15 µs each.
 _REQUEST, _OURSELVES = Waiting.REQUEST, Waiting.OURSELVES
-
-
-def patience(limits: Limits) -> Mapping[Waiting, float]:
-    """Seconds."""
-    return {
-        Waiting.REQUEST: limits.client_idle_s,
-        Waiting.HEAD: limits.head_s,
-        Waiting.BODY: limits.body_window_s,
-        Waiting.OURSELVES: float("inf"),
-        Waiting.FIRST_BYTE: limits.first_byte_s,
-        Waiting.NEXT_BYTE: limits.idle_s,
-        Waiting.CLIENT: limits.client_stall_s,
-        Waiting.LINGER: limits.linger_s,
-    }
-
-
 _NO_BODY = Length(0)
 
 Begin = Callable[["ClientConnection", HeadMemo], Conversation]
@@ -84,6 +71,8 @@ class ClientConnection(asyncio.Protocol):
         self._reject = reject
         self._ending = ending
         self._transport: asyncio.Transport  # from `connection_made` on
+        self._socket: asyncio.WriteTransport  # the same, or what is below its TLS
+        self._piece = sys.maxsize  # bytes of the largest write
         self._exchange: Conversation = IDLE
         self._heads = HeadBuffer(limits.head_bytes)
         self._next = b""  # what came behind the running request
@@ -103,15 +92,22 @@ class ClientConnection(asyncio.Protocol):
     # asyncio calls these
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(UNREAD_BYTES)
+        self._transport = self._socket = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(WAITING_BYTES)
         if len(self._connections) >= self._limits.connections:
             self._refuse(Refusal(Code.OVERLOADED, "this pod has too many connections", retry_after=1), 503)
             self._transport.close()
         self._connections.add(self)
 
+    def stands_on(self, socket: asyncio.Transport) -> None:
+        """We speak TLS, and this is below it."""
+        self._socket = socket
+        self._piece = WRITE_BYTES
+        socket.set_write_buffer_limits(WAITING_BYTES)
+
     def data_received(self, data: bytes) -> None:
         if self._deaf:
+            self._read_off(data)
             return
         if self._exchange is IDLE and self._pace.reads:
             self._read_head(data)
@@ -128,7 +124,7 @@ class ClientConnection(asyncio.Protocol):
         exchange.client_gone()
 
     def pause_writing(self) -> None:
-        if not self._pace.full(self._transport.get_write_buffer_size(), self._client_reads):
+        if not self._pace.full(self._socket.get_write_buffer_size(), self._client_reads):
             self._break_off()  # whoever does not read is the first to go when memory is short
 
     def resume_writing(self) -> None:
@@ -279,10 +275,16 @@ class ClientConnection(asyncio.Protocol):
         return self._body.take()
 
     def write(self, data: bytes) -> None:
-        transport = self._transport
-        if not transport.is_closing():
-            transport.write(data)
-            if len(data) > COUNTED and transport.get_write_buffer_size() > UNREAD_BYTES:
+        if not self._transport.is_closing():
+            size = len(data)
+            if size <= self._piece:
+                self._transport.write(data)
+            else:
+                for piece in in_slices(data):
+                    self._transport.write(piece)
+                if self._pace.waits:
+                    self.pause_writing()  # the later pieces count as well
+            if size > COUNTED and self._socket.get_write_buffer_size() > UNREAD_BYTES:
                 self._pace.rest(self._client_reads)
 
     def finished(self, *, reusable: bool) -> None:
@@ -331,17 +333,19 @@ class ClientConnection(asyncio.Protocol):
             self._overdue()
             return
         if self.waiting is Waiting.BODY:
-            self._check_whole_body(now)
+            self._check_whole_body(now, self._limits.body_s)
+        elif self.waiting is Waiting.LINGER:
+            self._check_whole_body(now, self._limits.body_window_s)
 
-    def _check_whole_body(self, now: float) -> None:
+    def _check_whole_body(self, now: float, most_s: float) -> None:
         """However steadily it comes."""
         if not self._body_seen_at:
             self._body_seen_at = now
-        elif now - self._body_seen_at >= self._limits.body_s:
+        elif now - self._body_seen_at >= most_s:
             self._overdue()
 
     def _overdue(self) -> None:
-        if self.waiting is Waiting.REQUEST and not self._transport.get_write_buffer_size():
+        if self.waiting is Waiting.REQUEST and not self._socket.get_write_buffer_size():
             self._transport.close()
         elif self.waiting is Waiting.HEAD:
             words = "the head of the request took too long"
@@ -376,17 +380,21 @@ class ClientConnection(asyncio.Protocol):
         self._next = b""
         if self._transport.is_closing():
             return
-        if not self._transport.can_write_eof():
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        elif self._framing.done:  # TLS cannot be closed by half
             self._transport.close()
             return
-        self._transport.write_eof()
         self._read(True)
+        self._body_seen_at = 0.0
         self.wait_for(Waiting.LINGER)
 
-
-def too_large(limits: Limits) -> Refusal:
-    return Refusal(
-        Code.PAYLOAD_TOO_LARGE,
-        f"the request body is larger than {limits.body_bytes} bytes",
-        meta={"limit_bytes": limits.body_bytes},
-    )
+    def _read_off(self, data: bytes) -> None:
+        """Of what is thrown away: over TLS its end is ours."""
+        if self.waiting is Waiting.LINGER:
+            self.mark += 1
+            if not self._transport.can_write_eof():
+                with contextlib.suppress(ProtocolError):
+                    self._framing.feed(data)
+                if self._framing.done:
+                    self._transport.close()

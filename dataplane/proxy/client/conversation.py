@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final, Protocol
+
+from dataplane.proxy.limits import Limits
 
 
 class Waiting(Enum):
@@ -17,6 +20,20 @@ class Waiting(Enum):
     NEXT_BYTE = auto()
     CLIENT = auto()  # to read what was sent
     LINGER = auto()
+
+
+def patience(limits: Limits) -> Mapping[Waiting, float]:
+    """Seconds."""
+    return {
+        Waiting.REQUEST: limits.client_idle_s,
+        Waiting.HEAD: limits.head_s,
+        Waiting.BODY: limits.body_window_s,
+        Waiting.OURSELVES: float("inf"),
+        Waiting.FIRST_BYTE: limits.first_byte_s,
+        Waiting.NEXT_BYTE: limits.idle_s,
+        Waiting.CLIENT: limits.client_stall_s,
+        Waiting.LINGER: limits.linger_s,
+    }
 
 
 class Conversation(Protocol):

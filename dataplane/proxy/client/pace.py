@@ -2,7 +2,8 @@
 
 A transport may say that it is full only once it has tried to send, at the end of a turn of the loop; until then a
 provider may have been read several times. So what waits is asked for behind each write as well, and beyond a bound the
-provider rests until the turn is over.
+provider rests until the turn is over. Over TLS it is the socket below that is asked: bytes wait nowhere else
+(`dataplane/proxy/tls.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final
 from dataplane.proxy.client.door import Room
 
 UNREAD_BYTES: Final = 32 * 1024  # what may be on its way to a client before its provider rests
+WAITING_BYTES: Final = 16 * 1024  # what may wait for the socket: the kernel has twice as much by then
 COUNTED: Final = 1024  # behind a smaller write nobody asks: 32 of them are not much more
 
 Tell = Callable[[bool], None]
@@ -37,6 +39,11 @@ class Pace:
             self._resting = True
             self._stop(tell)
             asyncio.get_running_loop().call_soon(self._rested, tell)
+
+    @property
+    def waits(self) -> bool:
+        """For the transport, which is full."""
+        return self._full
 
     def full(self, unsent: int, tell: Tell) -> bool:
         """False: there is no room for what waits."""

@@ -16,6 +16,7 @@ from dataplane.proxy.http.framing import ProtocolError, UntilClose
 from dataplane.proxy.http.heads import HeadBounds, HeadBuffer, ResponseHead, ResponseReader
 from dataplane.proxy.limits import Limits
 from dataplane.proxy.provider.gate import Destination, ResumingContext
+from dataplane.proxy.provider.pipe import Pipe
 from dataplane.proxy.provider.reading import ENDING_S, LARGE_BYTES, SAMPLE_S, Kernel, Reading, is_dear
 from dataplane.proxy.provider.response import Response, Sink, Stale, Unanswered, UpstreamFailure, UpstreamTimeout
 from dataplane.proxy.provider.share import MOST_STEP_BYTES, STEP_BYTES, STEPS_OF_DOUBT
@@ -31,9 +32,7 @@ __all__ = [
     "UpstreamTimeout",
 ]
 
-_JOIN_BELOW = 16 * 1024  # one write of a copy is cheaper than two writes
 _REPEATABLE = frozenset({"GET", "HEAD"})  # nothing is made by them, however often they are read (RFC 9110 §9.2.1)
-_DECIPHERED_BYTES = 32 * 1024  # of a paused answer
 
 
 class ConnectionState(Enum):
@@ -68,6 +67,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._window = reading.window(destination, self._owner)
         self._loop = asyncio.get_running_loop()  # kept: before 3.12, to ask for it is a system call
         self._transport: asyncio.Transport  # from `connection_made` on
+        self._pipe: Pipe  # as the transport
         self._kernel: Kernel  # as the transport
         self._heads = HeadBuffer(limits.upstream_head_bytes)
         self._method = ""
@@ -97,10 +97,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._waiter = waiter
         self._method = method
         self.state = _WAITING
-        if len(body) < _JOIN_BELOW:
-            self._transport.write(head + body)
-        else:
-            self._transport.writelines((head, body))
+        self._pipe.write(head, body)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -125,10 +122,18 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._pipe = Pipe(self._transport)
         self._kernel = Kernel(transport)
-        if self.destination.scheme == "https":
-            # Else 256 KB are deciphered ahead for a client that does not read.
-            transport.set_read_buffer_limits(_DECIPHERED_BYTES)  # type: ignore[attr-defined]  # TLS alone has it
+
+    def stands_on(self, socket: asyncio.Transport) -> None:
+        """We speak TLS, and this is below it."""
+        self._pipe.stands_on(socket)
+
+    def pause_writing(self) -> None:
+        self._pipe.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._pipe.resume_writing()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._window
@@ -156,7 +161,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if reading.was_enough(len(data), seconds) and self.state is not _CLOSED and not self._waits_its_turn:
             self._waits_its_turn = True
             if not self._paused:
-                self._transport.pause_reading()
+                self._pipe.read(False)
             reading.wait(self._owner, self._read_on)
 
     def _takes(self, data: bytes) -> float:
@@ -178,7 +183,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._waits_its_turn = True
             self._reading.share.wait(self._owner, self._work)
         elif not self._transport.is_closing():
-            self._transport.resume_reading()
+            self._pipe.read(True)
 
     # bytes that are dear
 
@@ -196,7 +201,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def _keeps_for_later(self) -> None:
         if self._unworked and not self._waits_its_turn and not self._paused:
-            self._transport.pause_reading()
+            self._pipe.read(False)
             self._go_on()
 
     def _work(self) -> None:
@@ -226,7 +231,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> None:
         """The transport closes itself afterwards, but not before all is written: that is for nobody by now."""
-        unwritten = self._transport.get_write_buffer_size() > 0
+        unwritten = self._pipe.writes
         if self.state is _WAITING:
             self._untaken = unwritten or self._kernel.has_unacknowledged()
         if unwritten:
@@ -285,7 +290,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             self._interim(head, len(block))
 
     def _notice_early(self) -> None:
-        if self.state is _WAITING and self._transport.get_write_buffer_size():
+        if self.state is _WAITING and self._pipe.writes:
             self._early = True
 
     def _interim(self, head: ResponseHead, size: int) -> None:
@@ -343,7 +348,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if self._paused:
             self.resume(response)
         self._response = None  # or an idle connection would keep its last exchange alive
-        odd = self._early or self._unworked or self._transport.get_write_buffer_size()
+        odd = self._early or self._unworked or self._pipe.writes
         if reusable and response.head.keep_alive and not odd:
             self.state = _IDLE
             self._ended(self)
@@ -353,7 +358,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def _fail(self, words: str, *, stale: bool = False) -> None:
         state, self.state = self.state, _CLOSED
         self._unworked = b""
-        self._transport.abort()
+        self._pipe.abort()
         if state is _WAITING:
             waiter = self._waits_no_more()
             if not waiter.done():
@@ -369,7 +374,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if not self._paused and self._runs(response):
             self._paused = True
             if not self._waits_its_turn:
-                self._transport.pause_reading()
+                self._pipe.read(False)
 
     def resume(self, response: Response) -> None:
         if self._paused and self._runs(response):
@@ -388,7 +393,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self.state = _CLOSED
         self._response = None
         self._unworked = b""
-        self._transport.abort()
+        self._pipe.abort()
 
     def remember_session(self, tls: object) -> None:
         if self.destination.scheme == "https" and isinstance(tls, ResumingContext):

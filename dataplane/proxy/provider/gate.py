@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from dataplane.core.addresses import Address, Reach, reach
+from dataplane.proxy.tls import Terms, secure
 
 _SESSIONS = 1024  # hosts remembered; more than any installation has providers
 _TRIED = 4  # addresses of one name, which share the time to connect
@@ -109,18 +110,18 @@ class Gate:
 
     async def _open(self, to: Destination, address: Address, protocol: Callable[[], P]) -> P:
         loop = asyncio.get_running_loop()
-        secure = to.scheme == "https"
-        transport, connection = await loop.create_connection(
-            protocol,
-            str(address),
-            to.port,
-            ssl=self.tls if secure else None,
-            server_hostname=to.host if secure else None,
-        )
+        if to.scheme == "https":
+            socket, _ = await loop.create_connection(asyncio.Protocol, str(address), to.port)
+            self._check_other_end(to, socket)
+            return await secure(socket, protocol, Terms(self.tls, self.connect_s, to.host))
+        transport, connection = await loop.create_connection(protocol, str(address), to.port)
+        self._check_other_end(to, transport)
+        return connection
+
+    def _check_other_end(self, to: Destination, transport: asyncio.Transport) -> None:
         if to.port in self.own_ports and _same_machine(transport):
             transport.abort()
             raise Forbidden("the host is this pod itself")
-        return connection
 
 
 def _same_machine(transport: asyncio.BaseTransport) -> bool:

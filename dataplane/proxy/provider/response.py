@@ -7,7 +7,7 @@ from typing import Protocol
 from dataplane.proxy.http.framing import Framing
 from dataplane.proxy.http.heads import ResponseHead
 
-_EARLY_BYTES = 256 * 1024  # kept for a reader that is not there yet, then the socket is left unread
+_EARLY_BYTES = 32 * 1024  # kept for a reader that is not there yet, then the socket is left unread
 
 
 class UpstreamFailure(Exception):
@@ -74,12 +74,13 @@ class Response:
         """What has arrived is handed over at once, in one piece."""
         self.sink = sink
         early, self._early = self._early, []
+        if self._early_bytes > _EARLY_BYTES:
+            self.resume()  # before the sink has something: that may be too much for it
+        self._early_bytes = 0
         if len(early) == 1:
             self.received(*early[0])
         elif early:
             self.received(b"", b"".join([body for _, body, _ in early]), early[-1][2])
-        if self._early_bytes > _EARLY_BYTES:
-            self.resume()
         if self._failure is not None:
             self.broken(self._failure)
 

@@ -12,7 +12,7 @@ from dataplane.dialects import clients, registry
 from dataplane.dialects.dialect import Operation
 from dataplane.dialects.registry import Route
 from dataplane.proxy.client import credentials
-from dataplane.proxy.client.connection import too_large
+from dataplane.proxy.client.body import too_large
 from dataplane.proxy.client.memory import Admitted, HeadMemo
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.http.heads import Head
