@@ -514,6 +514,12 @@ def test_a_provider_that_sends_much_is_read_in_turns():
     play(scene())
 
 
+def test_on_a_slow_machine_no_read_is_dear_that_is_not_where_the_bounds_were_measured():
+    seconds = iter((0.0, 6.0))
+    reading = Reading(clock=lambda: next(seconds), slowness=3.0)
+    assert (reading.clock(), reading.clock()) == (0.0, 2.0)
+
+
 def test_a_turn_has_enough_after_so_many_bytes_however_cheap_and_the_next_turn_begins_anew():
     async def scene() -> None:
         reading = Reading()

@@ -18,6 +18,7 @@ from dataplane.proxy.provider.connection import (
 )
 from dataplane.proxy.provider.gate import Destination, Forbidden, Gate
 from dataplane.proxy.provider.reading import Reading
+from dataplane.proxy.provider.yardstick import slowness
 
 
 class _Host:
@@ -51,7 +52,7 @@ class Pool:
         self.gate = gate
         self._limits = limits
         self._monotonic = monotonic
-        self._reading = Reading()
+        self._reading = Reading(slowness=slowness())
         self._hosts: dict[Destination, _Host] = {}
 
     def counts(self) -> tuple[int, int]:

@@ -42,7 +42,8 @@ class Reading:
     """Of one pool, on one loop. `buffer`: every read is taken out of it before the next one begins; it is another
     object once all connections have to look again. `little`: a part of it, for where bytes are dear.
 
-    `clock`: this thread's time, so that no read seems dear because others had the core.
+    `clock`: this thread's time, so that no read seems dear because others had the core. `slowness`: how many times as
+    long things take here as where the bounds above were measured.
     """
 
     __slots__ = (
@@ -51,13 +52,16 @@ class Reading:
     )
 
     def __init__(
-        self, clock: Callable[[], float] = time.thread_time, now: Callable[[], float] = time.monotonic
+        self,
+        clock: Callable[[], float] = time.thread_time,
+        now: Callable[[], float] = time.monotonic,
+        slowness: float = 1.0,
     ) -> None:
         self._array = bytearray(READ_BYTES)
         self.buffer = memoryview(self._array)
         self.little = self.buffer[:LITTLE_BYTES]
         self._least = self.buffer[:LEAST_BYTES]
-        self.clock = clock
+        self.clock = clock if slowness <= 1 else lambda: clock() / slowness
         self.share = Share(clock)
         self._watched = Watched(now)
         self._lines: dict[Hashable, deque[Callable[[], None]]] = {}
