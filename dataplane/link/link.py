@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import random
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from dataplane.link.channel import Backoff, Certificates, Connector, Fleet
 from dataplane.link.clock import FleetClock, own_wall_ms
 from dataplane.link.holds import LeaseClient
 from dataplane.link.replica import Replica
-from dataplane.link.report import Reporter
+from dataplane.link.report import Reporter, SharedDirectory
 from dataplane.link.segments import SegmentStore
 from dataplane.link.session import Introduction, Session, Status
 from dataplane.link.spool import MEMORY_BYTES, MemoryStore, Spool, Store, keep_synced
@@ -45,16 +46,16 @@ class Link:
         )
         self.clock = FleetClock()
         self._segments: SegmentStore | None = None
+        owner = _owner(settings)
         store: Store = MemoryStore()
         limits = {"limit_bytes": MEMORY_BYTES, "limit_records": settings.spool_memory_records}
         if settings.spool_dir is not None:
             with named("SPOOL_DIR", settings.spool_dir):
-                store = self._segments = SegmentStore.create(settings.spool_dir, session_id)
+                store = self._segments = SegmentStore.create(settings.spool_dir, session_id, owner)
             limits = {"limit_bytes": settings.spool_bytes, "limit_records": _UNBOUNDED}
         self.journal = Spool(store, session_id, metrics, **limits)
-        self._reporter = Reporter(
-            introduction.pod_id, self.journal, settings.spool_dir, metrics, Backoff(random.random)
-        )
+        shared = SharedDirectory(settings.spool_dir, owner) if settings.spool_dir is not None else None
+        self._reporter = Reporter(introduction.pod_id, self.journal, shared, metrics, Backoff(random.random))
         session = Session(
             Replica(),
             introduction,
@@ -102,6 +103,14 @@ class Link:
         else:
             self._segments.close()
         return True
+
+
+def _owner(settings: Settings) -> str:
+    """What the processes of one pod have in common, however often they start: their certificate. Raises CannotStart."""
+    if settings.fleet_cert is None:
+        return ""
+    with named("FLEET_CERT", settings.fleet_cert):
+        return hashlib.sha256(settings.fleet_cert.read_bytes()).hexdigest()
 
 
 def _connector(settings: Settings) -> Connector:

@@ -56,6 +56,14 @@ class Source(Protocol):
     def acknowledge(self, through: int) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class SharedDirectory:
+    """Where sessions spool. `owner`: whose leftovers there are taken over at once."""
+
+    path: Path
+    owner: str = ""
+
+
 class Leftover:
     """What a dead session left; its directory goes with its last acknowledged record."""
 
@@ -105,11 +113,13 @@ class _Progress:
 class Reporter:
     """One per process. `run(fleet)` for as long as a connection lasts; `flush` before the process ends."""
 
-    def __init__(self, pod_id: str, spool: Spool, parent: Path | None, metrics: Metrics, backoff: Backoff) -> None:
-        """`parent`: the directory that sessions spool in; None for the spool in memory."""
+    def __init__(
+        self, pod_id: str, spool: Spool, directory: SharedDirectory | None, metrics: Metrics, backoff: Backoff
+    ) -> None:
+        """`directory`: None for the spool in memory."""
         self._pod_id = pod_id
         self._spool = spool
-        self._parent = parent
+        self._directory = directory
         self._metrics = metrics
         self._backoff = backoff
         self._own = _Progress(spool)
@@ -117,6 +127,7 @@ class Reporter:
         self._acknowledged = asyncio.Event()  # there may be room for more
         self._delivered = asyncio.Event()  # for `flush`
         self._hurry = False
+        self._look_at = 0.0  # of the loop's clock
 
     async def run(self, fleet: Fleet) -> None:
         """Streams on this connection, one after another, until cancelled."""
@@ -143,7 +154,7 @@ class Reporter:
                     self._delivered.clear()
                     await self._delivered.wait()
         if self._spool.pending:
-            logs.warning("usage_not_delivered", records=self._spool.pending, kept=self._parent is not None)
+            logs.warning("usage_not_delivered", records=self._spool.pending, kept=self._directory is not None)
         return not self._spool.pending
 
     def close(self) -> None:
@@ -175,9 +186,10 @@ class Reporter:
 
     async def _look_around(self) -> None:
         """Take over what dead sessions left."""
-        if self._parent is None:
+        self._look_at = asyncio.get_running_loop().time() + LOOK_AROUND_S
+        if self._directory is None:
             return
-        for store in await asyncio.to_thread(list, leftovers(self._parent)):
+        for store in await asyncio.to_thread(list, leftovers(self._directory.path, self._directory.owner)):
             if store.damaged:
                 logs.error("spool_damaged", session=store.session_id, files=store.damaged)
             if not store.count:
@@ -218,11 +230,13 @@ class Reporter:
 
     async def _news(self, reading: asyncio.Task[None]) -> None:
         """Wait for records, an acknowledgement, the end of the stream, or the time to look around again."""
+        loop = asyncio.get_running_loop()
         waiting = [spawn(self._spool.appended.wait(), "report-wait"), spawn(self._acknowledged.wait(), "report-wait")]
-        done, _ = await asyncio.wait([*waiting, reading], timeout=LOOK_AROUND_S, return_when=asyncio.FIRST_COMPLETED)
+        timeout = max(0.0, self._look_at - loop.time())
+        await asyncio.wait([*waiting, reading], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
             task.cancel()
-        if not done:
+        if loop.time() >= self._look_at:
             await self._look_around()
         self._acknowledged.clear()
         if not (self._hurry or self._crowded()):

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import struct
+import time
 import zlib
 from array import array
 from collections.abc import Iterator
@@ -26,9 +27,13 @@ SEGMENT_BYTES: Final = 8 * 1024 * 1024
 SMALL_BYTES: Final = 256 * 1024  # after SIGKILL at most this much is reported a second time, which changes nothing
 LARGEST_PAYLOAD: Final = 1024 * 1024  # a longer length in a file is damage
 
-LOCK: Final = "lock"
+LOCK: Final = "lock"  # holds whose the session is
 SUFFIX: Final = ".segment"
 NEW: Final = "new-"  # directories that are being made: nobody's leftovers
+OWNER_BYTES: Final = 64
+# The control plane takes a dead pod for alive as long, and its records from itself alone: a neighbour that was quicker
+# than the pod's next process would only keep them from it.
+QUIET_S: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -109,13 +114,14 @@ class SegmentStore:
         self.damaged = 0  # files in which something follows the last sound record
 
     @classmethod
-    def create(cls, parent: Path, session_id: str) -> SegmentStore:
+    def create(cls, parent: Path, session_id: str, owner: str = "") -> SegmentStore:
         """A locked directory of its own. It appears under its name only once it is locked."""
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         making = parent / f"{NEW}{session_id}"
         making.mkdir(mode=0o700)
         lock = os.open(making / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(lock, owner.encode()[:OWNER_BYTES])
         return cls(making.rename(parent / session_id), lock, [])
 
     @classmethod
@@ -236,8 +242,27 @@ class SegmentStore:
         self.size = 0
 
 
-def leftovers(parent: Path) -> Iterator[SegmentStore]:
-    """What dead sessions left under a directory that live pods may share."""
+def leftovers(parent: Path, owner: str = "") -> Iterator[SegmentStore]:
+    """What dead sessions left under a directory that live pods may share: at once what was this owner's, and what was
+    another's once nothing has been written to it for QUIET_S."""
     for directory in sorted(parent.iterdir()):
-        if directory.is_dir() and not directory.name.startswith(NEW) and (store := SegmentStore.recover(directory)):
+        if not directory.is_dir() or directory.name.startswith(NEW):
+            continue
+        if (_is_of(directory, owner) or _is_quiet(directory)) and (store := SegmentStore.recover(directory)):
             yield store
+
+
+def _is_of(directory: Path, owner: str) -> bool:
+    try:
+        return (directory / LOCK).read_bytes() == owner.encode()[:OWNER_BYTES]
+    except OSError:
+        return False
+
+
+def _is_quiet(directory: Path) -> bool:
+    """Clocks step, in both directions: what was written long from now counts as written long ago."""
+    try:
+        written = max(path.stat().st_mtime for path in directory.iterdir())
+    except (OSError, ValueError):  # it is being removed
+        return False
+    return abs(time.time() - written) >= QUIET_S

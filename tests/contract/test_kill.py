@@ -115,7 +115,9 @@ def test_every_request_that_reached_the_provider_is_booked_exactly_once(
     eventually("every request has its record", all_booked, within=3 * PATIENCE_S)
     booked = [record for record in house.usage() if record["provider_id"]]
     keys = Counter((record["request_id"], record["attempt"]) for record in booked)
-    assert not [key for key, count in keys.items() if count > 1], "counted twice"
+    twice = [record for record in booked if keys[record["request_id"], record["attempt"]] > 1]
+    assert not twice, "counted twice"
+    assert "usage_spool_of_another_pod" not in "".join(text for _, text in house.logs()), "its owner delivers a spool"
     assert {record["state"] for record in booked} <= {"final", "estimated"}
 
     by_provider_id = {record["provider_request_id"] for record in booked if record["provider_request_id"]}

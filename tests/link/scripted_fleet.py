@@ -13,7 +13,7 @@ import grpc.aio
 
 from dataplane.link.channel import Backoff, Certificates, Connector
 from dataplane.link.replica import Replica
-from dataplane.link.report import Reporter
+from dataplane.link.report import Reporter, SharedDirectory
 from dataplane.link.session import Introduction, Session, Status
 from dataplane.link.spool import MemoryStore, Spool
 from dataplane.link.watch import Watch
@@ -142,7 +142,8 @@ class Linked:
         spool = spool or Spool(MemoryStore(), "ses_own", metrics, limit_bytes=10**8, limit_records=10**5)
         introduction = Introduction("pod_1", spool.session_id, "0.1", "pod one", "127.0.0.1:5563", 1)
         session = Session(Replica(), introduction, lambda: Status("ready"), lambda: 0.5)
-        reporter = Reporter("pod_1", spool, parent, metrics, Backoff(lambda: 0.0))
+        shared = SharedDirectory(parent) if parent is not None else None
+        reporter = Reporter("pod_1", spool, shared, metrics, Backoff(lambda: 0.0))
         connector = Connector([f"127.0.0.1:{port}" for port in ports], certificates, "")
         watch = Watch(session, connector, reporter.run, metrics)
         linked = cls(watch, spool, reporter, metrics, session, asyncio.Queue())

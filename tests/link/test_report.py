@@ -284,3 +284,21 @@ def test_a_spool_that_is_not_taken_is_offered_again_and_our_own_goes_on(on_loop,
             assert (await asyncio.to_thread(list, tmp_path.iterdir())) != []
 
     on_loop(story())
+
+
+def test_a_pod_that_always_has_something_to_report_looks_around_too(on_loop, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "LOOK_AROUND_S", 0.01)
+
+    async def story():
+        server = ScriptedFleet()
+        async with linked(server, spool=directory_spool(tmp_path, "ses_own"), parent=tmp_path) as (pod, _):
+            pod.spool.settle(record(1))
+            assert await pod.reporter.flush(20)  # its first look is behind it
+            dead = directory_spool(tmp_path, "ses_dead")
+            dead.settle(record(2))
+            dead._store.close()  # type: ignore[attr-defined]
+            while (tmp_path / "ses_dead").exists():
+                pod.spool.settle(record(3))
+                await asyncio.sleep(0)
+
+    on_loop(story())

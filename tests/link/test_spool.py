@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -253,6 +254,34 @@ def test_a_live_session_is_never_taken_over_and_a_dead_one_by_one_pod_only(tmp_p
     assert list(leftovers(tmp_path)) == []
     recovered.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def left_by(owner: str, parent: Path) -> Path:
+    store = SegmentStore.create(parent, f"ses_of_{owner}", owner)
+    Spool(store, store.session_id, Metrics("test"), limit_bytes=10**9, limit_records=10**9).settle(final(1))
+    store.close()
+    return store.directory
+
+
+def written(directory: Path, ago_s: float) -> None:
+    for path in directory.iterdir():
+        os.utime(path, times=(time.time() - ago_s,) * 2)
+
+
+def test_what_a_pod_left_waits_for_its_next_process_for_a_minute(tmp_path):
+    mine, neighbours = left_by("me", tmp_path), left_by("neighbour", tmp_path)
+    [taken] = leftovers(tmp_path, "me")
+    assert taken.directory == mine
+    taken.close()
+    written(neighbours, segments.QUIET_S - 5)
+    assert [store.directory for store in leftovers(tmp_path, "neighbour")] == [neighbours]
+
+
+@pytest.mark.parametrize("ago_s", [segments.QUIET_S + 5, -segments.QUIET_S - 5])
+def test_what_nobody_came_back_for_is_anybodys_whichever_way_the_clock_was_set(tmp_path, ago_s):
+    neighbours = left_by("neighbour", tmp_path)
+    written(neighbours, ago_s)
+    assert [store.directory for store in leftovers(tmp_path, "me")] == [neighbours]
 
 
 def test_a_directory_that_is_still_being_made_is_nobodys_leftover(tmp_path):

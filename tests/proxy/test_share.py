@@ -289,6 +289,21 @@ def test_the_next_account_of_the_same_owner_is_read_in_small_pieces_and_dear_onc
     played(scene, monkeypatch)
 
 
+def test_one_small_read_of_the_next_account_that_was_slow_does_not_make_it_dear_and_two_do(monkeypatch):
+    async def scene(rig: Rig) -> None:
+        await in_the_share(rig, b"x")
+        second, _ = rig.connection("two")
+        await rig.answering(second)
+        beside = rig.connection("two")[0]
+        await rig.answering(beside)
+        sends(second, b"x" * (LEAST_BYTES - 1))
+        assert len(rig.reading.window(second.destination, "owner")) == LEAST_BYTES
+        sends(beside, b"x" * (LEAST_BYTES - 1))
+        assert rig.reading.window(second.destination, "owner") is rig.reading.little
+
+    played(scene, monkeypatch)
+
+
 def test_reads_too_small_to_be_measured_are_once_a_second(monkeypatch):
     async def scene(rig: Rig) -> None:
         connections = [rig.connection()[0] for _ in range(2)]

@@ -17,7 +17,7 @@ from dataplane.proxy.http.heads import HeadBounds, HeadBuffer, ResponseHead, Res
 from dataplane.proxy.limits import Limits
 from dataplane.proxy.provider.gate import Destination, ResumingContext
 from dataplane.proxy.provider.pipe import Pipe
-from dataplane.proxy.provider.reading import ENDING_S, LARGE_BYTES, SAMPLE_S, Kernel, Reading, is_dear
+from dataplane.proxy.provider.reading import ENDING_S, LARGE_BYTES, Kernel, Reading, is_dear
 from dataplane.proxy.provider.response import Response, Sink, Stale, Unanswered, UpstreamFailure, UpstreamTimeout
 from dataplane.proxy.provider.share import MOST_STEP_BYTES, STEP_BYTES, STEPS_OF_DOUBT
 
@@ -155,7 +155,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             return
         seconds = self._takes(data)
         if is_dear(len(data), seconds):
-            self._dear(seconds if len(data) >= LARGE_BYTES else max(seconds, SAMPLE_S))
+            self._dear(seconds, sample=len(data) < LARGE_BYTES)
             reading.share.owes(seconds)
             self._window = reading.little
         if reading.was_enough(len(data), seconds) and self.state is not _CLOSED and not self._waits_its_turn:
@@ -187,9 +187,9 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     # bytes that are dear
 
-    def _dear(self, seconds: float) -> None:
+    def _dear(self, seconds: float, *, sample: bool = False) -> None:
         self._doubt, self._step = STEPS_OF_DOUBT, STEP_BYTES
-        self._reading.was_dear(self.destination, self._owner, seconds)
+        self._reading.was_dear(self.destination, self._owner, seconds, sample=sample)
 
     def _little_by_little(self, data: bytes) -> None:
         if self.state is _IDLE or self.state is _CLOSED:

@@ -79,9 +79,14 @@ class Reading:
             return self.little
         return self._least if owner in self._watched else self.buffer
 
-    def was_dear(self, account: Hashable, owner: Hashable, seconds: float) -> None:
-        """Bytes of this account took so long. With an owner who has had others, once is enough."""
-        new = self._watched.add(account, WATCHED_S + seconds if owner in self._watched else seconds)
+    def was_dear(self, account: Hashable, owner: Hashable, seconds: float, *, sample: bool = False) -> None:
+        """Bytes of this account took so long. With an owner who has had others, once is enough: but not one `sample`,
+        a small read, which may have met the collector of garbage."""
+        if sample:
+            seconds = max(seconds, SAMPLE_S)
+        elif owner in self._watched:
+            seconds += WATCHED_S
+        new = self._watched.add(account, seconds)
         if self._watched.add(owner, seconds) or new:
             self.look_again()
 
