@@ -33,8 +33,8 @@ def test_two_hundred_streams_at_once_do_not_overspend_two_dollars(storms: Storms
     outcome = storms.run("nothing", 1, rule)
     print(f"\n{outcome}")
     assert outcome.good, outcome
-    # Where all come before any has paid, they find what 44 streams hold, not quite twice what those cost; under a strict
-    # budget the last of these are let in with less, and cut.
+    # Where all come before any has paid, they find what 44 streams hold, not quite twice what those cost; under a
+    # strict budget the last of these are let in with less, and cut.
     assert outcome.spent >= 0.7, "the budget could be used"
     assert all(each.whole for each in outcome.watched if each.status == 200), "what began ended regularly"
     assert set(outcome.statuses) <= {200, 402}
