@@ -7,9 +7,10 @@ long as a step took, so that half of the core at least is everybody's, whatever 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, Final, TypeVar
+
+from dataplane.proxy.round_robin import RoundRobin
 
 _LEAST_REST_S: Final = 0.002  # the clock of the loop counts milliseconds
 
@@ -46,11 +47,11 @@ class Turns:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._owed_s = 0.0  # of rest
-        self._lines: dict[str, deque[_Work]] = {}  # by key; whose turn is next stands first
+        self._waiting = RoundRobin[str, _Work]()
 
     async def take(self, key_id: str, steps: Steps[T]) -> T:
         """What the steps return. Raises what they raise."""
-        if not self._lines:
+        if not self._waiting:
             try:
                 next(steps)
             except StopIteration as end:
@@ -58,9 +59,9 @@ class Turns:
                 return value
         loop = asyncio.get_running_loop()
         result: asyncio.Future[T] = loop.create_future()
-        if not self._lines:
+        if not self._waiting:
             loop.call_soon(self._next)
-        self._lines.setdefault(key_id, deque()).append(_Work(steps, result))
+        self._waiting.add(key_id, _Work(steps, result))
         try:
             return await result
         finally:
@@ -68,13 +69,10 @@ class Turns:
 
     def _next(self) -> None:
         began = self._monotonic()
-        key_id = next(iter(self._lines))
-        line = self._lines.pop(key_id)
-        if not line[0].step():
-            line.popleft()
-        if line:
-            self._lines[key_id] = line
+        key_id, work = self._waiting.take()
+        if work.step():
+            self._waiting.put_back(key_id, work)
         self._owed_s += self._monotonic() - began
-        if self._lines:
+        if self._waiting:
             rest, self._owed_s = (self._owed_s, 0.0) if self._owed_s >= _LEAST_REST_S else (0.0, self._owed_s)
             asyncio.get_running_loop().call_later(rest, self._next)

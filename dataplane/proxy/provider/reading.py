@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import select
 import time
-from collections import deque
 from collections.abc import Callable, Hashable
 from fcntl import ioctl
 from termios import TIOCOUTQ
@@ -21,6 +20,7 @@ from typing import Final
 
 from dataplane.proxy.provider.share import Share
 from dataplane.proxy.provider.watched import WATCHED_S, Watched
+from dataplane.proxy.round_robin import RoundRobin
 
 READ_BYTES: Final = 64 * 1024  # of the worst bytes known, brackets in an array, these take 30 ms, once
 LARGE_BYTES: Final = 4 * 1024  # of such bytes 2 ms; an event of a stream has 100 to 2,000
@@ -47,7 +47,7 @@ class Reading:
     """
 
     __slots__ = (
-        *("_array", "_bytes", "_counts", "_least", "_lines", "_scheduled", "_seconds", "_watched"),
+        *("_array", "_bytes", "_counts", "_least", "_scheduled", "_seconds", "_waiting", "_watched"),
         *("buffer", "clock", "little", "share"),
     )
 
@@ -64,7 +64,7 @@ class Reading:
         self.clock = clock if slowness <= 1 else lambda: clock() / slowness
         self.share = Share(clock)
         self._watched = Watched(now)
-        self._lines: dict[Hashable, deque[Callable[[], None]]] = {}
+        self._waiting = RoundRobin[Hashable, Callable[[], None]]()
         self._scheduled = False
         self._counts = False  # a turn with large reads
         self._bytes, self._seconds = 0, 0.0
@@ -116,7 +116,7 @@ class Reading:
 
     def wait(self, whose: Hashable, go_on: Callable[[], None]) -> None:
         """Calls `go_on` when it is its turn: first come first served, and one after the other by `whose` it is."""
-        self._lines.setdefault(whose, deque()).append(go_on)
+        self._waiting.add(whose, go_on)
         if not self._scheduled:
             self._schedule()
 
@@ -125,13 +125,9 @@ class Reading:
         asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
-        whose = next(iter(self._lines))
-        line = self._lines.pop(whose)
-        go_on = line.popleft()
-        if line:
-            self._lines[whose] = line  # behind the others
+        _, go_on = self._waiting.take()
         self._scheduled = False
-        if self._lines:
+        if self._waiting:
             self._schedule()
         go_on()
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Final
+
+from dataplane.proxy.round_robin import RoundRobin
 
 REST: Final = 3  # times what the bytes took belong to everybody else
 STEP_BYTES: Final = 1024  # of the worst bytes 0.5 ms
@@ -17,17 +18,17 @@ _LEAST_REST_S: Final = 0.002  # the clock of the loop counts milliseconds
 class Share:
     """Of one loop: one step at a time, owners in turn, and behind what steps took a rest of three times as long."""
 
-    __slots__ = ("_clock", "_lines", "_owed_s", "_scheduled")
+    __slots__ = ("_clock", "_owed_s", "_scheduled", "_waiting")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._owed_s = 0.0  # of rest
-        self._lines: dict[Hashable, deque[Callable[[], None]]] = {}  # by owner; whose turn is next stands first
+        self._waiting = RoundRobin[Hashable, Callable[[], None]]()
         self._scheduled = False
 
     def wait(self, whose: Hashable, step: Callable[[], None]) -> None:
         """Calls `step` when it is its turn: of one owner, first come first served."""
-        self._lines.setdefault(whose, deque()).append(step)
+        self._waiting.add(whose, step)
         if not self._scheduled:
             self._rest()
 
@@ -48,14 +49,10 @@ class Share:
             loop.call_later(rest, self._next)
 
     def _next(self) -> None:
-        if not self._lines:
+        if not self._waiting:
             self._scheduled = False
             return
-        whose = next(iter(self._lines))
-        line = self._lines.pop(whose)
-        step = line.popleft()
-        if line:
-            self._lines[whose] = line  # behind the others
+        _, step = self._waiting.take()
         began = self._clock()
         try:
             step()
