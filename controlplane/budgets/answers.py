@@ -11,12 +11,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from django.db import DataError, IntegrityError, OperationalError, transaction
+from django.db import DataError, IntegrityError, transaction
 from django.utils import timezone
 
 from controlplane.budgets.alarms import raise_alarm
 from controlplane.budgets.models import AskReply, LeaseSession
-from controlplane.budgets.statements import Locks, is_locked
+from controlplane.budgets.statements import Locks, UnlessLocked
 from controlplane.budgets.unit_of_work import WAITS_IN_VAIN, UnitOfWork
 from controlplane.budgets.values import ms
 from dataplane.core.money.lease_rows import SessionState
@@ -89,12 +89,9 @@ def answer(
 def _around_locks(batch: Sequence[PodMessage], alone: Collection[str], waits: int) -> tuple[list[Answer | Locked], int]:
     """What cannot be skipped, since it is not a row that there is, or one of another table, is found by halves: so many
     times somebody may wait for it in vain. Returns how many are left of these."""
-    try:
-        if waits:
+    if waits:
+        with UnlessLocked():
             return _decided(batch, Locks.SKIP, alone), waits
-    except OperationalError as problem:
-        if not is_locked(problem):
-            raise
         waits -= 1
     if len(batch) == 1 or not waits:
         return [Locked() for _ in batch], waits

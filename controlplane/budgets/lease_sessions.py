@@ -6,7 +6,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import OperationalError, transaction
+from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Greatest
 from django.utils import timezone
@@ -14,7 +14,7 @@ from django.utils import timezone
 from controlplane.budgets import partitions
 from controlplane.budgets.alarms import raise_alarm
 from controlplane.budgets.models import Account, AskReply, Charge, Crossing, Lease, LeaseSession
-from controlplane.budgets.statements import Locks, is_locked, wait_no_longer
+from controlplane.budgets.statements import Locks, UnlessLocked, wait_no_longer
 from controlplane.budgets.sums import SaturatedSum
 from controlplane.budgets.unit_of_work import UnitOfWork
 from controlplane.budgets.values import ms
@@ -56,11 +56,8 @@ def close_lost(now: datetime | None = None) -> int:
 
 def _close(session_id: str, due: int) -> bool:
     """False also where somebody else holds one of its accounts: the next look finds it again."""
-    try:
+    with UnlessLocked():
         return _closed(session_id, due)
-    except OperationalError as problem:
-        if not is_locked(problem):
-            raise
     log.warning("budget_rows_locked lease_session=%s", session_id)
     return False
 

@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Any, Final
 
 import psycopg
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from psycopg.errors import LockNotAvailable
 
 from controlplane.budgets.crossings import tell_listeners
@@ -184,6 +184,16 @@ class Writes:
 def is_locked(problem: Exception) -> bool:
     """Whether the database gave up waiting for what somebody else holds."""
     return isinstance(problem.__cause__, LockNotAvailable)
+
+
+class UnlessLocked:
+    """A block that is given up where `is_locked`: what follows it says what comes then."""
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, _type: object, problem: BaseException | None, _traceback: object) -> bool:
+        return isinstance(problem, OperationalError) and is_locked(problem)
 
 
 def insert_crossings(rows: Sequence[Crossing]) -> None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from django.db import OperationalError, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from controlplane.budgets import cache, statements
 from controlplane.budgets.former_rules import Edit, edits_of, former_rules
 from controlplane.budgets.models import Account, Crossing, LeaseSession
 from controlplane.budgets.models import Budget as BudgetRow
-from controlplane.budgets.statements import Locks, StoredRows, Writes, insert_crossings, is_locked
+from controlplane.budgets.statements import Locks, StoredRows, UnlessLocked, Writes, insert_crossings
 from controlplane.budgets.values import moment, ms
 from dataplane.core.money.accounts import limit_at
 from dataplane.core.money.amounts import saturated
@@ -291,14 +291,10 @@ class UnitOfWork:
 
 def _inserted(accounts: Sequence[Account]) -> bool:
     """False: somebody holds the name of one of them. Raises any other database error."""
-    try:
-        with transaction.atomic():
-            Account.objects.bulk_create(accounts, ignore_conflicts=True)
-    except OperationalError as problem:
-        if not is_locked(problem):
-            raise
-        return False
-    return True
+    with UnlessLocked(), transaction.atomic():
+        Account.objects.bulk_create(accounts, ignore_conflicts=True)
+        return True
+    return False
 
 
 def _reached(settled: int, limit: int, threshold: int) -> bool:

@@ -15,7 +15,7 @@ from django.db import DataError, IntegrityError, OperationalError, transaction
 from django.utils import timezone
 
 from controlplane.budgets.months import month_of
-from controlplane.budgets.statements import is_locked
+from controlplane.budgets.statements import UnlessLocked, is_locked
 from controlplane.fleet.calls.booking import HeldUp
 from controlplane.usage import held_up
 from controlplane.usage.booking import SetAside, book_rows, stored
@@ -174,12 +174,10 @@ def _end_unread(batch: wire.UsageBatch, letters: Sequence[DeadLetter]) -> None:
     """An attempt whose end came and could not be booked ends as an estimate, not never."""
     records = [batch.records[letter.seq - batch.first_seq] for letter in letters if letter.request_id]
     ended = [(record.request_id, record.attempt) for record in records if record.status == wire.RECORD_STATUS_FINAL]
-    try:
+    with UnlessLocked():
         end_unread(batch.session_id, ended)
-    except OperationalError as problem:
-        if not is_locked(problem):
-            raise
-        log.warning("usage_rows_locked session=%s: %s ends wait for the sweep", batch.session_id, len(ended))
+        return
+    log.warning("usage_rows_locked session=%s: %s ends wait for the sweep", batch.session_id, len(ended))
 
 
 def _tell_of_claims(set_aside: Sequence[SetAside], now: datetime) -> None:

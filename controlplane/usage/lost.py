@@ -17,7 +17,7 @@ from django.utils import timezone
 from controlplane.budgets import lease_sessions
 from controlplane.budgets.charges import Books
 from controlplane.budgets.months import month_of
-from controlplane.budgets.statements import Locks, is_locked, wait_no_longer
+from controlplane.budgets.statements import Locks, UnlessLocked, is_locked, wait_no_longer
 from controlplane.environment import environment
 from controlplane.fleet.models import Pod, PodState
 from controlplane.usage import held_up
@@ -123,11 +123,8 @@ def expire_silent() -> int:
 
 def _expire_unless_held(lease_session: str) -> int:
     """One whose accounts somebody else holds waits for the next sweep, and the others do not wait for it."""
-    try:
+    with UnlessLocked():
         return _expire(lease_session)
-    except OperationalError as problem:
-        if not is_locked(problem):
-            raise
     log.warning("usage_rows_locked lease_session=%s", lease_session)
     return 0
 

@@ -16,7 +16,7 @@ from django.db import OperationalError, connection
 from controlplane.budgets import answers, lease_sessions, statements, unit_of_work
 from controlplane.budgets.answers import PodMessage
 from controlplane.budgets.models import Account, AskReply, Budget, Lease, LeaseSession
-from controlplane.budgets.statements import Locks
+from controlplane.budgets.statements import Locks, is_locked
 from controlplane.fleet.calls import hold_writer
 from controlplane.fleet.calls.booking import HeldUp
 from controlplane.fleet.calls.hold import RULES, HoldCalls
@@ -347,10 +347,9 @@ def in_vain(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
 
     def noting(problem: Exception) -> bool:
         problems.append(problem)
-        return statements.is_locked(problem)
+        return is_locked(problem)
 
-    monkeypatch.setattr(answers, "is_locked", noting)
-    monkeypatch.setattr(unit_of_work, "is_locked", noting)
+    monkeypatch.setattr(statements, "is_locked", noting)
     return problems
 
 
@@ -365,7 +364,7 @@ def test_an_account_that_somebody_else_is_opening_stops_only_who_draws_on_it(in_
     with somebody_holds(OPENING, *opening):
         with pytest.raises(OperationalError) as problem:
             what_is_decided(batch, Locks.SHORT)
-        assert statements.is_locked(problem.value)
+        assert is_locked(problem.value)
         assert what_is_decided(batch, Locks.SKIP) == [False] * 4 + [True] * len(fresh)
         assert 1 <= len(in_vain) <= 4  # by halves, however many ask
     assert what_is_decided(batch, Locks.SHORT) == [True] * len(batch)
