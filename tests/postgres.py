@@ -24,7 +24,8 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg
-import pytest
+
+from tests.missing import is_missing
 
 PATIENCE_S = 60.0
 
@@ -217,9 +218,7 @@ def own_server() -> Iterator[Server]:
     try:
         server = Server.start()
     except NoPostgres as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"PostgreSQL is missing: {error}")
-        pytest.skip(f"PostgreSQL is missing: {error}")
+        is_missing(f"PostgreSQL is missing: {error}")
     try:
         yield server
     finally:

@@ -19,29 +19,30 @@ from tests.postgres import Server, own_server
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
-_OLDER = "UPDATE usage_usagerecord SET received_at = {} WHERE state = 'admitted'"
 REQUESTS = 200
 KILLS = 10
 
 
+def database_of(house: House) -> psycopg.Connection | sqlite3.Connection:
+    """Commits where its `with` ends well."""
+    if house.layout.database_url:
+        return psycopg.connect(house.layout.database_url)
+    return sqlite3.connect(house.var / "aigateway.sqlite3", timeout=PATIENCE_S)
+
+
 def revisions(house: House) -> list[int]:
     """In the order in which they were committed."""
-    statement = "SELECT revision FROM changes_configchange ORDER BY id"
-    if house.layout.database_url:
-        with psycopg.connect(house.layout.database_url) as connection:
-            return [row[0] for row in connection.execute(statement)]
-    with sqlite3.connect(house.var / "aigateway.sqlite3") as database:
-        return [row[0] for row in database.execute(statement)]
+    with database_of(house) as database:
+        return [row[0] for row in database.execute("SELECT revision FROM changes_configchange ORDER BY id")]
 
 
 def a_minute_passes_for_what_has_no_end(house: House) -> None:
     """Instead of waiting for it."""
-    if house.layout.database_url:
-        with psycopg.connect(house.layout.database_url) as connection:
-            connection.execute(_OLDER.format("received_at - interval '61 seconds'"))
-    else:
-        with sqlite3.connect(house.var / "aigateway.sqlite3", timeout=PATIENCE_S) as database:
-            database.execute(_OLDER.format("datetime(received_at, '-61 seconds')"))
+    earlier = (
+        "received_at - interval '61 seconds'" if house.layout.database_url else "datetime(received_at, '-61 seconds')"
+    )
+    with database_of(house) as database:
+        database.execute(f"UPDATE usage_usagerecord SET received_at = {earlier} WHERE state = 'admitted'")
 
 
 async def one_request(client: httpx.AsyncClient, number: int) -> None:

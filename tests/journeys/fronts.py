@@ -7,7 +7,6 @@ In the files, addresses, ports and the directory of the certificate are put in p
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import signal
 import socket
@@ -17,10 +16,9 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.contract.house import PATIENCE_S, free_port
 from tests.link.conftest import Authority
+from tests.missing import is_missing
 
 ROOT = Path(__file__).resolve().parents[2]
 GATEWAY, ADMIN = "gateway.example.com", "admin.example.com"
@@ -99,10 +97,7 @@ def program(name: str) -> str:
     """Where it is. None on this machine is a loud skip, in CI a failure."""
     found = shutil.which(name) or shutil.which(name, path=f"/usr/sbin:{ROOT / '.venv' / 'bin'}")
     if found is None:
-        words = f"no {name} on this machine: deploy/test-tools.sh installs it where it can"
-        if os.environ.get("CI") == "true":
-            pytest.fail(words)
-        pytest.skip(words)
+        is_missing(f"no {name} on this machine: deploy/test-tools.sh installs it where it can")
     return found
 
 
