@@ -159,6 +159,8 @@ class _UsageSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UsageSour
     """from an admission whose end nobody saw"""
     USAGE_SOURCE_NONE: _UsageSource.ValueType  # 4
     """the provider was never reached, or does not bill it"""
+    USAGE_SOURCE_HELD: _UsageSource.ValueType  # 5
+    """what was held for it: nobody can know"""
 
 class UsageSource(_UsageSource, metaclass=_UsageSourceEnumTypeWrapper): ...
 
@@ -171,6 +173,8 @@ USAGE_SOURCE_ESTIMATED: UsageSource.ValueType  # 3
 """from an admission whose end nobody saw"""
 USAGE_SOURCE_NONE: UsageSource.ValueType  # 4
 """the provider was never reached, or does not bill it"""
+USAGE_SOURCE_HELD: UsageSource.ValueType  # 5
+"""what was held for it: nobody can know"""
 Global___UsageSource: _TypeAlias = UsageSource  # noqa: Y015
 
 @_typing.final
@@ -2179,11 +2183,88 @@ class UsageAck(_message.Message):
 Global___UsageAck: _TypeAlias = UsageAck  # noqa: Y015
 
 @_typing.final
+class UsagePart(_message.Message):
+    """What another model used than the one that answers: beside UsageRecord.units, not in them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class UnitsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SERVICE_TIER_FIELD_NUMBER: _builtins.int
+    SPEED_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    kind: _builtins.str
+    """the provider's word for it"""
+    service_tier: _builtins.str
+    speed: _builtins.str
+    @_builtins.property
+    def units(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """as UsageRecord.units"""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        units: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        kind: _builtins.str = ...,
+        service_tier: _builtins.str = ...,
+        speed: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "model", b"model", "service_tier", b"service_tier", "speed", b"speed", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsagePart: _TypeAlias = UsagePart  # noqa: Y015
+
+@_typing.final
 class UsageRecord(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
     class UnitsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class UnknownCallsEntry(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
 
         KEY_FIELD_NUMBER: _builtins.int
@@ -2254,6 +2335,9 @@ class UsageRecord(_message.Message):
     HOLD_SESSION_FIELD_NUMBER: _builtins.int
     PROVIDER_ERROR_FIELD_NUMBER: _builtins.int
     REFUSAL_BUDGET_ID_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    UNKNOWN_CALLS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     attempt: _builtins.int
     """0 for the first"""
@@ -2320,6 +2404,8 @@ class UsageRecord(_message.Message):
     """why the provider refused the organization's credential, in its words without secrets"""
     refusal_budget_id: _builtins.str
     """the budget that refused or cut it; empty: none did"""
+    why: _builtins.str
+    """the figures are not the provider's: a word of dataplane.core.usage.Why"""
     @_builtins.property
     def units(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """usage class → count"""
@@ -2329,6 +2415,12 @@ class UsageRecord(_message.Message):
     @_builtins.property
     def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccountRef]:
         """that it drew on"""
+
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___UsagePart]: ...
+    @_builtins.property
+    def unknown_calls(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """calls of tools without a known price, by their name"""
 
     def __init__(
         self,
@@ -2385,10 +2477,13 @@ class UsageRecord(_message.Message):
         hold_session: _builtins.str = ...,
         provider_error: _builtins.str = ...,
         refusal_budget_id: _builtins.str = ...,
+        why: _builtins.str = ...,
+        parts: _abc.Iterable[Global___UsagePart] | None = ...,
+        unknown_calls: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "attempt", b"attempt", "client", b"client", "client_version", b"client_version", "cost_nano", b"cost_nano", "dialect", b"dialect", "duration_ms", b"duration_ms", "end_user_id", b"end_user_id", "ended_at_ms", b"ended_at_ms", "estimated_input_tokens", b"estimated_input_tokens", "events", b"events", "first_byte_ms", b"first_byte_ms", "geo", b"geo", "hold_session", b"hold_session", "http_status", b"http_status", "key_id", b"key_id", "metadata", b"metadata", "model", b"model", "model_reported", b"model_reported", "model_requested", b"model_requested", "operation", b"operation", "organization_id", b"organization_id", "outcome", b"outcome", "parent_span_id", b"parent_span_id", "price_version", b"price_version", "priced", b"priced", "principal_id", b"principal_id", "project_id", b"project_id", "provider_error", b"provider_error", "provider_id", b"provider_id", "provider_kind", b"provider_kind", "provider_request_id", b"provider_request_id", "raw_usage", b"raw_usage", "refusal_budget_id", b"refusal_budget_id", "refusal_code", b"refusal_code", "request_bytes", b"request_bytes", "request_id", b"request_id", "reserved_nano", b"reserved_nano", "response_bytes", b"response_bytes", "revision", b"revision", "service_tier", b"service_tier", "session", b"session", "source", b"source", "span_id", b"span_id", "speed", b"speed", "started_at_ms", b"started_at_ms", "status", b"status", "streaming", b"streaming", "tags", b"tags", "team_id", b"team_id", "trace_id", b"trace_id", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "attempt", b"attempt", "client", b"client", "client_version", b"client_version", "cost_nano", b"cost_nano", "dialect", b"dialect", "duration_ms", b"duration_ms", "end_user_id", b"end_user_id", "ended_at_ms", b"ended_at_ms", "estimated_input_tokens", b"estimated_input_tokens", "events", b"events", "first_byte_ms", b"first_byte_ms", "geo", b"geo", "hold_session", b"hold_session", "http_status", b"http_status", "key_id", b"key_id", "metadata", b"metadata", "model", b"model", "model_reported", b"model_reported", "model_requested", b"model_requested", "operation", b"operation", "organization_id", b"organization_id", "outcome", b"outcome", "parent_span_id", b"parent_span_id", "parts", b"parts", "price_version", b"price_version", "priced", b"priced", "principal_id", b"principal_id", "project_id", b"project_id", "provider_error", b"provider_error", "provider_id", b"provider_id", "provider_kind", b"provider_kind", "provider_request_id", b"provider_request_id", "raw_usage", b"raw_usage", "refusal_budget_id", b"refusal_budget_id", "refusal_code", b"refusal_code", "request_bytes", b"request_bytes", "request_id", b"request_id", "reserved_nano", b"reserved_nano", "response_bytes", b"response_bytes", "revision", b"revision", "service_tier", b"service_tier", "session", b"session", "source", b"source", "span_id", b"span_id", "speed", b"speed", "started_at_ms", b"started_at_ms", "status", b"status", "streaming", b"streaming", "tags", b"tags", "team_id", b"team_id", "trace_id", b"trace_id", "units", b"units", "unknown_calls", b"unknown_calls", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,8 +24,20 @@ from controlplane.usage.queries import LARGEST_PAGE, By, Filter
 TIMES = ("since", "until")
 
 
+class UsagePartOut(serializers.Serializer[Any]):
+    """What another model used than the one that answers; beside `units`, not in them."""
+
+    model = serializers.CharField()
+    kind = serializers.CharField()
+    units = serializers.DictField(child=serializers.IntegerField())
+    service_tier = serializers.CharField()
+    speed = serializers.CharField()
+
+
 class UsageRecordOut(serializers.ModelSerializer[UsageRecord]):
     units = serializers.DictField(child=serializers.IntegerField(), read_only=True)
+    parts = UsagePartOut(many=True, read_only=True)
+    unknown_calls = serializers.DictField(child=serializers.IntegerField(), read_only=True)
     tags = serializers.ListField(child=serializers.CharField(), read_only=True)
 
     class Meta:
@@ -34,7 +46,8 @@ class UsageRecordOut(serializers.ModelSerializer[UsageRecord]):
             "id", "request_id", "attempt", "correction", "state", "started_at", "ended_at", "received_at",
             "organization_id", "team_id", "project_id", "principal_id", "key_id", "provider_id", "provider_kind",
             "dialect", "operation", "model_requested", "model", "model_reported", "client", "client_version", "session",
-            "streaming", "outcome", "refusal_code", "refusal_budget_id", "http_status", "source", "units",
+            "streaming", "outcome", "refusal_code", "refusal_budget_id", "http_status", "source", "why", "units",
+            "parts", "unknown_calls",
             "input_tokens", "cached_tokens", "output_tokens", "service_tier", "cost_nano", "priced", "price_version",
             "first_byte_ms", "duration_ms", "revision", "trace_id", "span_id", "request_bytes", "response_bytes",
             "provider_request_id", "tags", "metadata", "end_user_id",

@@ -167,7 +167,7 @@ def correct(estimate: UsageRecord, final: UsageRecord) -> None:
         units[unit] = units.get(unit, 0) - count
     final.id, final.correction = new_id("use"), True
     final.cost_nano -= estimate.cost_nano
-    set_units(final, {unit: count for unit, count in units.items() if count})
+    set_units(final, {unit: count for unit, count in units.items() if count}, final.parts)
     UsageRecord.objects.bulk_create([final], ignore_conflicts=True)
     UsageRecord.objects.filter(pk=estimate.pk, month=estimate.month).update(state=RecordState.CORRECTED)
 

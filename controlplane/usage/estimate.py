@@ -23,7 +23,7 @@ from dataplane.core.money.prices import (
     dearest_in_family,
 )
 from dataplane.core.snapshot import Unpriced
-from dataplane.core.usage import Outcome, Usage, UsageClass, UsageSource
+from dataplane.core.usage import Outcome, Usage, UsageClass, UsageSource, Why
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,15 @@ class Estimator:
         units = {UsageClass.INPUT.value: row.estimated_input_tokens} if row.estimated_input_tokens else {}
         estimated = UsageRecord(state=RecordState.ESTIMATED, outcome=Outcome.FAILED.value)
         set_units(estimated, units)
-        estimated.source = UsageSource.ESTIMATED.value
+        estimated.source, estimated.why = UsageSource.ESTIMATED.value, Why.END_UNSEEN.value
         priced = self._priced(row)
         if priced is not None:
             estimated.cost_nano, estimated.priced, estimated.price_version = priced.nano, True, priced.version
         # What was set aside for it is what its budgets are charged: the ledger says the same.
         estimated.cost_nano = row.reserved_nano or estimated.cost_nano
         changed = (
-            "state", "outcome", "units", "input_tokens", "cached_tokens", "output_tokens", "source", "cost_nano",
-            "priced", "price_version",
+            "state", "outcome", "units", "input_tokens", "cached_tokens", "output_tokens", "source", "why",
+            "cost_nano", "priced", "price_version",
         )  # fmt: skip
         return {name: getattr(estimated, name) for name in changed}
 

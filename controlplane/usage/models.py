@@ -66,6 +66,15 @@ class UsageRecord(models.Model):
     input_tokens = models.BigIntegerField(default=0, help_text="All input, cached or not.")
     cached_tokens = models.BigIntegerField(default=0, help_text="The part of the input read from a cache.")
     output_tokens = models.BigIntegerField(default=0, help_text="All output, reasoning included.")
+    why = models.CharField(
+        max_length=16, blank=True, default="", help_text="Why the figures are not the provider's; empty: they are."
+    )
+    parts = models.JSONField(
+        default=list, blank=True, help_text="What other models used: [{model, kind, units, …}], beside `units`."
+    )
+    unknown_calls = models.JSONField(
+        default=dict, blank=True, help_text="Calls of tools without a known price: name to count."
+    )
     raw_usage = models.TextField(blank=True, help_text="The provider's own usage object, JSON.")
     service_tier = models.CharField(max_length=40, blank=True)
     speed = models.CharField(max_length=40, blank=True)

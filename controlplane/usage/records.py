@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,13 +13,14 @@ from controlplane.changes.ids import new_id
 from controlplane.usage.models import RecordState, UsageRecord
 from dataplane.core.money.amounts import MOST_NANO
 from dataplane.core.money.messages import AccountRef
-from dataplane.core.usage import INPUT_CLASSES, RecordStatus, UsageClass
+from dataplane.core.usage import INPUT_CLASSES, RecordStatus, UsageClass, UsagePart
 from dataplane.core.usage import UsageRecord as Record
 from dataplane.wire.holds import sane
 from dataplane.wire.records import STATUSES, record_from
 from protos import fleet_pb2 as wire
 
 MOST_UNITS = 64
+MOST_PARTS = 64
 LARGEST_COUNT = 2**53 - 1  # exact in JSON, whoever reads it
 LONGEST_TEXT = 64 * 1024
 EARLIEST_MS, LATEST_MS = 1_577_836_800_000, 4_102_444_800_000  # 2020, 2100: outside, a clock is broken
@@ -49,7 +50,7 @@ _NUMBERS = tuple(
     for field in UsageRecord._meta.get_fields()
     if isinstance(field, models.BigIntegerField) and field.name in _ON_WIRE
 )
-_OF_USAGE = ("service_tier", "speed", "geo")
+_OF_USAGE = ("service_tier", "speed", "geo", "why")
 
 
 class Unfit(ValueError):
@@ -92,7 +93,8 @@ def row_from(message: wire.UsageRecord, session_id: str, now: datetime) -> Usage
     if state is RecordState.ADMITTED:
         row.outcome = ""
     row.provider_error = _clean(record.provider_error)
-    set_units(row, _units(record.usage.units))
+    row.unknown_calls = _unknown_calls(record.usage.unknown_calls)
+    set_units(row, _units(record.usage.units), _parts(record.usage.parts))
     return row
 
 
@@ -101,12 +103,37 @@ def _text(record: Record, name: str) -> str:
     return text
 
 
-def set_units(row: UsageRecord, units: Mapping[str, int]) -> None:
-    """The counts, and the sums that totals are made of."""
-    row.units = dict(units)
-    row.input_tokens = sum(count for unit, count in units.items() if unit in INPUT_CLASSES)
-    row.cached_tokens = units.get("cache_read", 0)
-    row.output_tokens = sum(count for unit, count in units.items() if unit.startswith("output"))
+def set_units(row: UsageRecord, units: Mapping[str, int], parts: Iterable[dict[str, Any]] = ()) -> None:
+    """The counts, those of other models, and the sums over both that totals are made of."""
+    row.units, row.parts = dict(units), list(parts)
+    all_units = [units, *(part["units"] for part in row.parts)]
+    row.input_tokens = _sum(all_units, INPUT_CLASSES.__contains__)
+    row.cached_tokens = _sum(all_units, "cache_read".__eq__)
+    row.output_tokens = _sum(all_units, lambda unit: unit.startswith("output"))
+
+
+def _sum(all_units: Iterable[Mapping[str, int]], counts: Callable[[str], bool]) -> int:
+    return min(sum(count for units in all_units for unit, count in units.items() if counts(unit)), MOST_NANO)
+
+
+def _parts(parts: Iterable[UsagePart]) -> list[dict[str, Any]]:
+    parts = list(parts)
+    if len(parts) > MOST_PARTS:
+        raise Unfit("it counts too many parts")
+    texts = ("model", "kind", "service_tier", "speed")
+    return [
+        {name: _clean(getattr(part, name))[: _TEXTS["model"] if name == "model" else 40] for name in texts}
+        | {"units": _units(part.units)}
+        for part in parts
+    ]
+
+
+def _unknown_calls(calls: Mapping[str, int]) -> dict[str, int]:
+    if len(calls) > MOST_UNITS:
+        raise Unfit("it counts calls of too many tools")
+    if not all(0 <= count <= LARGEST_COUNT for count in calls.values()):
+        raise Unfit("a count is out of range")
+    return {_clean(name)[:64]: calls[name] for name in sorted(calls) if calls[name]}
 
 
 def _accounts(refs: Iterable[AccountRef]) -> list[list[str]]:

@@ -28,6 +28,7 @@ from controlplane.tenancy.permissions import Verb, require
 from controlplane.usage.costs import cost_of
 from controlplane.usage.estimate import Estimator
 from controlplane.usage.models import RecordState, UsageRecord
+from controlplane.usage.records import set_units
 
 ROWS_AT_A_TIME = 200
 
@@ -114,7 +115,8 @@ def _differences(keys: list[str]) -> Iterator[UsageRecord | None]:
 def _correction(row: UsageRecord, difference: int, version: str, number: int) -> UsageRecord:
     row.pk = new_id("use")
     row.correction, row.resettled, row.state, row.received_at = True, number, RecordState.FINAL, timezone.now()
-    row.units, row.input_tokens, row.cached_tokens, row.output_tokens = {}, 0, 0, 0
+    set_units(row, {})
+    row.unknown_calls = {}
     row.cost_nano, row.priced, row.price_version, row.raw_usage, row.reserved_nano = difference, True, version, "", 0
     row._state.adding = True
     return row

@@ -26,7 +26,9 @@ class UsageClass(StrEnum):
     OUTPUT_AUDIO = "output_audio"
     OUTPUT_IMAGE = "output_image"
     WEB_SEARCH = "web_search"  # calls, not tokens
-    TOOL_CALL = "tool_call"  # calls of tools that the provider runs and bills
+    MAPS = "maps"  # grounding with maps: prompts, or queries
+    CONTAINER = "container"  # that code of the model ran in
+    TOOL_CALL = "tool_call"  # calls of other tools that the provider runs and bills
 
 
 INPUT_CLASSES = frozenset(
@@ -52,11 +54,42 @@ class UsageSource(StrEnum):
 
     PROVIDER = "provider"
     METERED = "metered"  # the pod, from what it saw of an aborted stream
-    ESTIMATED = "estimated"  # from an admission whose end nobody saw
+    ESTIMATED = "estimated"  # what nobody saw is in it: from an admission without an end, or as learnt for the model
+    HELD = "held"  # nobody can know: charged with what was set aside for it
     NONE = "none"  # the provider was never reached, or does not bill it
 
 
+class Why(StrEnum):
+    """The reason that a figure is not the provider's."""
+
+    NOTHING = ""  # it is, or nothing is owed
+    NO_FIGURES = "no_figures"  # a complete answer that told none
+    NOT_COUNTS = "not_counts"  # something else stood where counts belong
+    IMPLAUSIBLE = "implausible"  # no answer of this kind can have used that
+    UNREAD = "unread"  # too large, or coded so that it could not be read
+    CLIENT_GONE = "client_gone"  # before the figures
+    CUT = "cut"  # by us, before the figures
+    BROKEN = "broken"  # by the provider, before the figures
+    NO_ANSWER = "no_answer"  # it was asked, and nothing came
+    RUNS_ON = "runs_on"  # a background job: its figures are seen later
+    END_UNSEEN = "end_unseen"  # no pod reported how it ended
+
+
 _NOTHING: Mapping[UsageClass, int] = MappingProxyType({})
+_NO_CALLS: Mapping[str, int] = MappingProxyType({})
+
+
+class UsagePart(NamedTuple):
+    """What of an attempt another model used than the one that answers: an advisor, a fallback, an image's model.
+
+    Its units are beside those of `Usage.units`, not in them, and are priced at `model`'s own rates.
+    """
+
+    model: str
+    units: Mapping[UsageClass, int]
+    kind: str = ""  # the provider's word for it, such as `advisor_message`
+    service_tier: str = ""
+    speed: str = ""
 
 
 class Usage(NamedTuple):
@@ -72,7 +105,15 @@ class Usage(NamedTuple):
     speed: str = ""
     geo: str = ""
     raw: str = ""
-    doubted: bool = False  # the provider's figures were none, or cannot be: ours stand for them
+    why: Why = Why.NOTHING
+    parts: tuple[UsagePart, ...] = ()
+    unknown_calls: Mapping[str, int] = _NO_CALLS  # calls of tools that this version knows no price of, by their name
+    outstanding: bool = False  # the content is complete, and figures are still to come; known to the pod only
+
+    @property
+    def doubted(self) -> bool:
+        """The provider's figures were none, or cannot be: ours stand for them."""
+        return self.why in _DOUBTED
 
     @property
     def input_tokens(self) -> int:
@@ -91,6 +132,7 @@ class Usage(NamedTuple):
         return incoming, outgoing
 
 
+_DOUBTED = frozenset({Why.NOT_COUNTS, Why.IMPLAUSIBLE})
 NO_USAGE = Usage()
 
 

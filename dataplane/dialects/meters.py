@@ -21,7 +21,7 @@ from typing import Protocol
 
 import msgspec
 
-from dataplane.core.usage import INPUT_CLASSES, NO_USAGE, Usage, UsageClass, UsageSource
+from dataplane.core.usage import INPUT_CLASSES, NO_USAGE, Usage, UsageClass, UsageSource, Why
 from dataplane.dialects.counts import NotACount, Units, counts_only, plausible
 from dataplane.dialects.dialect import RequestFacts
 from dataplane.dialects.halves import with_whole_characters
@@ -90,30 +90,32 @@ class Tally:
     def usage(self) -> Usage:
         if self.latest:
             self.reported, self.latest = usage_object(self.latest) or self.reported, NOTHING
-        units, doubted = self._read() if self.reported else (self.extra.copy(), False)
+        units, why = self._read() if self.reported else (self.extra.copy(), Why.NOTHING)
         source = _PROVIDER
-        if doubted or not (self.final and self.reported):
+        if why or not (self.final and self.reported):
             if self.failed and not self.reported and not self.output_bytes:
                 return NO_USAGE
             source = UsageSource.METERED
+            why = why or Why.NO_FIGURES
             self._estimate(units)
         tier, speed, geo = self.qualifiers()
         raw = msgspec.json.encode(self.reported).decode() if self.reported else ""
         used = MappingProxyType({unit: count for unit, count in units.items() if count > 0})
-        return Usage(used, source, tier, speed, geo, raw if len(raw) <= _RAW_LIMIT else "", doubted)
+        return Usage(used, source, tier, speed, geo, raw if len(raw) <= _RAW_LIMIT else "", why)
 
-    def _read(self) -> tuple[Units, bool]:
-        """The counts that the provider told, and whether some of them were none, or cannot be."""
+    def _read(self) -> tuple[Units, Why]:
+        """The counts that the provider told, and why some of them do not count."""
+        why = Why.NOTHING
         try:
-            units, doubted = self.units(self.reported), False
+            units = self.units(self.reported)
         except NotACount:
-            units, doubted = self.units(counts_only(self.reported)), True
+            units, why = self.units(counts_only(self.reported)), Why.NOT_COUNTS
         if self.extra:
             units |= self.extra
         if not units or max(units.values()) <= _ORDINARY:
-            return units, doubted
+            return units, why
         believed = plausible(units, self.facts.max_output, max(self.output_bytes, self.body_bytes))
-        return believed, doubted or believed is not units
+        return believed, why if believed is units else Why.IMPLAUSIBLE
 
     def _estimate(self, units: Units) -> None:
         if not any(units.get(unit) for unit in INPUT_CLASSES):

@@ -3,12 +3,13 @@ they give."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from enum import StrEnum
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, TypeVar
 
-from dataplane.core.usage import RecordStatus, Usage, UsageRecord
+from dataplane.core.usage import RecordStatus, Usage, UsagePart, UsageRecord
 from dataplane.telemetry.redaction import OURS, shorten
 from dataplane.wire.records import beginning, beginning_message, end, message_from
 from protos import fleet_pb2 as pb
@@ -21,6 +22,8 @@ LARGE_TEXT: Final = 256
 LARGE_TAGS: Final = 8
 INT64: Final = 2**63 - 1
 INT32: Final = 2**31 - 1
+
+Name = TypeVar("Name", bound=str)
 
 
 def begun(record: UsageRecord) -> bytes:
@@ -66,11 +69,12 @@ def _with_care(record: UsageRecord) -> bytes:
 def _tamed(record: UsageRecord) -> UsageRecord:
     """The same record with every text short and clean and every number within its field."""
     tamed = _changed(record, _tame_text, _tame_number)
+    calls = dict(islice(tamed.usage.unknown_calls.items(), LARGE_TAGS))
     return replace(
         tamed,
         attempt=max(-INT32, min(INT32, tamed.attempt)),
         http_status=max(-INT32, min(INT32, tamed.http_status)),
-        usage=tamed.usage._replace(raw=""),
+        usage=tamed.usage._replace(raw="", parts=tamed.usage.parts[:LARGE_TAGS], unknown_calls=calls),
         tags=tamed.tags[:LARGE_TAGS],
         metadata="",
     )
@@ -88,8 +92,14 @@ def _changed(
             return text(value)
         return number(value) if isinstance(value, int) else value
 
-    units = {unit: number(count) for unit, count in record.usage.units.items()}
-    usage = Usage(units, *map(change, record.usage[1:]))
+    def changed(units: Mapping[Name, int]) -> dict[Name, int]:
+        return {unit: number(count) for unit, count in units.items()}
+
+    usage = Usage(*map(change, record.usage))._replace(
+        units=changed(record.usage.units),
+        parts=tuple(UsagePart(*map(change, part))._replace(units=changed(part.units)) for part in record.usage.parts),
+        unknown_calls={text(name): number(count) for name, count in record.usage.unknown_calls.items()},
+    )
     values = {field.name: change(getattr(record, field.name)) for field in fields(UsageRecord)}
     return UsageRecord(**values | {"usage": usage, "tags": tuple(text(tag) for tag in record.tags)})
 

@@ -197,7 +197,7 @@ class Attempt:
         if echo_of(self.candidate.provider).word in texts.lower():
             self.echoed(True)
             record.model_reported, record.provider_request_id = "", ""
-            record.usage = Usage(usage.units, usage.source, doubted=usage.doubted)
+            record.usage = usage._replace(service_tier="", speed="", geo="", raw="", parts=(), unknown_calls={})
 
     def _usage(self) -> Usage:
         """Without an answer (the client left, we cut, it took too long or broke off) the input is owed all the same. An

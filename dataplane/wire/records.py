@@ -14,7 +14,17 @@ from operator import attrgetter, getitem
 from typing import Any, Final, cast
 
 from dataplane.core.money.messages import AccountRef
-from dataplane.core.usage import NO_USAGE, Outcome, RecordStatus, Usage, UsageClass, UsageRecord, UsageSource
+from dataplane.core.usage import (
+    NO_USAGE,
+    Outcome,
+    RecordStatus,
+    Usage,
+    UsageClass,
+    UsagePart,
+    UsageRecord,
+    UsageSource,
+    Why,
+)
 from dataplane.wire.holds import ref_from, ref_message
 from dataplane.wire.protobuf import Heads, Moments, Numbers, message, varint
 from protos import fleet_pb2 as pb
@@ -28,11 +38,13 @@ _SOURCE: Final = {
     UsageSource.METERED: pb.USAGE_SOURCE_METERED,
     UsageSource.ESTIMATED: pb.USAGE_SOURCE_ESTIMATED,
     UsageSource.NONE: pb.USAGE_SOURCE_NONE,
+    UsageSource.HELD: pb.USAGE_SOURCE_HELD,
 }
 STATUSES: Final[Mapping[int, RecordStatus]] = {number: status for status, number in _STATUS.items()}
 _SOURCES: Final[Mapping[int, UsageSource]] = {number: source for source, number in _SOURCE.items()}
 _OUTCOMES: Final = {str(outcome): outcome for outcome in Outcome}
 _CLASSES: Final = {str(unit): unit for unit in UsageClass}
+_WHYS: Final = {str(why): why for why in Why}
 _CONVERTED: Final = ("status", "usage", "tags", "accounts")
 _ALIKE: Final = tuple(field.name for field in fields(UsageRecord) if field.name not in _CONVERTED)
 _alike: Final = attrgetter(*_ALIKE)
@@ -50,7 +62,7 @@ BEGINNING: Final = frozenset((*_OFTEN, *_IDS, *_SELDOM, *_NUMBERS, *_HELD, "stat
 # Its end.
 _OFTEN_IN_THE_END: Final = (
     *("http_status", "outcome", "refusal_code", "model_reported", "priced", "price_version"),
-    *("usage.source", "usage.service_tier", "usage.speed", "usage.geo"),
+    *("usage.source", "usage.service_tier", "usage.speed", "usage.geo", "usage.why"),
 )
 _NUMBERS_IN_THE_END: Final = ("cost_nano", "first_byte_ms", "duration_ms", "response_bytes", "events")
 
@@ -135,6 +147,8 @@ def end(record: UsageRecord) -> bytes:
         parts.append(_UNITS[unit][count])
     if usage.raw:
         parts.append(_text(_RAW_USAGE, usage.raw))
+    if usage.parts or usage.unknown_calls:
+        parts.append(_beside(usage, pb.UsageRecord()).SerializeToString())
     if record.provider_request_id:
         parts.append(_text(_PROVIDER_REQUEST, record.provider_request_id))
     if record.provider_error:
@@ -182,9 +196,22 @@ def message_from(record: UsageRecord) -> pb.UsageRecord:
             units[unit] = count
         message.raw_usage = usage.raw
         message.service_tier, message.speed, message.geo = usage.service_tier, usage.speed, usage.geo
+        message.why = usage.why
+        _beside(usage, message)
     if record.tags:
         message.tags.extend(record.tags)
     message.accounts.extend(map(ref_message, record.accounts))
+    return message
+
+
+def _beside(usage: Usage, message: pb.UsageRecord) -> pb.UsageRecord:
+    """Adds what few answers have: parts of other models, calls without a known price."""
+    for part in usage.parts:
+        units = {str(unit): count for unit, count in part.units.items()}
+        message.parts.add(
+            model=part.model, units=units, kind=part.kind, service_tier=part.service_tier, speed=part.speed
+        )
+    message.unknown_calls.update(usage.unknown_calls)
     return message
 
 
@@ -194,15 +221,24 @@ def beginning_message(whole: pb.UsageRecord) -> pb.UsageRecord:
     return pb.UsageRecord(**values | {"status": pb.RECORD_STATUS_ADMITTED})
 
 
+def _units(units: Mapping[str, int]) -> dict[UsageClass, int]:
+    return {_CLASSES.get(unit, cast(UsageClass, unit)): count for unit, count in units.items()}
+
+
 def record_from(wire: pb.UsageRecord) -> UsageRecord:
     """The way back. Outcomes and units that this version does not know stay as they are; an unknown status is FINAL."""
     usage = Usage(
-        units={_CLASSES.get(unit, cast(UsageClass, unit)): count for unit, count in wire.units.items()},
+        units=_units(wire.units),
         source=_SOURCES.get(wire.source, UsageSource.NONE),
         service_tier=wire.service_tier,
         speed=wire.speed,
         geo=wire.geo,
         raw=wire.raw_usage,
+        why=_WHYS.get(wire.why, cast(Why, wire.why)),
+        parts=tuple(
+            UsagePart(part.model, _units(part.units), part.kind, part.service_tier, part.speed) for part in wire.parts
+        ),
+        unknown_calls=dict(wire.unknown_calls),
     )
     alike = {name: getattr(wire, name) for name in _ALIKE}
     return UsageRecord(

@@ -44,7 +44,7 @@ from dataplane.core.snapshot import (
     Unpriced,
     VirtualKey,
 )
-from dataplane.core.usage import Outcome, RecordStatus, Usage, UsageClass, UsageRecord, UsageSource
+from dataplane.core.usage import Outcome, RecordStatus, Usage, UsageClass, UsagePart, UsageRecord, UsageSource, Why
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 int64 = st.integers(-(2**63), 2**63 - 1)
@@ -136,8 +136,20 @@ _SPECIAL = {
     "outcome": st.sampled_from(Outcome),
     "tags": tuples_of_text,
     "accounts": st.lists(st.builds(AccountRef, texts, texts, texts), max_size=2).map(tuple),
-    # What is doubted is the pod's own affair: it counts and logs that.
-    "usage": st.builds(Usage, units, st.sampled_from(UsageSource), texts, texts, texts, texts, st.just(False)),
+    # What is outstanding is the pod's own affair.
+    "usage": st.builds(
+        Usage,
+        units,
+        st.sampled_from(UsageSource),
+        texts,
+        texts,
+        texts,
+        texts,
+        st.sampled_from(Why),
+        st.lists(st.builds(UsagePart, texts, units, texts, texts, texts), max_size=2).map(tuple),
+        st.dictionaries(texts, int64, max_size=2),
+        st.just(False),
+    ),
 }
 records = st.builds(
     UsageRecord,

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.core.usage import Outcome, RecordStatus, Usage, UsageClass, UsageRecord, UsageSource
+from dataplane.core.usage import Outcome, RecordStatus, Usage, UsageClass, UsagePart, UsageRecord, UsageSource
 from dataplane.link.records import RECORD_BYTES, begun, encode, ended
 from dataplane.wire.records import BEGINNING, beginning, beginning_message, end, message_from, record_from
 from protos import fleet_pb2 as pb
@@ -45,7 +45,7 @@ def test_an_attempt_whose_end_nobody_sees_can_be_accounted_for():
 
 
 def test_the_wire_has_a_field_for_every_fact_of_a_record():
-    renamed = {"source", "units", "raw_usage", "service_tier", "speed", "geo"}
+    renamed = {"source", "units", "raw_usage", "service_tier", "speed", "geo", "why", "parts", "unknown_calls"}
     assert set(pb.UsageRecord.DESCRIPTOR.fields_by_name) - renamed == set(UsageRecord.__annotations__) - {"usage"}
 
 
@@ -54,7 +54,11 @@ hostile = st.text(max_size=20).flatmap(lambda text: st.sampled_from([text, text 
 
 @given(hostile, hostile, st.sampled_from([0, 7, 2**80, -(2**80)]))
 def test_no_client_and_no_provider_can_make_a_record_too_large_or_impossible(text, other, count):
-    usage = Usage({UsageClass.INPUT: count}, UsageSource.PROVIDER, text, other, text, other)
+    part = UsagePart(text, {UsageClass.OUTPUT: count}, other, text, other)
+    usage = Usage(
+        {UsageClass.INPUT: count}, UsageSource.PROVIDER, text, other, text, other, parts=(part,) * 300,
+        unknown_calls={text + str(number): count for number in range(300)},
+    )  # fmt: skip
     record = UsageRecord(
         request_id="req_1", usage=usage, model_requested=text, session=other, metadata=text, tags=(text, other) * 40,
         events=count, attempt=count, key_id="vk_1", cost_nano=12,
