@@ -19,6 +19,7 @@ from protos import fleet_pb2 as pb
 RECORD_BYTES: Final = 16 * 1024
 # What a text keeps of itself in a record that would be larger: characters, at most 4 bytes each.
 LARGE_TEXT: Final = 256
+SHORT_TEXT: Final = 64
 LARGE_TAGS: Final = 8
 INT64: Final = 2**63 - 1
 INT32: Final = 2**31 - 1
@@ -69,12 +70,15 @@ def _with_care(record: UsageRecord) -> bytes:
 def _tamed(record: UsageRecord) -> UsageRecord:
     """The same record with every text short and clean and every number within its field."""
     tamed = _changed(record, _tame_text, _tame_number)
-    calls = dict(islice(tamed.usage.unknown_calls.items(), LARGE_TAGS))
+    calls = islice(tamed.usage.unknown_calls.items(), LARGE_TAGS)
+    parts = [UsagePart(part.model[:SHORT_TEXT], part.units) for part in tamed.usage.parts[:LARGE_TAGS]]
     return replace(
         tamed,
         attempt=max(-INT32, min(INT32, tamed.attempt)),
         http_status=max(-INT32, min(INT32, tamed.http_status)),
-        usage=tamed.usage._replace(raw="", parts=tamed.usage.parts[:LARGE_TAGS], unknown_calls=calls),
+        usage=tamed.usage._replace(
+            raw="", parts=tuple(parts), unknown_calls={name[:SHORT_TEXT]: count for name, count in calls}
+        ),
         tags=tamed.tags[:LARGE_TAGS],
         metadata="",
     )
