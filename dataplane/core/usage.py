@@ -76,7 +76,7 @@ class Why(StrEnum):
 
 
 _NOTHING: Mapping[UsageClass, int] = MappingProxyType({})
-_NO_CALLS: Mapping[str, int] = MappingProxyType({})
+NO_CALLS: Mapping[str, int] = MappingProxyType({})
 
 
 class UsagePart(NamedTuple):
@@ -107,7 +107,7 @@ class Usage(NamedTuple):
     raw: str = ""
     why: Why = Why.NOTHING
     parts: tuple[UsagePart, ...] = ()
-    unknown_calls: Mapping[str, int] = _NO_CALLS  # calls of tools that this version knows no price of, by their name
+    unknown_calls: Mapping[str, int] = NO_CALLS  # calls of tools that this version knows no price of, by their name
     outstanding: bool = False  # the content is complete, and figures are still to come; known to the pod only
 
     @property

@@ -14,7 +14,7 @@ from dataplane.core.usage import INPUT_CLASSES, OUTPUT_CLASSES, UsageClass
 MOST_INPUT: Final = 10_000_000
 MOST_UNSEEN: Final = 500_000
 MOST_CALLS: Final = 1_000
-_COUNTS = re.compile(r"(?i)tokens?$|token_?count$|requests$")
+_COUNTS = re.compile(r"(?i)tokens?$|token_?count$|requests$|call_?count$")
 
 Units = dict[UsageClass, int]
 
@@ -40,7 +40,7 @@ def counts_only(reported: Mapping[str, object]) -> dict[str, object]:
     kept: dict[str, object] = {}
     for key, value in reported.items():
         if _COUNTS.search(key):
-            if _is_count(value):
+            if is_count(value):
                 kept[key] = value
         elif isinstance(value, dict):
             kept[key] = counts_only(value)
@@ -51,7 +51,8 @@ def counts_only(reported: Mapping[str, object]) -> dict[str, object]:
     return kept
 
 
-def _is_count(value: object) -> bool:
+def is_count(value: object) -> bool:
+    """Whether a provider told a number of something."""
     return (type(value) is int and value >= 0) or (type(value) is float and 0 <= value < inf)
 
 

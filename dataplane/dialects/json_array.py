@@ -6,6 +6,7 @@ import re
 
 from dataplane.dialects.sent import Form
 from dataplane.dialects.sse import MAX_EVENT
+from dataplane.dialects.tails import HEAD_BYTES, TAIL_BYTES, Cut
 
 _MARK = re.compile(rb'["\[\]{}]')
 _IN_STRING = re.compile(rb'["\\]')
@@ -13,9 +14,12 @@ _IN_STRING = re.compile(rb'["\\]')
 
 class JsonArraySplitter:
     """Feed it chunks, get the objects of the top-level array that became complete (or the one top-level object, which
-    is how an error comes). Malformed text yields nothing; beyond the limit it is inert."""
+    is how an error comes). Malformed text yields nothing; an element beyond the limit is handed out as a `Cut`."""
 
-    __slots__ = ("_base", "_buffer", "_depth", "_in_string", "_limit", "_position", "_start", "overflowed", "separated")
+    __slots__ = (
+        *("_base", "_buffer", "_depth", "_head", "_in_string", "_limit", "_position", "_skipped", "_start"),
+        *("overflowed", "separated"),
+    )
     form = Form.ARRAY
 
     def __init__(self, limit: int = MAX_EVENT) -> None:
@@ -26,6 +30,8 @@ class JsonArraySplitter:
         self._base = 0  # depth at which elements stand: 1 inside an array
         self._in_string = False
         self._limit = limit
+        self._head = b""  # of an element that is too large to be kept
+        self._skipped = 0  # bytes of it that are gone
         self.overflowed = False
         self.separated = True  # an element may follow as it is: nothing or a comma came before
 
@@ -41,8 +47,6 @@ class JsonArraySplitter:
         return self._start >= 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        if self.overflowed:
-            return []
         self._buffer += data
         elements: list[bytes] = []
         self._scan(elements)
@@ -54,13 +58,28 @@ class JsonArraySplitter:
         self._position -= keep
         if self._start >= 0:
             self._start = 0
-        if len(self._buffer) > self._limit:
-            self._buffer.clear()
-            self.overflowed = True
+        size = len(self._buffer)
+        if self._start == 0 and (size > self._limit or (self._skipped and size > 2 * TAIL_BYTES)):
+            if not self._skipped:
+                self._head, self.overflowed = bytes(self._buffer[:HEAD_BYTES]), True
+            kept = min(TAIL_BYTES, self._limit)
+            self._skipped += size - kept
+            del self._buffer[:-kept]
+            self._position -= size - kept
         return elements
 
     def close(self) -> list[bytes]:
         return []
+
+    def unframed(self) -> bytes:
+        return b""  # one object is an element already
+
+    def _element(self, start: int, end: int) -> bytes:
+        if not self._skipped:
+            return bytes(self._buffer[start:end])
+        cut = Cut.of(self._head, bytes(self._buffer[max(end - TAIL_BYTES, 0) : end]), self._skipped + end)
+        self._head, self._skipped = b"", 0
+        return cut
 
     def _scan(self, elements: list[bytes]) -> None:
         """Look at every mark in the bytes at hand: any byte may be one. (Local names take a third of the time away.)"""
@@ -92,7 +111,7 @@ class JsonArraySplitter:
             else:
                 depth -= 1
                 if depth == base and start >= 0:
-                    elements.append(bytes(buffer[start : at + 1]))
+                    elements.append(self._element(start, at + 1))
                     start = -1
             at += 1
         self._position, self._start, self._depth, self._base, self._in_string = at, start, depth, base, in_string

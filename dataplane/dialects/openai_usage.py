@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from dataplane.core.usage import UsageClass
 from dataplane.dialects.counts import Units, count
-from dataplane.dialects.meters import split, within
+from dataplane.dialects.values import split, within
 
 BYTES_PER_TOKEN = 4.0
 
@@ -44,7 +44,8 @@ def tokens(reported: Mapping[str, object]) -> Units:
         or count(reported, "prompt_cache_hit_tokens")
         or count(reported, "cached_tokens")
     )
-    on_top = max(count(reported, "total_tokens") - incoming - outgoing, 0)
+    total = count(reported, "total_tokens")
+    on_top = max(total - incoming - outgoing, 0) if incoming or outgoing else 0  # a total alone tells no direction
     reasoning = 0 if on_top or not details_out else count(details_out, "reasoning_tokens")
     units: Units = {}
     _divide(units, incoming, _CACHED, cached, details_in, _INPUT_DETAILS, _INPUT)

@@ -9,18 +9,20 @@ from __future__ import annotations
 import re
 
 from dataplane.dialects.sent import Form
+from dataplane.dialects.tails import HEAD_BYTES, TAIL_BYTES, Cut
 
 MAX_EVENT = 16 * 1024 * 1024
 _MOST_LINES = 4_096  # of one event, which have three: 1 ms
 _BOM = b"\xef\xbb\xbf"
+BLANK = _BOM + b" \t\r\n"
 _NO_LINE_FEED = re.compile(rb"[^\n]")
 
 
 class SseSplitter:
-    """Feed it chunks, get the payloads of the events that became complete. `overflowed` after an event beyond the
-    limit: from then on it is inert."""
+    """Feed it chunks, get the payloads of the events that became complete; of one beyond the limit, a `Cut`.
+    `overflowed`: there was such a one."""
 
-    __slots__ = ("_after_cr", "_at_start", "_limit", "_pending", "overflowed")
+    __slots__ = ("_after_cr", "_at_start", "_head", "_limit", "_pending", "_skipped", "overflowed")
     form = Form.EVENTS
     joint = b""
 
@@ -29,6 +31,8 @@ class SseSplitter:
         self._after_cr = False
         self._at_start = True
         self._limit = limit
+        self._head = b""  # of an event that is too large to be kept
+        self._skipped = 0  # bytes of it that are gone
         self.overflowed = False
 
     @property
@@ -36,8 +40,6 @@ class SseSplitter:
         return _NO_LINE_FEED.search(self._pending) is not None
 
     def feed(self, data: bytes) -> list[bytes]:
-        if self.overflowed:
-            return []
         if self._after_cr or b"\r" in data:
             if data.startswith(b"data: ") and data.endswith(b"\r\n\r\n") and not (self._after_cr or self._at_start):
                 # nearly every read of Gemini's: one whole event
@@ -45,6 +47,8 @@ class SseSplitter:
                 if data.find(b"\r", 6) == end and data.find(b"\n", 6) == end + 1 and not self._pending:
                     return [data[6:end]]
             data = self._with_line_feeds(data)
+        if self._skipped:
+            return self._skipping(data)
         pending = self._pending
         if not pending and not self._at_start:
             # nearly every read of a live stream: one whole event
@@ -75,9 +79,33 @@ class SseSplitter:
         return self._payloads(whole)
 
     def close(self) -> list[bytes]:
+        if self._skipped:
+            return [self._cut(len(self._pending))]
         whole = bytes(self._pending)
         self._pending.clear()
         return self._payloads(whole) if whole else []
+
+    def unframed(self) -> bytes:
+        """A JSON object that came instead of events."""
+        return bytes(self._pending) if self._pending[:256].lstrip(BLANK).startswith(b"{") else b""
+
+    def _skipping(self, data: bytes) -> list[bytes]:
+        """More of an event of which only the end is kept."""
+        pending = self._pending
+        start = max(len(pending) - 1, 0)
+        pending += data
+        end = pending.find(b"\n\n", start)
+        if end < 0:
+            self._bound()
+            return []
+        cut, rest = self._cut(end), bytes(pending[end + 2 :])
+        pending.clear()
+        return [cut, *self.feed(rest)] if rest else [cut]
+
+    def _cut(self, end: int) -> Cut:
+        cut = Cut.of(self._head, bytes(self._pending[max(end - TAIL_BYTES, 0) : end]), self._skipped + end)
+        self._head, self._skipped = b"", 0
+        return cut
 
     def _payloads(self, whole: bytes) -> list[bytes]:
         if self._at_start:
@@ -113,9 +141,13 @@ class SseSplitter:
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _bound(self) -> None:
-        if len(self._pending) > self._limit:
-            self._pending.clear()
-            self.overflowed = True
+        size = len(self._pending)
+        if size > self._limit or (self._skipped and size > 2 * TAIL_BYTES):
+            if not self._skipped:
+                self._head, self.overflowed = bytes(self._pending[:HEAD_BYTES]), True
+            kept = min(TAIL_BYTES, self._limit)
+            self._skipped += size - kept
+            del self._pending[:-kept]
 
 
 def _payload(block: bytes) -> bytes | None:

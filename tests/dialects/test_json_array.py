@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataplane.dialects.json_array import JsonArraySplitter
+from dataplane.dialects.tails import Cut
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8") | st.sampled_from('"\\[]{}'))
 VALUES = st.recursive(
@@ -33,13 +34,18 @@ def test_one_object_without_an_array_is_an_element_too():
     assert splitter.feed(b"00}}") == [b'{"error": {"code": 400}}']
 
 
-def test_an_element_beyond_the_limit_makes_it_inert_instead_of_growing():
+def test_of_an_element_beyond_the_limit_the_beginning_and_the_end_are_kept_and_the_rest_is_heard():
     splitter = JsonArraySplitter(limit=100)
     assert splitter.feed(b'[{"a":1},{"b":"') == [b'{"a":1}']
     for _ in range(20):
         assert splitter.feed(b"x" * 10) == []
     assert splitter.overflowed
-    assert splitter.feed(b'"},{"c":1}]') == []
+    cut, after = splitter.feed(b'"},{"c":1}]')
+    assert isinstance(cut, Cut)
+    assert cut.head.startswith(b'{"b":"xxx')
+    assert cut.endswith(b'x"}')
+    assert cut.size == len(b'{"b":""}') + 200
+    assert after == b'{"c":1}'
 
 
 @given(st.binary(max_size=200))

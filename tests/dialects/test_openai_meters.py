@@ -168,7 +168,7 @@ def test_embeddings_are_input_only():
 
 def test_an_answer_too_large_to_keep_is_metered_from_its_tail(monkeypatch):
     monkeypatch.setattr(meters, "MAX_BODY", 10_000)
-    monkeypatch.setattr(meters, "_TAIL", 2_000)
+    monkeypatch.setattr(meters, "TAIL_BYTES", 2_000)
     vectors = [{"embedding": [0.123456] * 1_000} for _ in range(20)]
     body = json.dumps({"data": vectors, "model": "e", "usage": {"prompt_tokens": 8, "total_tokens": 8}}).encode()
     chunks = [body[at : at + 700] for at in range(0, len(body), 700)]

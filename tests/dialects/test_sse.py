@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataplane.dialects.sse import SseSplitter
+from dataplane.dialects.tails import TAIL_BYTES, Cut
 
 
 def naive(text: bytes) -> list[bytes]:
@@ -82,11 +83,28 @@ def test_it_knows_whether_the_bytes_end_inside_an_event():
         assert splitter.mid_event is inside
 
 
-def test_an_event_beyond_the_limit_makes_it_inert_instead_of_growing():
+def test_of_an_event_beyond_the_limit_the_beginning_and_the_end_are_kept_and_the_rest_is_heard():
     splitter = SseSplitter(limit=100)
     assert splitter.feed(b"data: 1\n\ndata: ") == [b"1"]
     for _ in range(50):
         assert splitter.feed(b"x" * 10) == []
+        assert len(splitter._pending) <= 2 * TAIL_BYTES
     assert splitter.overflowed
-    assert splitter.feed(b"\n\ndata: 2\n\n") == []
+    cut, after = splitter.feed(b"end\n\ndata: 2\n\n")
+    assert isinstance(cut, Cut)
+    assert cut.head.startswith(b"data: xxx")
+    assert cut.endswith(b"xend")
+    assert cut.size == len(b"data: ") + 500 + len(b"end")
+    assert after == b"2"
+    assert splitter.feed(b"data: 3\n\n") == [b"3"]
+    assert splitter.close() == []
+
+
+def test_a_stream_may_end_inside_an_event_beyond_the_limit():
+    splitter = SseSplitter(limit=100)
+    splitter.feed(b"data: " + b"x" * 200)
+    [cut] = splitter.close()
+    assert isinstance(cut, Cut)
+    assert cut.endswith(b"x")
+    assert cut.size == 206
     assert splitter.close() == []

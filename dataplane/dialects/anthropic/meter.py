@@ -1,5 +1,5 @@
-"""The meter of Anthropic's answers: `message_start` carries the input classes, each `message_delta` cumulative figures
-that replace them."""
+"""The meter of Anthropic's answers: `message_start` carries the input classes, each `message_delta` cumulative figures.
+Of each class the larger counts: some providers of this dialect repeat the input as zero."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from dataclasses import dataclass
 
 import msgspec
 
-from dataplane.core.usage import UsageClass
+from dataplane.core.usage import UsageClass, UsagePart
+from dataplane.dialects.anthropic import iterations
 from dataplane.dialects.anthropic.facts import BYTES_PER_TOKEN
 from dataplane.dialects.counts import Units, count
 from dataplane.dialects.dialect import Meter, Operation, RequestFacts
-from dataplane.dialects.meters import NOTHING, BodyMeter, EventMeter, Tally, Unbilled, add, usage_object, within, word
+from dataplane.dialects.meters import BodyMeter, EventMeter
 from dataplane.dialects.sent import Place, SentSoFar
 from dataplane.dialects.sse import SseSplitter
+from dataplane.dialects.tally import Tally, Unbilled
+from dataplane.dialects.values import NOTHING, add, larger, usage_object, within, word
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -87,11 +90,13 @@ class AnthropicTally(Tally):
             self.started = True
             message = _message.decode(event.message)
             self.model = message.model or ""
-            self.reported.update(usage_object(message.usage))
+            self.reported = larger(self.reported, usage_object(message.usage))
         elif kind == "message_delta":
             self.stopping = True
             usage = usage_object(event.usage)
-            self.reported.update(usage)
+            self.reported = larger(self.reported, usage)
+            if not self.final and "output_tokens" in usage:
+                self.reported["output_tokens"] = usage["output_tokens"]  # what the start said was no more than a start
             self.final = self.final or "output_tokens" in usage
         elif kind == "message_stop":
             self.complete = True
@@ -110,13 +115,23 @@ class AnthropicTally(Tally):
 
     def units(self, reported: Mapping[str, object]) -> Units:
         units = _tokens(reported)
-        iterations = reported.get("iterations")
-        for iteration in iterations if isinstance(iterations, list) else ():
-            # the top level leaves these out, the bill does not
-            if isinstance(iteration, dict) and iteration.get("type") in ("compaction", "advisor_message"):
-                add(units, _tokens(iteration))
+        if "iterations" in reported:
+            for one in iterations.passes(reported, self.model, _tokens):
+                if not one.model:
+                    add(units, one.units)
+                elif one.in_total:
+                    add(units, {unit: -min(count, units[unit]) for unit, count in one.units.items()})
         units[UsageClass.WEB_SEARCH] = count(within(reported, "server_tool_use"), "web_search_requests")
         return units
+
+    def parts(self, reported: Mapping[str, object]) -> tuple[UsagePart, ...]:
+        if "iterations" not in reported:
+            return ()
+        return iterations.parts(iterations.passes(reported, self.model, _tokens))
+
+    @property
+    def content_ended(self) -> bool:
+        return self.complete or self.stopping
 
     def qualifiers(self) -> tuple[str, str, str]:
         return word(self.reported, "service_tier"), word(self.reported, "speed"), word(self.reported, "inference_geo")

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
 
+from dataplane.core.usage import UsageClass
 from dataplane.dialects.counts import Units
 from dataplane.dialects.dialect import Meter, Operation, RequestFacts
-from dataplane.dialects.meters import NOTHING, BodyMeter, EventMeter, Tally, Unbilled, has_value, text_bytes
+from dataplane.dialects.meters import BodyMeter, EventMeter
 from dataplane.dialects.openai_usage import BYTES_PER_TOKEN, tokens
 from dataplane.dialects.scan import UNREADABLE
 from dataplane.dialects.sent import Place, SentSoFar
 from dataplane.dialects.sse import SseSplitter
+from dataplane.dialects.tails import Cut
+from dataplane.dialects.tally import Tally, Unbilled
+from dataplane.dialects.values import NOTHING, has_value, text_bytes
 
 
 class _Function(msgspec.Struct, gc=False):
@@ -58,6 +63,9 @@ class _Frame(msgspec.Struct, gc=False):
     error: msgspec.Raw = NOTHING
 
 
+# Chat models that search before each answer and bill that per request (OpenAI's pricing page, "web search").
+_SEARCHES_ALWAYS = re.compile(r"-search-(?:preview|api)(?:-|$)")
+
 _chunk = msgspec.json.Decoder(_Chunk)
 _frame = msgspec.json.Decoder(_Frame)
 
@@ -88,7 +96,7 @@ class ChatTally(Tally):
     def event(self, payload: bytes) -> None:
         if payload == b"[DONE]":
             self.complete = True
-            self.final = self.final or bool(self.latest)
+            self.final = self.final or bool(self.latest) or bool(self.reported)
             return
         try:
             chunk = _chunk.decode(payload)
@@ -117,8 +125,18 @@ class ChatTally(Tally):
             self.output_bytes = len(body) if self.generates else 0
         self.complete = True
 
+    def figures(self, figures: bytes, cut: Cut) -> None:
+        self._frame(_frame.decode(figures), last=True)
+
     def units(self, reported: Mapping[str, object]) -> Units:
-        return tokens(reported)
+        units = tokens(reported)
+        if _SEARCHES_ALWAYS.search(self.model or self.facts.model):
+            units[UsageClass.WEB_SEARCH] = 1
+        return units
+
+    @property
+    def content_ended(self) -> bool:
+        return self.complete or self.finished
 
     def qualifiers(self) -> tuple[str, str, str]:
         return self.service_tier, "", ""
@@ -142,7 +160,7 @@ class ChatTally(Tally):
         if has_value(frame.error):
             self.failed = True
         if has_value(frame.usage):
-            self.latest = frame.usage
+            self.newer(frame.usage)
             self.final = self.final or last
         if self.finished and self.final:
             self.complete = True

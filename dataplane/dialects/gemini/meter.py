@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,23 +11,19 @@ from dataplane.core.usage import UsageClass
 from dataplane.dialects.counts import Units, count
 from dataplane.dialects.dialect import BILLED, Meter, Operation, RequestFacts
 from dataplane.dialects.gemini.facts import BYTES_PER_TOKEN
+from dataplane.dialects.gemini.grounding import Grounded, Grounding, billed
 from dataplane.dialects.json_array import JsonArraySplitter
-from dataplane.dialects.meters import (
-    NOTHING,
-    BodyMeter,
-    EventMeter,
-    Tally,
-    Unbilled,
-    has_value,
-    split,
-    text_bytes,
-    word,
-)
+from dataplane.dialects.meters import BodyMeter, EventMeter
+from dataplane.dialects.scan import UNREADABLE
 from dataplane.dialects.sent import Place, SentSoFar
 from dataplane.dialects.sse import SseSplitter
+from dataplane.dialects.tails import Cut
+from dataplane.dialects.tally import Tally, Unbilled
+from dataplane.dialects.values import NOTHING, has_value, split, text_bytes, word
 
 _MOST_CANDIDATES = 64  # the API gives at most 8
-_PER_PROMPT = re.compile(r"gemini-[12](?:\.|-|$)")  # these bill grounding per prompt, later ones per query
+# How Vertex AI says the tier (its UsageMetadata, `trafficType`).
+_TRAFFIC = {"ON_DEMAND_PRIORITY": "priority", "ON_DEMAND_FLEX": "flex"}
 
 
 class _Part(msgspec.Struct, gc=False):
@@ -40,15 +35,11 @@ class _Content(msgspec.Struct, gc=False):
     parts: list[_Part] | None = None
 
 
-class _Grounding(msgspec.Struct, gc=False):
-    webSearchQueries: list[str] | None = None
-
-
 class _Candidate(msgspec.Struct, gc=False):
     index: int = 0
     content: _Content | None = None
     finishReason: str | None = None
-    groundingMetadata: _Grounding | None = None
+    groundingMetadata: msgspec.Raw = NOTHING
 
 
 class _Feedback(msgspec.Struct, gc=False):
@@ -64,6 +55,7 @@ class _Chunk(msgspec.Struct, gc=False):
 
 
 _chunk = msgspec.json.Decoder(_Chunk)
+_grounding = msgspec.json.Decoder(Grounding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +71,7 @@ class GeminiTally(Tally):
         self.generates = generates
         self.open: set[int] = set()  # candidates that were seen and have not finished
         self.finished = False
+        self.grounded = Grounded()
 
     def event(self, payload: bytes) -> None:
         chunk = _chunk.decode(payload)
@@ -91,7 +84,7 @@ class GeminiTally(Tally):
         if chunk.promptFeedback is not None and chunk.promptFeedback.blockReason:
             self.finished = True
         if has_value(chunk.usageMetadata):
-            self.latest = chunk.usageMetadata
+            self.newer(chunk.usageMetadata)
             if self.finished and not self.open:
                 self.complete = self.final = True
 
@@ -103,11 +96,26 @@ class GeminiTally(Tally):
             self.output_bytes = len(body)
         self.complete = True
 
+    def figures(self, figures: bytes, cut: Cut) -> None:
+        if b'"finishReason"' in cut.head + cut:
+            self.finished = True
+            self.open.clear()
+        self.event(figures)
+
     def units(self, reported: Mapping[str, object]) -> Units:
-        return tokens(reported)
+        units = tokens(reported)
+        if (told := billed(reported)) is not None:
+            # the provider's own count stands for what was counted by looking
+            self.extra = told
+        return units
+
+    @property
+    def content_ended(self) -> bool:
+        return self.complete or (self.finished and not self.open)
 
     def qualifiers(self) -> tuple[str, str, str]:
-        return word(self.reported, "serviceTier").lower(), "", ""
+        tier = word(self.reported, "serviceTier").lower() or _TRAFFIC.get(word(self.reported, "trafficType"), "")
+        return tier, "", ""
 
     def sent(self, at: Place, closed: SentSoFar | None) -> GeminiSent:
         return GeminiSent(at, closed)
@@ -121,10 +129,12 @@ class GeminiTally(Tally):
             self.open.discard(candidate.index)
         elif candidate.index not in self.open and len(self.open) < _MOST_CANDIDATES:
             self.open.add(candidate.index)
-        if candidate.groundingMetadata is not None and candidate.groundingMetadata.webSearchQueries:
-            queries = len(candidate.groundingMetadata.webSearchQueries)
-            billed = 1 if _PER_PROMPT.match(self.model or self.facts.model) else queries
-            self.extra[UsageClass.WEB_SEARCH] = max(billed, self.extra.get(UsageClass.WEB_SEARCH, 0))
+        if has_value(candidate.groundingMetadata):
+            try:
+                self.grounded.see(_grounding.decode(candidate.groundingMetadata))
+            except UNREADABLE:
+                return
+            self.extra = self.grounded.units(self.model or self.facts.model)
 
 
 def tokens(reported: Mapping[str, object]) -> Units:

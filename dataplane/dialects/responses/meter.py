@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
 
-from dataplane.core.usage import UsageClass
-from dataplane.dialects.counts import Units, count
+from dataplane.core.usage import Usage, UsagePart, Why
+from dataplane.dialects.counts import Units, count, counts_only
 from dataplane.dialects.dialect import Meter, Operation, RequestFacts
-from dataplane.dialects.meters import NOTHING, BodyMeter, EventMeter, Tally, Unbilled, has_value, usage_object
+from dataplane.dialects.meters import BodyMeter, EventMeter
 from dataplane.dialects.openai_usage import BYTES_PER_TOKEN, tokens
+from dataplane.dialects.responses.calls import CallsSeen, Item, image_part, image_usage
 from dataplane.dialects.scan import decoded
 from dataplane.dialects.sent import Place, SentSoFar
 from dataplane.dialects.sse import SseSplitter
+from dataplane.dialects.tails import Cut
+from dataplane.dialects.tally import Tally, Unbilled
+from dataplane.dialects.values import NOTHING, has_value, larger, usage_object
 
+_KIND = re.compile(rb'"type"\s*:\s*"(response\.[a-z_.]{1,60})"')
+_GOES_ON = frozenset({"queued", "in_progress"})
+# Behind one of these all that the model had to say may have come.
+_SAID = frozenset({
+    "response.output_text.done", "response.content_part.done", "response.refusal.done",
+    "response.function_call_arguments.done", "response.custom_tool_call_input.done",
+})  # fmt: skip
+_BEGUN = frozenset({"response.created", "response.queued"})
 _LAST = frozenset({"response.completed", "response.incomplete", "response.failed", "response.done"})
 
 
@@ -24,15 +37,6 @@ class _Event(msgspec.Struct, gc=False):
     delta: msgspec.Raw = NOTHING
     response: msgspec.Raw = NOTHING
     item: msgspec.Raw = NOTHING
-
-
-class _Action(msgspec.Struct, gc=False):
-    type: str = ""
-
-
-class _Item(msgspec.Struct, gc=False):
-    type: str = ""
-    action: _Action | None = None
 
 
 class _Response(msgspec.Struct, gc=False):
@@ -44,12 +48,15 @@ class _Response(msgspec.Struct, gc=False):
     usage: msgspec.Raw = NOTHING
     error: msgspec.Raw = NOTHING
     output: msgspec.Raw = NOTHING
+    background: bool | None = None
+    tools: msgspec.Raw = NOTHING
+    tool_usage: msgspec.Raw = NOTHING
 
 
 _event = msgspec.json.Decoder(_Event)
 _response = msgspec.json.Decoder(_Response)
-_item = msgspec.json.Decoder(_Item)
-_items = msgspec.json.Decoder(list[_Item])
+_item = msgspec.json.Decoder(Item)
+_items = msgspec.json.Decoder(list[Item])
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,33 +77,79 @@ class ResponsesTally(Tally):
         self.created_at = 0
         self.service_tier = ""
         self.items = 0  # that were begun
+        self.status = ""  # of the response, as it said last
+        self.background = False
+        self.calls = CallsSeen()
+        self.image: UsagePart | None = None
+        self._said = False  # the content may be complete
 
     def event(self, payload: bytes) -> None:
         event = _event.decode(payload)
         kind = event.type
         if kind.endswith(".delta"):
             self.output_bytes += max(len(event.delta) - 2, 0)
+            self._said = False
         elif kind in _LAST:
             self.complete = True
             self.failed = self.failed or kind == "response.failed"
             self._response(event.response)
-        elif kind == "response.created":
-            self._response(event.response)
         elif kind == "response.output_item.added":
             self.items += 1
+            self._said = False
         elif kind == "response.output_item.done":
-            self._calls([_item.decode(event.item)])
+            item = _item.decode(event.item)
+            self._said = item.type != "reasoning"
+            self.calls.passed(item)
+            self.extra = self.calls.units()
+        elif kind in _SAID:
+            self._said = True
+        elif kind in _BEGUN:
+            self._response(event.response)
         elif kind == "error":
             self.failed = True
 
     def body(self, body: bytes) -> None:
         self._response(msgspec.Raw(body))
-        if not self.failed and not self.reported:
+        if not self.failed and not self.reported and self.status not in _GOES_ON:
             self.output_bytes = len(body)
         self.complete = True
 
+    def figures(self, figures: bytes, cut: Cut) -> None:
+        kind = _KIND.search(cut.head)
+        if kind is not None and kind[1].decode() in _LAST:
+            self.complete = True
+            self.failed = self.failed or kind[1] == b"response.failed"
+            self._response(msgspec.Raw(figures))
+
+    def cut_event(self, cut: Cut) -> None:
+        kind = _KIND.search(cut.head)
+        if kind is not None and kind[1].endswith(b".delta"):
+            self.output_bytes += cut.size
+        super().cut_event(cut)
+
     def units(self, reported: Mapping[str, object]) -> Units:
         return tokens(reported)
+
+    def parts(self, reported: Mapping[str, object]) -> tuple[UsagePart, ...]:
+        return (self.image,) if self.image is not None else ()
+
+    def unknown_calls(self) -> Mapping[str, int]:
+        return self.calls.unknown()
+
+    @property
+    def content_ended(self) -> bool:
+        return self.complete or self._said
+
+    @property
+    def goes_on(self) -> bool:
+        """The provider works on, whoever listens: the figures are seen later."""
+        return not self.final and (self.background or self.status in _GOES_ON) and (self.complete or self.background)
+
+    def usage(self) -> Usage:
+        if self.goes_on and not self.output_bytes:
+            self.body_bytes = 0  # what says that it goes on is no output
+        usage = super().usage()
+        return usage._replace(why=Why.RUNS_ON, outstanding=False) if self.goes_on else usage
 
     def qualifiers(self) -> tuple[str, str, str]:
         return self.service_tier, "", ""
@@ -110,24 +163,19 @@ class ResponsesTally(Tally):
         self.model = response.model or self.model
         self.created_at = count({"at": decoded(response.created_at)}, "at") or self.created_at
         self.service_tier = (response.service_tier or self.service_tier)[:64]
+        self.status = (response.status or self.status)[:64]
+        self.background = self.background or response.background is True
         if response.status == "failed" or has_value(response.error):
             self.failed = True
         usage = usage_object(response.usage)
         if usage:
-            self.reported = usage
+            self.reported = larger(self.reported, usage)
             self.final = True
-        if self.final and response.output:
-            # the whole list is here: it replaces what was counted as it passed
-            self.extra = {}
-            self._calls(_items.decode(response.output))
-
-    def _calls(self, items: list[_Item]) -> None:
-        for item in items:
-            # opening a page or finding in it is not billed
-            if item.type == "web_search_call" and (item.action is None or item.action.type in ("", "search")):
-                self.extra[UsageClass.WEB_SEARCH] = self.extra.get(UsageClass.WEB_SEARCH, 0) + 1
-            elif item.type == "file_search_call":
-                self.extra[UsageClass.TOOL_CALL] = self.extra.get(UsageClass.TOOL_CALL, 0) + 1
+        if images := image_usage(response.tool_usage):
+            self.image = image_part(response.tools, tokens(counts_only(images)))
+        if has_value(response.output):
+            self.calls.listed(_items.decode(response.output))
+            self.extra = self.calls.units()
 
 
 def meter(operation: Operation, *, streaming: bool, facts: RequestFacts) -> Meter:

@@ -6,6 +6,7 @@ Where budgets hold, what it costs so far extends the hold ahead of need, or the 
 from __future__ import annotations
 
 from functools import partial
+from typing import Final
 
 from dataplane.core.errors import Refusal
 from dataplane.dialects.finality import heard_by
@@ -19,12 +20,15 @@ from dataplane.proxy.cleaning import cleaner_of
 from dataplane.proxy.client.answer_head import framing, of_theirs
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.provider.connection import Response
+from dataplane.proxy.provider.first_bytes import streams
 from dataplane.proxy.stages.attempt import account_errors
+
+OK: Final = 200
 
 
 async def relay(attempt: Attempt, response: Response) -> None:
     """Returns when the answer has ended, however. The attempt is settled before the bytes that end it leave."""
-    channel = _channel(attempt, response)
+    channel = _channel(attempt, response, await _streaming(attempt, response))
     attempt.answering(response.head.status)
     exchange = attempt.exchange
     exchange.answering(channel)
@@ -33,10 +37,19 @@ async def relay(attempt: Attempt, response: Response) -> None:
             await channel.ended()
 
 
-def _channel(attempt: Attempt, response: Response) -> Channel:
+async def _streaming(attempt: Attempt, response: Response) -> bool:
+    """Whether the answer is a stream: its head says so, or its first bytes do where a stream was asked for."""
+    streaming = is_stream(attempt.candidate.provider, response.head.first.get(b"content-type", b""))
+    if streaming or response.head.status != OK or not attempt.inquiry.request.facts.stream:
+        return streaming
+    with attempt.exchange.waiting():
+        return await streams(response, attempt.exchange.pod.limits.first_byte_s)
+
+
+def _channel(attempt: Attempt, response: Response, streaming: bool) -> Channel:
     exchange, inquiry, head = attempt.exchange, attempt.inquiry, response.head
     facts, route, provider = inquiry.request.facts, inquiry.route, attempt.candidate.provider
-    echo, streaming = echo_of(provider), is_stream(provider, head.first.get(b"content-type", b""))
+    echo = echo_of(provider)
     if streaming is not facts.stream:  # not what was asked for
         attempt.meter = route.dialect.meter(route.operation, streaming=streaming, facts=facts)
     form = attempt.meter.form
@@ -62,7 +75,7 @@ def _channel(attempt: Attempt, response: Response) -> Channel:
         frame.chunked,
         most_bytes,
         streaming=streaming,
-        judge=account_errors(attempt) if streaming and head.status == 200 else None,
+        judge=account_errors(attempt) if streaming and head.status == OK else None,
         looks=tuple(looks),
         cleaner=cleaner_of(echo, attempt.echoed, response, form, most_bytes),
     )
