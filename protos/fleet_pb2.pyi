@@ -1376,6 +1376,7 @@ class RateCard(_message.Message):
     SPEED_FIELD_NUMBER: _builtins.int
     VALID_FROM_MS_FIELD_NUMBER: _builtins.int
     VALID_UNTIL_MS_FIELD_NUMBER: _builtins.int
+    GEO_FIELD_NUMBER: _builtins.int
     TIERS_FIELD_NUMBER: _builtins.int
     service_tier: _builtins.str
     """"": any"""
@@ -1385,6 +1386,8 @@ class RateCard(_message.Message):
     """0: always"""
     valid_until_ms: _builtins.int
     """0: for ever"""
+    geo: _builtins.str
+    """"": anywhere; else where the provider says that the answer was made, or `regional`"""
     @_builtins.property
     def tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___RateTier]:
         """ascending; the last whose `above_input_tokens` is exceeded applies to the whole request"""
@@ -1396,11 +1399,12 @@ class RateCard(_message.Message):
         speed: _builtins.str = ...,
         valid_from_ms: _builtins.int = ...,
         valid_until_ms: _builtins.int = ...,
+        geo: _builtins.str = ...,
         tiers: _abc.Iterable[Global___RateTier] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["service_tier", b"service_tier", "speed", b"speed", "tiers", b"tiers", "valid_from_ms", b"valid_from_ms", "valid_until_ms", b"valid_until_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["geo", b"geo", "service_tier", b"service_tier", "speed", b"speed", "tiers", b"tiers", "valid_from_ms", b"valid_from_ms", "valid_until_ms", b"valid_until_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from controlplane.providers.model_facts import is_offered, released
 from controlplane.providers.model_match import Unclear, compact, patterns_of
+from controlplane.providers.price_modifiers import CALLS, call_rates, with_factors
 from dataplane.core.globs import Glob, is_glob
 from dataplane.core.money.prices import PRICES_OF_KIND, ModelPrice, PriceList, RateCard, RateTier
 from dataplane.core.usage import UsageClass
@@ -34,7 +35,6 @@ MILLION: Final = 10**6
 # dollar.
 DEAREST_TOKEN: Final = Decimal(500)  # dollars per million
 DEAREST_CALL: Final = Decimal(1_000_000)  # dollars per million
-CALLS: Final = frozenset({UsageClass.WEB_SEARCH, UsageClass.TOOL_CALL})
 
 # Our classes → the library's price keys, nearest first: a class that has no price is part of the next.
 PRICE_KEYS: Final[Mapping[UsageClass, tuple[str, ...]]] = {
@@ -170,7 +170,8 @@ def _family(family: str) -> tuple[list[ModelPrice], list[LeftOut]]:
         released_ms, unlisted = released(model, seller), not is_offered(model)
         cards: tuple[RateCard, ...] = ()
         try:
-            cards = tuple(_cards(model, seller is provider))
+            plain_cards = _cards(model, seller is provider)
+            cards = tuple(with_factors(family, model.id, _with_calls(plain_cards, family, model.id)))
         except Unclear as unclear:
             left_out.append(LeftOut(family, model.id, str(unclear)))
         for way in ways:
@@ -190,6 +191,15 @@ def _cards(model: library.ModelInfo, own: bool) -> Iterator[RateCard]:
         if periods != plain:
             yield from _as_cards(periods, condition.get("service_tier", ""), condition.get("speed", ""))
     yield from _as_cards(plain, "", "")
+
+
+def _with_calls(cards: Iterable[RateCard], family: str, model: str) -> Iterator[RateCard]:
+    """Calls that the library has no rate for."""
+    calls = {unit: _pico(dollars, 1000) for unit, dollars in call_rates(family, model).items()}
+    for card in cards:
+        yield replace(
+            card, tiers=tuple(RateTier(tier.above_input_tokens, {**calls, **tier.rates_pico}) for tier in card.tiers)
+        )
 
 
 def _check_clear(model: library.ModelInfo) -> None:

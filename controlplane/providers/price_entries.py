@@ -22,6 +22,7 @@ def entries_of(prices: Iterable[ModelPrice]) -> list[dict[str, Any]]:
                 {
                     "service_tier": card.service_tier,
                     "speed": card.speed,
+                    "geo": card.geo,
                     "valid_from_ms": card.valid_from_ms,
                     "valid_until_ms": card.valid_until_ms,
                     "tiers": [

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from controlplane.changes.actor import Actor
 from controlplane.changes.change_set import change_set
-from controlplane.providers import model_facts, model_match, price_compiler
+from controlplane.providers import model_facts, model_match, price_compiler, price_modifiers
 from controlplane.providers.models import PriceList, PriceOverride, Provider, price_list_id
 from controlplane.providers.price_compiler import FAMILIES, OwnPrice, compile_prices
 from controlplane.providers.price_entries import entries_of
@@ -60,7 +60,8 @@ def _overrides(organization_id: str | None) -> list[OwnPrice]:
 def _source(overrides: list[OwnPrice]) -> str:
     """Changes with the library, the compiler, the families and the overrides."""
     compiler = b"".join(
-        Path(str(part.__file__)).read_bytes() for part in (price_compiler, model_match, model_facts, catalogue)
+        Path(str(part.__file__)).read_bytes()
+        for part in (price_compiler, price_modifiers, model_match, model_facts, catalogue)
     )
     parts = [version("genai-prices"), hashlib.sha256(compiler).hexdigest(), FAMILIES, [repr(own) for own in overrides]]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -23,7 +23,7 @@ from dataplane.core.money.prices import (
     dearest_in_family,
 )
 from dataplane.core.snapshot import Unpriced
-from dataplane.core.usage import Outcome, Usage, UsageClass, UsageSource, Why
+from dataplane.core.usage import Outcome, Usage, UsageClass, UsagePart, UsageSource, Why
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,12 @@ class Estimator:
 
     def priced(self, row: UsageRecord) -> Priced | None:
         """What the row's units cost by the list in force, found as pods find it; None without a price."""
-        units = {unit: row.units[unit.value] for unit in UsageClass if unit.value in row.units}
-        usage = Usage(units, UsageSource(row.source), row.service_tier, row.speed, row.geo)
+        parts = tuple(
+            UsagePart(part["model"], _known(part["units"]), part["kind"], part["service_tier"], part["speed"])
+            for part in row.parts
+        )
+        source = UsageSource(row.source)
+        usage = Usage(_known(row.units), source, row.service_tier, row.speed, row.geo, parts=parts)
         priced = self._price(row, usage)
         return None if priced is None else priced._replace(nano=saturated(priced.nano))
 
@@ -86,8 +90,12 @@ class Estimator:
                 return priced
         if provider.unpriced == Unpriced.DEAREST_IN_FAMILY.value:
             relative = dearest_in_family(prices, provider, row.model, at_ms)
-            return None if relative is None else cost_with(usage, relative, prices.version, at_ms)
+            return None if relative is None else cost_with(usage, relative, prices, provider, at_ms)
         return None
+
+
+def _known(units: Mapping[str, int]) -> dict[UsageClass, int]:
+    return {unit: units[unit.value] for unit in UsageClass if unit.value in units}
 
 
 def _price_list_of(organization_id: str) -> PriceList | None:

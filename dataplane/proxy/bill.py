@@ -6,6 +6,7 @@ from typing import Final
 
 from dataplane.core.money import prices as pricing
 from dataplane.core.money.estimates import hides_reasoning
+from dataplane.core.money.geography import geography
 from dataplane.core.money.prices import Priced
 from dataplane.core.routing import Candidate
 from dataplane.core.snapshot import PriceList, Unpriced
@@ -18,8 +19,10 @@ def price(usage: Usage, prices: PriceList, candidate: Candidate, reported: str, 
     """`reported`: the model that the provider says answered, "" if it does not. None: the price list does not know the
     model, and the provider has no rule for that."""
     provider, model = candidate.provider, candidate.model
-    if not usage.units:
+    if not usage.units and not usage.parts:
         return Priced(0, prices.version, model)
+    if not usage.geo and (geo := geography(provider.base_url)):
+        usage = usage._replace(geo=geo)
     for name in (model, reported):
         priced = pricing.cost(usage, prices, provider, name, at_ms) if name else None
         if priced is not None:
@@ -29,7 +32,7 @@ def price(usage: Usage, prices: PriceList, candidate: Candidate, reported: str, 
     if provider.unpriced is Unpriced.DEAREST_IN_FAMILY:
         dearest = pricing.dearest_in_family(prices, provider, model, at_ms)
         if dearest is not None:
-            return pricing.cost_with(usage, dearest, prices.version, at_ms)
+            return pricing.cost_with(usage, dearest, prices, provider, at_ms)
     return None
 
 

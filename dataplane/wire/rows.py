@@ -221,7 +221,7 @@ def _card(wire: pb.RateCard) -> RateCard:
         )
         for tier in wire.tiers
     )
-    return RateCard(wire.service_tier, wire.speed, wire.valid_from_ms, wire.valid_until_ms, tiers)
+    return RateCard(wire.service_tier, wire.speed, wire.valid_from_ms, wire.valid_until_ms, tiers, wire.geo)
 
 
 def _by_name(row: type[Row], name: str) -> Callable[[Any, int], Row]:

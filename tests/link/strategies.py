@@ -54,7 +54,13 @@ tuples_of_text = st.lists(texts, max_size=3).map(tuple)
 secrets = st.builds(KeySecret, texts, int32, st.binary(max_size=32), int64)
 units = st.dictionaries(st.sampled_from(UsageClass), int64, max_size=4)
 cards = st.builds(
-    RateCard, texts, texts, int64, int64, st.lists(st.builds(RateTier, int64, units), min_size=1, max_size=2).map(tuple)
+    RateCard,
+    texts,
+    texts,
+    int64,
+    int64,
+    st.lists(st.builds(RateTier, int64, units), min_size=1, max_size=2).map(tuple),
+    texts,
 )
 model_prices = st.builds(
     ModelPrice, texts, texts, tuples_of_text, st.lists(cards, max_size=2).map(tuple), int64, st.booleans()

@@ -20,10 +20,11 @@ from dataplane.dialects import json_array, meters, opening, sse
 from dataplane.dialects.dialect import Operation, RequestFacts
 from dataplane.dialects.halves import with_whole_characters
 from dataplane.dialects.json_array import JsonArraySplitter
-from dataplane.dialects.meters import BodyMeter, EventMeter, Tally
+from dataplane.dialects.meters import BodyMeter, EventMeter
 from dataplane.dialects.opening import Opening
 from dataplane.dialects.registry import ANTHROPIC
 from dataplane.dialects.sse import SseSplitter
+from dataplane.dialects.tally import Tally
 from dataplane.providers.echo import Echo
 from dataplane.proxy.filtering import _Plain
 from dataplane.proxy.hearing import through

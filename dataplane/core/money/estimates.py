@@ -139,5 +139,8 @@ def _reachable(price: ModelPrice, service_tier: str, speed: str, at_ms: int) -> 
     tiers = {"", "default", service_tier}
     speeds = {"", "standard", speed}
     for card in price.cards:
-        if card.service_tier in tiers and card.speed in speeds and card.applies(card.service_tier, card.speed, at_ms):
+        applies = card.applies(
+            card.service_tier, card.speed, card.geo, at_ms
+        )  # an organization's default may say where
+        if card.service_tier in tiers and card.speed in speeds and applies:
             yield card

@@ -173,7 +173,7 @@ def test_an_entry_keeps_everything_that_pricing_needs():
         "openai",
         "m",
         ("m*", "!m-tts"),
-        (RateCard("priority", "fast", 1, 2, (RateTier(0, {UsageClass.INPUT: 3}), RateTier(200_000, {}))),),
+        (RateCard("priority", "fast", 1, 2, (RateTier(0, {UsageClass.INPUT: 3}), RateTier(200_000, {})), "us"),),
         released_ms=4,
         unlisted=True,
     )
@@ -186,6 +186,7 @@ def test_an_entry_keeps_everything_that_pricing_needs():
                 {
                     "service_tier": "priority",
                     "speed": "fast",
+                    "geo": "us",
                     "valid_from_ms": 1,
                     "valid_until_ms": 2,
                     "tiers": [

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dataplane.core.money import estimates
 from dataplane.core.money.estimates import FIRST_GUESS, LEAST, OutputEstimates, hides_reasoning, need
-from dataplane.core.money.prices import ModelPrice, RateCard, RateTier, cost_with
+from dataplane.core.money.prices import ModelPrice, PriceList, RateCard, RateTier, cost_with
 from dataplane.core.usage import Usage, UsageClass
+
+
+class Account(NamedTuple):
+    name: str
+    kind: str
+    price_provider: str
+
 
 C = UsageClass
 PICO = 1_000_000  # pico-dollars per token: a dollar per million
@@ -173,7 +182,9 @@ def test_whatever_was_asked_before_the_dearest_reachable_rate_of_each_kind_count
         reachable += [
             each
             for each in remembering.cards
-            if each.service_tier in tiers and each.speed == "" and each.applies(each.service_tier, each.speed, at_ms)
+            if each.service_tier in tiers
+            and each.speed == ""
+            and each.applies(each.service_tier, each.speed, "", at_ms)
         ]
         rates = [each.tier(tokens).rates_pico for each in reachable]
         dearest = max(max(rate[C.INPUT], rate[C.CACHE_READ]) for rate in rates)
@@ -202,4 +213,5 @@ def test_nobody_costs_more_than_was_held_who_stays_below_what_was_expected(input
     classes = (C.INPUT, C.CACHE_READ, C.CACHE_WRITE_1H)
     units = {unit: input * share // 300 for unit, share in zip(classes, split, strict=True)}
     usage = Usage({**units, C.OUTPUT: output}, service_tier=said)
-    assert cost_with(usage, tiered, "v1", 0).nano <= held.need + 1
+    prices, provider = PriceList("p", "v1", (tiered,)), Account("anthropic", "anthropic", "")
+    assert cost_with(usage, tiered, prices, provider, 0).nano <= held.need + 1
