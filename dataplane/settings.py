@@ -143,9 +143,9 @@ class Settings(BaseModel):
     exchanges: int = setting(2_000, "", "Requests open at once; beyond it 503 overloaded.", ge=1)
     connect_s: float = setting(5, "s", "To resolve, connect and shake hands with a provider.", gt=0, le=120)
     first_byte_s: float = setting(
-        300, "s", "Until a provider's first byte; thinking models are silent for minutes.", gt=0
+        600, "s", "Until a provider's first byte; an answer in one piece may take minutes, and SDKs wait as long.", gt=0
     )
-    idle_s: float = setting(300, "s", "Between two bytes of a provider's answer.", gt=0)
+    idle_s: float = setting(600, "s", "Between two bytes of a provider's answer.", gt=0)
     upstream_per_host: int = setting(1_000, "", "Connections to one provider host.", ge=1)
     upstream_ca: Path | None = setting(
         None, "path", "CA certificates (PEM) for providers and the collector, beside the system's."

@@ -144,7 +144,11 @@ CATALOGUE: Mapping[Code, Entry] = MappingProxyType(
             "an admin: the provider's credential or account",
         ),
         Code.UPSTREAM_TIMEOUT: Entry(
-            504, True, "The provider did not answer in time.", "wait; the platform team: timeouts"
+            504,
+            True,
+            "The provider did not answer in time. Where it has the request and may be working on it, asking again "
+            "would be billed again: then the answer says not to.",
+            "wait; the platform team: timeouts",
         ),
         Code.CONFIGURATION_STALE: Entry(
             503, True, "The pod has not heard from the control plane for too long.", "the platform team: the link"
@@ -173,6 +177,10 @@ CATALOGUE: Mapping[Code, Entry] = MappingProxyType(
 
 # Seconds. Above it opencode and others sit silent instead of showing the message.
 LONGEST_RETRY_AFTER: Final = 20
+
+
+# In a refusal's `meta`: the provider may be working on the request, so that asking again would be billed again.
+WORKS_ON: Final = "provider_works_on"
 
 
 class Refusal(Exception):
@@ -208,7 +216,7 @@ class Refusal(Exception):
 
     @property
     def retryable(self) -> bool:
-        return CATALOGUE[self.code].retryable
+        return CATALOGUE[self.code].retryable and WORKS_ON not in self.meta
 
 
 def render_table() -> str:

@@ -131,6 +131,11 @@ class Meter(Protocol):
         ...
 
     @property
+    def content_ended(self) -> bool:
+        """All that the client waits for has come; figures may follow."""
+        ...
+
+    @property
     def model(self) -> str:
         """The model that the provider says answered; "" until known."""
         ...

@@ -68,6 +68,10 @@ class _TallyMeter:
         return self.tally.failed
 
     @property
+    def content_ended(self) -> bool:
+        return self.tally.content_ended
+
+    @property
     def model(self) -> str:
         return self.tally.model
 

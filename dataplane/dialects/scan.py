@@ -133,6 +133,10 @@ class Scan:
         raw = self._raw.get(key)
         return raw is not None and len(raw) == 4 and bytes(raw) == b"true"
 
+    def is_false(self, key: str) -> bool:
+        raw = self._raw.get(key)
+        return raw is not None and len(raw) == 5 and bytes(raw) == b"false"
+
     def inner(self, key: str) -> Scan | None:
         """The scan of an object-valued field, its spans relative to the whole body; None when it is no object."""
         span = self.spans.get(key)

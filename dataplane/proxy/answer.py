@@ -31,6 +31,10 @@ class AnswerWatcher(Protocol):
         """The last word on this answer; further calls change nothing."""
         ...
 
+    def reads_on(self) -> float:
+        """Seconds to read on when the client has gone, since the figures are on their way; 0: not at all."""
+        ...
+
     def refused(self, refused: Refused, *, answer: bool) -> None:
         """The provider refuses the organization: nothing is owed. `answer`: nothing has left, so say it by HTTP."""
         ...

@@ -10,10 +10,13 @@ import asyncio
 from enum import IntEnum, auto
 
 from dataplane.core.errors import Refusal
+from dataplane.core.money.estimates import hides_reasoning
+from dataplane.core.money.owed import End, owed
+from dataplane.core.money.prices import Priced
 from dataplane.core.routing import Candidate
 from dataplane.core.usage import NO_USAGE, Outcome, Usage, UsageRecord, UsageSource
 from dataplane.providers.upstream import echo_of
-from dataplane.proxy.bill import NO_PRICES, price, unanswered
+from dataplane.proxy.bill import NO_PRICES, most, price
 from dataplane.proxy.client.answer_head import answered_by
 from dataplane.proxy.client.conversation import Waiting
 from dataplane.proxy.endings import ending_of
@@ -35,6 +38,7 @@ class AttemptState(IntEnum):
 
 _PLANNED, _ADMITTED, _ASKED, _ANSWERING, _SETTLED = AttemptState  # a look-up in an Enum takes 0.1 µs
 _OK, _FIRST_BYTE = Outcome.OK, Waiting.FIRST_BYTE
+_PROVIDER, _STATUS_OK = UsageSource.PROVIDER, 200
 
 _NEXT: dict[AttemptState, frozenset[AttemptState]] = {
     _PLANNED: frozenset({_ADMITTED, _SETTLED}),
@@ -49,7 +53,8 @@ class Attempt:
     """The provider's side. `record` is the exchange's own when it is the first; `meter` hears the answer."""
 
     __slots__ = (
-        *("_billed", "_echoed", "_first_byte_s", "_prices", "_reached", "_status", "candidate", "exchange", "inquiry"),
+        *("_asked_at", "_billed", "_echoed", "_first_byte_s", "_prices", "_reached", "_status"),
+        *("candidate", "exchange", "inquiry"),
         *("meter", "record", "reservations", "state"),
     )
 
@@ -68,6 +73,7 @@ class Attempt:
         self._reached = False  # it owes the provider something
         self._status = 0  # of the provider's answer, once its head is there
         self._first_byte_s = 0.0
+        self._asked_at = 0.0  # monotonic: the request was written
 
     def __enter__(self) -> Attempt:
         return self
@@ -121,6 +127,7 @@ class Attempt:
         if self.state is not _ASKED:
             self._enter(_ASKED)
         self._reached = True
+        self._asked_at = self.exchange.pod.clock.monotonic()
         self.exchange.connection.wait_for(_FIRST_BYTE)
 
     def heard(self, status: int) -> None:
@@ -154,11 +161,15 @@ class Attempt:
         if answer:
             self.exchange.refuse(refused.refusal, Outcome.PROVIDER_ERROR)
 
+    def reads_on(self) -> float:
+        """Seconds for which the figures of an answer whose client has gone are worth waiting for."""
+        return self.exchange.pod.limits.reading_on_s if self._billed and self.meter.usage().outstanding else 0
+
     # money
 
     def cost_so_far(self) -> int:
         """Of the answer that runs, in nano-dollars."""
-        priced = price(self._usage(), self._prices, self.candidate, self.meter.model, self.record.started_at_ms)
+        priced = self._price(self.meter.usage())
         return priced.nano if priced is not None else 0
 
     def cut(self, refusal: Refusal) -> None:
@@ -170,10 +181,11 @@ class Attempt:
         if self.state is _SETTLED:
             return
         record, meter, exchange = self.record, self.meter, self.exchange
-        usage = self._usage()
-        priced = price(usage, self._prices, self.candidate, meter.model, record.started_at_ms)
-        if self._reached and self._billed and not self._status:
-            usage, priced = unanswered(usage, priced, self.candidate, self.record)
+        usage = self.meter.usage() if self._reached and self._billed else NO_USAGE
+        if self._reached and self._billed and (self._status != _STATUS_OK or usage.source is not _PROVIDER):
+            usage, priced = self._owed(usage, outcome)
+        else:
+            priced = self._price(usage)
         if outcome is _OK and (record.http_status >= 400 or meter.failed):
             outcome = Outcome.PROVIDER_ERROR
         self._enter(_SETTLED)
@@ -185,8 +197,13 @@ class Attempt:
         record.response_bytes = exchange.channel.body_bytes if exchange.channel is not None else 0
         if priced is not None:
             record.cost_nano, record.priced, record.price_version = priced.nano, True, priced.version
+            if priced.unknown:
+                exchange.pod.telemetry.unpriced(record.provider_kind, priced.unknown, record.request_id)
         for reservation in self.reservations:
             reservation.settle(record.cost_nano, usage)
+        if usage.source is _PROVIDER and outcome is _OK:
+            seconds = exchange.pod.clock.monotonic() - self._asked_at
+            exchange.pod.speeds.learn(self.candidate.model, usage.tokens[1], seconds)
         exchange.pod.journal.settle(record)
 
     def _without_credential(self, record: UsageRecord) -> None:
@@ -199,13 +216,25 @@ class Attempt:
             record.model_reported, record.provider_request_id = "", ""
             record.usage = usage._replace(service_tier="", speed="", geo="", raw="", parts=(), unknown_calls={})
 
-    def _usage(self) -> Usage:
-        """Without an answer (the client left, we cut, it took too long or broke off) the input is owed all the same. An
-        error is owed for only if the provider says so itself."""
-        if not self._reached or not self._billed:
-            return NO_USAGE
-        usage = self.meter.usage()
-        return NO_USAGE if self._status >= 400 and usage.source is not UsageSource.PROVIDER else usage
+    def _price(self, usage: Usage) -> Priced | None:
+        return price(usage, self._prices, self.candidate, self.meter.model, self.record.started_at_ms)
+
+    def _owed(self, usage: Usage, outcome: Outcome) -> tuple[Usage, Priced | None]:
+        """Of what is not simply the provider's own figure."""
+        candidate, facts, record = self.candidate, self.inquiry.request.facts, self.record
+        hides = hides_reasoning(candidate.provider.kind, candidate.model)
+        seconds = self.exchange.pod.clock.monotonic() - self._asked_at
+        written = self.exchange.pod.speeds.written(candidate.model, seconds) if hides else 0
+        usage, held = owed(usage, End(outcome, self._status, facts.stream, hides, written))
+        priced = self._price(usage)
+        if not held and usage.source is not UsageSource.ESTIMATED:
+            return usage, priced
+        ceiling = record.reserved_nano or most(usage, self._prices, candidate, facts, record.started_at_ms)
+        if not ceiling:
+            return usage._replace(source=UsageSource.METERED), priced
+        if held or priced is None or priced.nano > ceiling:
+            priced = Priced(ceiling, self._prices.version, candidate.model)
+        return usage, priced
 
     def _enter(self, state: AttemptState) -> None:
         if state not in _NEXT[self.state]:

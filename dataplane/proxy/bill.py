@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
+from dataplane.core.money import estimates
 from dataplane.core.money import prices as pricing
-from dataplane.core.money.estimates import hides_reasoning
+from dataplane.core.money.estimates import HIDDEN_CEILING
 from dataplane.core.money.geography import geography
 from dataplane.core.money.prices import Priced
 from dataplane.core.routing import Candidate
 from dataplane.core.snapshot import PriceList, Unpriced
-from dataplane.core.usage import Usage, UsageRecord, UsageSource
+from dataplane.core.usage import Usage
+from dataplane.dialects.dialect import RequestFacts
 
 NO_PRICES: Final = PriceList(id="", version="", prices=())
 
@@ -36,17 +38,16 @@ def price(usage: Usage, prices: PriceList, candidate: Candidate, reported: str, 
     return None
 
 
-def unanswered(
-    usage: Usage, priced: Priced | None, candidate: Candidate, record: UsageRecord
-) -> tuple[Usage, Priced | None]:
-    """What is owed for a request that was written and of whose answer nothing came; `usage`, `priced`: of its input.
+def most(usage: Usage, prices: PriceList, candidate: Candidate, facts: RequestFacts, at_ms: int) -> int:
+    """What would have been set aside for a request that no budget covers, in nano-dollars; 0 without a price.
 
-    The provider may have worked on it to the end. Of a stream that is the input: it would have been stopped when nobody
-    read it. An answer in one piece, and reasoning that is never seen, may have cost all that was set aside for them.
+    `usage`: what is known of it, for the tier and speed.
     """
-    held_nano = record.reserved_nano
-    seen = record.streaming and not hides_reasoning(candidate.provider.kind, candidate.model)
-    if seen or not held_nano:
-        return usage, priced
-    version = priced.version if priced is not None else ""
-    return usage._replace(source=UsageSource.ESTIMATED), Priced(held_nano, version, candidate.model)
+    model_price = prices.find(candidate.provider, candidate.model)
+    if model_price is None:
+        return 0
+    output = facts.max_output or HIDDEN_CEILING
+    need = estimates.need(
+        model_price, at_ms, facts.input_tokens_upper, output, service_tier=usage.service_tier, speed=usage.speed
+    )
+    return need.need

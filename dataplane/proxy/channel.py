@@ -26,6 +26,7 @@ from dataplane.proxy.http.codings import coding_of
 from dataplane.proxy.http.framing import Length
 from dataplane.proxy.provider.connection import UpstreamFailure
 from dataplane.proxy.provider.refused import Refused
+from dataplane.proxy.reading_on import ReadingOn
 
 _OK, _NEXT_BYTE = Outcome.OK, Waiting.NEXT_BYTE  # looked up once: 0.15 µs each
 
@@ -67,8 +68,11 @@ class Channel:
         self._sentence: tuple[Refusal, Outcome] | None = None  # to be carried out when the open event has ended
         self._patience: asyncio.TimerHandle | None = None
         self._done: asyncio.Future[None] | None = None
+        self._reading_on: ReadingOn | None = None
         self._cleaner, self._needle = answer.cleaner, answer.cleaner.needle
         self._side: ClientSide = meter
+        self._plain = answer.filtered is None
+        self._most_bytes = answer.most_bytes
         self._listen: Callable[[bytes], None]
         self._opening: JudgedOpening | None = None
         self._filtering: Filtering | None = None  # until it begins: each knows the other
@@ -196,6 +200,8 @@ class Channel:
     # from the client
 
     def client_reads(self, reads: bool) -> None:
+        if self._reading_on is not None:
+            return
         if reads:
             self.client.wait_for(Waiting.NEXT_BYTE)
             self.response.resume()
@@ -205,12 +211,22 @@ class Channel:
 
     def client_gone(self) -> None:
         """Success, if what the client waited for had arrived: some hang up right after the terminal event."""
-        if self._ended:
+        if self._ended or self._reading_on is not None:
+            return
+        if self._plain and not self._side.complete and (seconds := self._watcher.reads_on()):
+            self._reading_on = ReadingOn(self.response, self._listen, self._side, self._read_on)
+            self._reading_on.begin(seconds, self._most_bytes)
             return
         self.response.abort()
         complete = self._side.complete
         self._side.close()
         self._watcher.settle(Outcome.OK if complete else Outcome.CLIENT_GONE)
+        self._end()
+
+    def _read_on(self) -> None:
+        """The client had all of the content."""
+        self._side.close()
+        self._watcher.settle(Outcome.OK)
         self._end()
 
     # from ourselves
@@ -221,6 +237,9 @@ class Channel:
         Now, or as soon as the event that is under way has ended: our words behind half an event would be unreadable.
         """
         if self._ended or self._sentence is not None:
+            return
+        if self._reading_on is not None:
+            self._reading_on.stop()
             return
         if self._open_ended and self._side.mid_event and self._last_words(refusal, self._side.sent_so_far()):
             self._flows = False

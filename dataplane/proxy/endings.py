@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, NamedTuple
 
-from dataplane.core.errors import Code, Refusal
+from dataplane.core.errors import WORKS_ON, Code, Refusal
 from dataplane.core.usage import Outcome
 from dataplane.proxy.http.framing import ProtocolError
 from dataplane.proxy.limits import Limits
@@ -40,6 +40,12 @@ def ending_of(error: BaseException | None, interruption: Ending) -> Ending:
             return interruption
         case _:
             return Ending(Refusal(Code.INTERNAL_ERROR, "the gateway made a mistake"), Outcome.FAILED)
+
+
+def too_slow() -> Refusal:
+    """The provider has the request and may be working on it: asking again would be billed again."""
+    words = "the provider took too long to answer"
+    return Refusal(Code.UPSTREAM_TIMEOUT, words, meta={WORKS_ON: True})
 
 
 def slow_body(limits: Limits) -> Refusal:

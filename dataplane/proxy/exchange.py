@@ -20,7 +20,7 @@ from dataplane.proxy.client.connection import ClientConnection
 from dataplane.proxy.client.conversation import Waiting
 from dataplane.proxy.client.identity import mint
 from dataplane.proxy.client.memory import HeadMemo
-from dataplane.proxy.endings import STOPPED, Ending, ending_of, slow_body
+from dataplane.proxy.endings import STOPPED, Ending, ending_of, slow_body, too_slow
 from dataplane.proxy.http import heads as http1
 from dataplane.proxy.http.heads import Field
 from dataplane.proxy.pod import Pod
@@ -179,7 +179,7 @@ class Exchange:
             self.client_gone()
             self.connection.abort()
         else:
-            self.cut(Refusal(Code.UPSTREAM_TIMEOUT, "the provider took too long to answer"), Outcome.FAILED)
+            self.cut(too_slow(), Outcome.FAILED)
 
     def cut(self, refusal: Refusal, outcome: Outcome = Outcome.CUT, status: int = 0) -> None:
         """From outside. A running answer ends before this returns; else the pipeline is stopped where it waits."""

@@ -47,8 +47,9 @@ class Limits:
 
     # The way to the provider.
     connect_s: float = 5  # resolve, connect, TLS
-    first_byte_s: float = 300  # thinking models are silent for minutes
-    idle_s: float = 300  # between two bytes of a response
+    first_byte_s: float = 600  # an answer in one piece may take minutes; the SDKs' own limit is the same
+    idle_s: float = 600  # between two bytes of a response: thinking models are silent for minutes
+    reading_on_s: float = 5  # for figures, when the client has gone with all of the content; they come within one
     stale_cut_ms: int = (
         55_000  # age of the configuration at which `cut_on_stale` ends streams: inside the promised 60 s
     )

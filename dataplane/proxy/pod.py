@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from dataplane.core.money.estimates import OutputEstimates
+from dataplane.core.money.hidden_output import WritingSpeeds
 from dataplane.core.request_ids import RequestIds
 from dataplane.proxy.client.connection import Crowd
 from dataplane.proxy.client.door import Room
@@ -46,6 +47,7 @@ class Pod:
     connections: Crowd
     exchanges: OpenExchanges
     estimates: OutputEstimates
+    speeds: WritingSpeeds
     repeats: Repeats
     bodies: Room
     turns: Turns
@@ -109,6 +111,7 @@ class Pod:
             connections=Crowd(bodies),
             exchanges=OpenExchanges(telemetry.open_exchanges),
             estimates=OutputEstimates(),
+            speeds=WritingSpeeds(),
             repeats=Repeats(clock.monotonic),
             bodies=bodies,
             turns=Turns(clock.monotonic),

@@ -109,6 +109,10 @@ class Telemetry(Protocol):
         other "content", which passed as it was."""
         ...
 
+    def unpriced(self, provider_kind: str, why: str, request_id: str) -> None:
+        """Something of an answer has no price, its "tier" or a "class": it was charged as the dearest it may be."""
+        ...
+
     def open_exchanges(self, count: int) -> None: ...
 
     def exposition(self) -> bytes:

@@ -74,7 +74,11 @@ CATALOGUE: Final = (
     ),
     Metric("tokens_total", MetricKind.COUNTER, "Units used at providers.", {**_PROVIDER, "class": tuple(UsageClass)}),
     Metric("cost_dollars_total", MetricKind.COUNTER, "Cost of what was used, by the price list.", _PROVIDER),
-    Metric("unpriced_total", MetricKind.COUNTER, "Exchanges with usage that no price list covered.", _PROVIDER),
+    Metric(
+        "unpriced_total", MetricKind.COUNTER,
+        "Exchanges of which the price list did not know the model, the service tier or a class of usage.",
+        {**_PROVIDER, "why": ("model", "tier", "class")},
+    ),
     Metric(
         "provider_refusals_total", MetricKind.COUNTER,
         "Requests that a provider would not serve since it refused the organization's credential or account.",

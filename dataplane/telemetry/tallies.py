@@ -110,4 +110,4 @@ class Tallies:
             if tally.cost_nano:
                 metrics.count("cost_dollars_total", provider, by=tally.cost_nano / 1e9)
             if tally.unpriced:
-                metrics.count("unpriced_total", provider, by=tally.unpriced)
+                metrics.count("unpriced_total", provider, "model", by=tally.unpriced)

@@ -47,13 +47,14 @@ def test_only_the_models_value_differs(dialect, operation, rest, layout, new):
         ({"stream_options": {"x": [1]}}, False, {"stream_options": {"x": [1], "include_usage": True}}),
         ({"stream_options": {"include_usage": None}}, False, {"stream_options": {"include_usage": True}}),
         ({"stream_options": {"include_usage": True}}, True, None),
-        ({"stream_options": {"include_usage": False}}, False, None),
+        ({"stream_options": {"include_usage": False}}, False, {"stream_options": {"include_usage": True}}),
+        ({"stream_options": {"include_usage": "no"}}, False, None),
         ({"stream_options": "odd"}, False, None),
     ],
 )
 @settings(max_examples=30)
 @given(rest=st.dictionaries(TEXT.filter(lambda key: key != "stream_options"), VALUES, max_size=3), layout=LAYOUTS)
-def test_usage_is_asked_for_where_a_chat_stream_said_nothing_about_it(options, asks, after, rest, layout):
+def test_usage_is_asked_for_where_a_chat_stream_does_not(options, asks, after, rest, layout):
     value = {**rest, "model": "old", "stream": True, "messages": [], **options}
     body = json.dumps(value, **layout).encode()
     facts = CHAT.read_request(Operation.CHAT, "", body)

@@ -164,6 +164,9 @@ class Watcher:
             self.settled.append((outcome.value, str(refusal_code)))
             self.written_before = list(self.wire.written)
 
+    def reads_on(self) -> float:
+        return 0
+
     def refused(self, refused: Refused, *, answer: bool) -> None:
         self.settle(Outcome.PROVIDER_ERROR, refused.refusal.code)
         if answer:

@@ -147,9 +147,13 @@ class Telemetry:
         self.open = 0
         self.most_open = 0
         self.echoes: list[str] = []
+        self.without_price: list[str] = []
 
     def echoed(self, provider_kind: str, provider_id: str, where: str, request_id: str) -> None:
         self.echoes.append(where)
+
+    def unpriced(self, provider_kind: str, why: str, request_id: str) -> None:
+        self.without_price.append(why)
 
     def finished(self, record: UsageRecord, attempts: Sequence[UsageRecord], overhead_us: int) -> None:
         self.records.append(record)

@@ -44,19 +44,22 @@ def test_what_was_written_and_not_answered_owes_its_hold_or_its_input(path: str,
             assert record.reserved_nano > 0
             assert 0 < record.cost_nano <= record.reserved_nano
             assert (record.cost_nano == record.reserved_nano) is all_of_it
-            assert record.usage.source == ("estimated" if all_of_it else "metered")
+            assert record.usage.source == ("held" if all_of_it else "metered")
+            assert record.usage.why == "no_answer"
             assert stage.holds.settled == [(record.request_id, record.cost_nano)]
             assert stage.holds.in_flight == 0
 
     play(scene())
 
 
-def test_without_a_budget_it_is_the_input():
+def test_without_a_budget_it_is_what_would_have_been_held():
     async def scene() -> None:
         async with Stage() as stage:
             await unanswered(stage, post("/v1/messages", MESSAGE))
             record = await stage.settled()
-            assert (record.usage.source, record.cost_nano > 0) == ("metered", True)
+            assert (record.usage.source, record.reserved_nano) == ("held", 0)
+            # 64 tokens of output at $15 a million, and the input at its upper bound.
+            assert record.cost_nano > 64 * 15_000
 
     play(scene())
 

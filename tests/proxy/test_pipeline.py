@@ -173,7 +173,7 @@ def test_the_second_provider_answers_where_the_first_does_not(twice):
             assert (first_record.refusal_code, second_record.refusal_code) == ("provider_error", "")
             # It had read the request: an answer in one piece may have cost all that was set aside for it.
             assert (first_record.cost_nano, first_record.http_status) == (first_record.reserved_nano, 502)
-            assert (first_record.usage.source, second_record.usage.source) == ("estimated", "provider")
+            assert (first_record.usage.source, second_record.usage.source) == ("held", "provider")
             assert second_record.usage.units
             assert second_record.cost_nano > 0
             for name in ("key_id", "principal_id", "model_requested", "request_bytes", "dialect", "trace_id", "client"):

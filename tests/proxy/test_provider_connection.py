@@ -193,7 +193,7 @@ def test_a_request_that_reached_the_provider_is_not_asked_again_and_may_have_cos
             assert (response.status, json.loads(response.body)["error"]["code"]) == (502, "provider_error")
             assert b"closed the connection without an answer" in response.body
             record = await stage.settled(2)
-            assert (record.outcome, record.usage.source) == ("failed", "metered")
+            assert (record.outcome, record.usage.source) == ("failed", "held")
             assert record.cost_nano > 0
             assert stage.nobody_called()
 

@@ -1,6 +1,6 @@
 """The facts of a request for chat completions or embeddings, and its body with another model and asked for usage.
 
-A stream carries usage only when `stream_options.include_usage` asks for it; where the client said nothing, we ask.
+A stream carries usage only when `stream_options.include_usage` asks for it; where the client does not, we do.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _agent_mode(fields: Scan) -> Refusal:
 
 
 def _usage_request(fields: Scan) -> tuple[bool, Splice | None]:
-    """Tells whether the stream will carry usage by itself, else the splice that asks for it. A false stays."""
+    """Tells whether the stream will carry usage by itself, else the splice that asks for it."""
     span = fields.spans.get("stream_options")
     if span is None:
         at = fields.spans["stream"][1]
@@ -72,7 +72,10 @@ def _usage_request(fields: Scan) -> tuple[bool, Splice | None]:
         # null asks for nothing; anything else is the provider's to refuse
         return False, (*span, b'{"include_usage":true}') if "stream_options" not in fields else None
     if "include_usage" in options:
-        return options.flag("include_usage"), None
+        if options.flag("include_usage"):
+            return True, None
+        # false becomes true; what is neither is the provider's to refuse
+        return False, (*options.spans["include_usage"], b"true") if options.is_false("include_usage") else None
     if "include_usage" in options.spans:
         return False, (*options.spans["include_usage"], b"true")
     comma = b"," if options.spans else b""

@@ -18,7 +18,9 @@ from dataplane.proxy.attempt import Attempt
 from dataplane.proxy.channel import Channel
 from dataplane.proxy.cleaning import cleaner_of
 from dataplane.proxy.client.answer_head import framing, of_theirs
+from dataplane.proxy.dropping import Dropping
 from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.http.codings import coding_of
 from dataplane.proxy.provider.connection import Response
 from dataplane.proxy.provider.first_bytes import streams
 from dataplane.proxy.stages.attempt import account_errors
@@ -68,6 +70,9 @@ def _channel(attempt: Attempt, response: Response, streaming: bool) -> Channel:
         exchange.memo, head, exchange.pod.clock.wall_ms, streaming=streaming or (facts.stream and frame.chunked)
     )
     most_bytes = exchange.pod.limits.body_bytes
+    cleaner = cleaner_of(echo, attempt.echoed, response, form, most_bytes)
+    if streaming and facts.usage_splice is not None and not coding_of(head):
+        cleaner = Dropping(cleaner, attempt.meter)
     answer = Answer(
         response,
         exchange.head_of(head.status, fields, closes=frame.closes),
@@ -77,7 +82,7 @@ def _channel(attempt: Attempt, response: Response, streaming: bool) -> Channel:
         streaming=streaming,
         judge=account_errors(attempt) if streaming and head.status == OK else None,
         looks=tuple(looks),
-        cleaner=cleaner_of(echo, attempt.echoed, response, form, most_bytes),
+        cleaner=cleaner,
     )
     return Channel(exchange.connection, answer, attempt, partial(_last_words, exchange))
 
