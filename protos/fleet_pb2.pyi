@@ -2187,6 +2187,90 @@ class UsageAck(_message.Message):
 Global___UsageAck: _TypeAlias = UsageAck  # noqa: Y015
 
 @_typing.final
+class UsageSeen(_message.Message):
+    """The figures of an answer that was made earlier; its model is UsageRecord.model_reported."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class UnitsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class UnknownCallsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    UNITS_FIELD_NUMBER: _builtins.int
+    RAW_USAGE_FIELD_NUMBER: _builtins.int
+    SERVICE_TIER_FIELD_NUMBER: _builtins.int
+    SPEED_FIELD_NUMBER: _builtins.int
+    GEO_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    UNKNOWN_CALLS_FIELD_NUMBER: _builtins.int
+    raw_usage: _builtins.str
+    service_tier: _builtins.str
+    speed: _builtins.str
+    geo: _builtins.str
+    @_builtins.property
+    def units(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """as UsageRecord.units"""
+
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___UsagePart]: ...
+    @_builtins.property
+    def unknown_calls(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        units: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        raw_usage: _builtins.str = ...,
+        service_tier: _builtins.str = ...,
+        speed: _builtins.str = ...,
+        geo: _builtins.str = ...,
+        parts: _abc.Iterable[Global___UsagePart] | None = ...,
+        unknown_calls: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["geo", b"geo", "parts", b"parts", "raw_usage", b"raw_usage", "service_tier", b"service_tier", "speed", b"speed", "units", b"units", "unknown_calls", b"unknown_calls"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageSeen: _TypeAlias = UsageSeen  # noqa: Y015
+
+@_typing.final
 class UsagePart(_message.Message):
     """What another model used than the one that answers: beside UsageRecord.units, not in them."""
 
@@ -2342,6 +2426,9 @@ class UsageRecord(_message.Message):
     WHY_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
     UNKNOWN_CALLS_FIELD_NUMBER: _builtins.int
+    KEPT_ID_FIELD_NUMBER: _builtins.int
+    GOES_ON_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     attempt: _builtins.int
     """0 for the first"""
@@ -2410,6 +2497,10 @@ class UsageRecord(_message.Message):
     """the budget that refused or cut it; empty: none did"""
     why: _builtins.str
     """the figures are not the provider's: a word of dataplane.core.usage.Why"""
+    kept_id: _builtins.str
+    """the provider keeps the answer under it, and its figures may be seen later, or were now"""
+    goes_on: _builtins.bool
+    """a background job: the provider works on"""
     @_builtins.property
     def units(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """usage class → count"""
@@ -2425,6 +2516,10 @@ class UsageRecord(_message.Message):
     @_builtins.property
     def unknown_calls(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """calls of tools without a known price, by their name"""
+
+    @_builtins.property
+    def seen(self) -> Global___UsageSeen:
+        """of an answer made earlier that this request looked at: what that used"""
 
     def __init__(
         self,
@@ -2484,10 +2579,13 @@ class UsageRecord(_message.Message):
         why: _builtins.str = ...,
         parts: _abc.Iterable[Global___UsagePart] | None = ...,
         unknown_calls: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        kept_id: _builtins.str = ...,
+        goes_on: _builtins.bool = ...,
+        seen: Global___UsageSeen | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["seen", b"seen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "attempt", b"attempt", "client", b"client", "client_version", b"client_version", "cost_nano", b"cost_nano", "dialect", b"dialect", "duration_ms", b"duration_ms", "end_user_id", b"end_user_id", "ended_at_ms", b"ended_at_ms", "estimated_input_tokens", b"estimated_input_tokens", "events", b"events", "first_byte_ms", b"first_byte_ms", "geo", b"geo", "hold_session", b"hold_session", "http_status", b"http_status", "key_id", b"key_id", "metadata", b"metadata", "model", b"model", "model_reported", b"model_reported", "model_requested", b"model_requested", "operation", b"operation", "organization_id", b"organization_id", "outcome", b"outcome", "parent_span_id", b"parent_span_id", "parts", b"parts", "price_version", b"price_version", "priced", b"priced", "principal_id", b"principal_id", "project_id", b"project_id", "provider_error", b"provider_error", "provider_id", b"provider_id", "provider_kind", b"provider_kind", "provider_request_id", b"provider_request_id", "raw_usage", b"raw_usage", "refusal_budget_id", b"refusal_budget_id", "refusal_code", b"refusal_code", "request_bytes", b"request_bytes", "request_id", b"request_id", "reserved_nano", b"reserved_nano", "response_bytes", b"response_bytes", "revision", b"revision", "service_tier", b"service_tier", "session", b"session", "source", b"source", "span_id", b"span_id", "speed", b"speed", "started_at_ms", b"started_at_ms", "status", b"status", "streaming", b"streaming", "tags", b"tags", "team_id", b"team_id", "trace_id", b"trace_id", "units", b"units", "unknown_calls", b"unknown_calls", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "attempt", b"attempt", "client", b"client", "client_version", b"client_version", "cost_nano", b"cost_nano", "dialect", b"dialect", "duration_ms", b"duration_ms", "end_user_id", b"end_user_id", "ended_at_ms", b"ended_at_ms", "estimated_input_tokens", b"estimated_input_tokens", "events", b"events", "first_byte_ms", b"first_byte_ms", "geo", b"geo", "goes_on", b"goes_on", "hold_session", b"hold_session", "http_status", b"http_status", "kept_id", b"kept_id", "key_id", b"key_id", "metadata", b"metadata", "model", b"model", "model_reported", b"model_reported", "model_requested", b"model_requested", "operation", b"operation", "organization_id", b"organization_id", "outcome", b"outcome", "parent_span_id", b"parent_span_id", "parts", b"parts", "price_version", b"price_version", "priced", b"priced", "principal_id", b"principal_id", "project_id", b"project_id", "provider_error", b"provider_error", "provider_id", b"provider_id", "provider_kind", b"provider_kind", "provider_request_id", b"provider_request_id", "raw_usage", b"raw_usage", "refusal_budget_id", b"refusal_budget_id", "refusal_code", b"refusal_code", "request_bytes", b"request_bytes", "request_id", b"request_id", "reserved_nano", b"reserved_nano", "response_bytes", b"response_bytes", "revision", b"revision", "seen", b"seen", "service_tier", b"service_tier", "session", b"session", "source", b"source", "span_id", b"span_id", "speed", b"speed", "started_at_ms", b"started_at_ms", "status", b"status", "streaming", b"streaming", "tags", b"tags", "team_id", b"team_id", "trace_id", b"trace_id", "units", b"units", "unknown_calls", b"unknown_calls", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -17,8 +17,8 @@ from django.utils import timezone
 from controlplane.budgets.months import month_of
 from controlplane.budgets.statements import UnlessLocked, is_locked
 from controlplane.fleet.calls.booking import HeldUp
-from controlplane.usage import held_up
-from controlplane.usage.booking import SetAside, book_rows, stored
+from controlplane.usage import corrections, held_up
+from controlplane.usage.booking import Refused, SetAside, book_rows, stored
 from controlplane.usage.claims import Claims
 from controlplane.usage.dead_letters import keep
 from controlplane.usage.lost import end_unread
@@ -119,11 +119,17 @@ def _book_together(parcel: Parcel) -> list[DeadLetter]:
         identities = receive(parcel.batch, parcel.through, parcel.identity, parcel.now)
         records = _believed(parcel, records, identities)
         refused, set_aside = book_rows([row for _, row in records.rows])
+        _note_kept([row for _, row in records.rows], refused, parcel.now)
         seqs = {id(row): seq for seq, row in records.rows}
         records.dead_letters += [_dead_letter(parcel, seqs[id(row)], why) for row, why in refused]
         keep(records.dead_letters, parcel.identity, parcel.now)
         _tell_of_claims(set_aside, parcel.now)
     return records.dead_letters
+
+
+def _note_kept(rows: Sequence[UsageRecord], refused: Sequence[Refused], now: datetime) -> None:
+    not_booked = {id(row) for row, _ in refused}
+    corrections.note([row for row in rows if row.kept_id and id(row) not in not_booked], now)
 
 
 def _sorted(parcel: Parcel) -> Sorted:
@@ -162,6 +168,7 @@ def _book_one_by_one(parcel: Parcel) -> list[DeadLetter]:
             try:
                 with transaction.atomic():
                     refused, set_aside = book_rows([row])
+                    _note_kept([row], refused, parcel.now)
                     _tell_of_claims(set_aside, parcel.now)
             except REFUSED as problem:
                 refused = [(row, f"the database refused it: {type(problem).__name__}")]

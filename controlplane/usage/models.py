@@ -106,8 +106,11 @@ class UsageRecord(models.Model):
     hold_session = models.CharField(max_length=64, blank=True, help_text="Whose leases it was held on.")
     resettled = models.IntegerField(default=0, help_text="0, or which correction of its price this row is.")
 
-    # Not a column: what a record said of its provider, on its way to the provider's row.
+    # No columns: what a record said of its provider, and of an answer that is kept there, on its way to their rows.
     provider_error: str = ""
+    kept_id: str = ""
+    goes_on: bool = False
+    seen: UsageRecord | None = None  # its figures alone
 
     class Meta:
         constraints = [

@@ -11,6 +11,7 @@ from controlplane.budgets import lease_sessions, partitions
 from controlplane.budgets.models import Charge
 from controlplane.environment import environment
 from controlplane.keys.models import VirtualKey
+from controlplane.usage import corrections
 from controlplane.usage.models import DeadLetter, ReportSession, UsageRecord
 
 ROWS_AT_A_TIME = 500
@@ -51,4 +52,5 @@ def forget_old() -> int:
         forgotten += UsageRecord.objects.filter(pk__in=some).delete()[0]
     forgotten += DeadLetter.objects.filter(received_at__lt=before).delete()[0]
     forgotten += ReportSession.objects.filter(last_at__lt=before).delete()[0]
+    forgotten += corrections.forget_old(timezone.now())
     return forgotten + lease_sessions.forget_old(before)

@@ -13,7 +13,7 @@ from controlplane.changes.ids import new_id
 from controlplane.usage.models import RecordState, UsageRecord
 from dataplane.core.money.amounts import MOST_NANO
 from dataplane.core.money.messages import AccountRef
-from dataplane.core.usage import INPUT_CLASSES, RecordStatus, UsageClass, UsagePart
+from dataplane.core.usage import INPUT_CLASSES, NO_USAGE, RecordStatus, Usage, UsageClass, UsagePart
 from dataplane.core.usage import UsageRecord as Record
 from dataplane.wire.holds import sane
 from dataplane.wire.records import STATUSES, record_from
@@ -38,6 +38,7 @@ _IDS = {
     "provider_id": 40,
     "hold_session": 64,
 }
+_KEPT_ID = 128
 _TEXTS = {
     field.name: field.max_length or LONGEST_TEXT
     for field in UsageRecord._meta.get_fields()
@@ -93,8 +94,21 @@ def row_from(message: wire.UsageRecord, session_id: str, now: datetime) -> Usage
     if state is RecordState.ADMITTED:
         row.outcome = ""
     row.provider_error = _clean(record.provider_error)
+    row.kept_id, row.goes_on = _id("kept_id", record.kept_id), record.goes_on
+    if record.seen is not NO_USAGE:
+        row.seen = _seen(record.seen)
     row.unknown_calls = _unknown_calls(record.usage.unknown_calls)
     set_units(row, _units(record.usage.units), _parts(record.usage.parts))
+    return row
+
+
+def _seen(usage: Usage) -> UsageRecord:
+    """A row of the figures alone."""
+    row = UsageRecord(source=usage.source.value, raw_usage=_json(usage.raw))
+    for name in ("service_tier", "speed", "geo"):
+        setattr(row, name, _clean(getattr(usage, name))[: _TEXTS[name]])
+    row.unknown_calls = _unknown_calls(usage.unknown_calls)
+    set_units(row, _units(usage.units), _parts(usage.parts))
     return row
 
 
@@ -153,7 +167,7 @@ def _units(units: Mapping[UsageClass, int]) -> dict[str, int]:
 
 
 def _id(name: str, value: str) -> str:
-    if len(value) > _IDS[name] or not value.isprintable():
+    if len(value) > _IDS.get(name, _KEPT_ID) or not value.isprintable():
         raise Unfit(f"{name} is not an id")
     return value
 

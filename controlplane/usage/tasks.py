@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import shared_task
 
-from controlplane.usage import lost, reconcile
+from controlplane.usage import asking, lost, reconcile
 
 SCHEDULE: dict[str, dict[str, Any]] = {
     "usage: estimate attempts whose end never came": {
@@ -17,6 +17,10 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "usage: charge what was held for requests of silent pods": {
         "task": "usage.expire_silent",
         "schedule": timedelta(seconds=15),
+    },
+    "usage: ask providers for figures that nobody saw": {
+        "task": "usage.ask_providers",
+        "schedule": timedelta(minutes=1),
     },
     "usage: note when keys were used last": {"task": "usage.mark_used", "schedule": timedelta(seconds=30)},
     "usage: room for the coming months": {"task": "usage.make_months", "schedule": timedelta(hours=1)},
@@ -32,6 +36,11 @@ def estimate_lost() -> int:
 @shared_task(name="usage.expire_silent")
 def expire_silent() -> int:
     return lost.expire_silent()
+
+
+@shared_task(name="usage.ask_providers")
+def ask_providers() -> int:
+    return asking.ask_providers()
 
 
 @shared_task(name="usage.mark_used")

@@ -206,6 +206,9 @@ class UsageRecord:
     reserved_nano: int = 0  # ADMITTED: held on each of the accounts
     hold_session: str = ""
     refusal_budget_id: str = ""  # of the budget that refused or cut it
+    kept_id: str = ""  # under which the provider keeps the answer, where its figures may be seen later, or were now
+    goes_on: bool = False  # the provider works on: its figures are seen later
+    seen: Usage = NO_USAGE  # of an answer made earlier that this request looked at: what that cost
 
     def for_attempt(self, number: int, started_at_ms: int) -> UsageRecord:
         """The beginning of a further attempt's: what is known of the request, and nothing of the attempt before."""

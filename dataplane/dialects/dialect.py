@@ -34,7 +34,7 @@ class Operation(StrEnum):
     RESPONSES = "responses"
     RESPONSES_COMPACT = "responses_compact"
     RESPONSES_INPUT_TOKENS = "responses_input_tokens"
-    RESPONSES_STORED = "responses_stored"  # GET, DELETE /v1/responses/{id}
+    RESPONSES_STORED = "responses_stored"  # /v1/responses/{id}, its /cancel and /input_items
     CHAT = "chat"
     EMBEDDINGS = "embeddings"
     GENERATE_CONTENT = "generate_content"
@@ -128,6 +128,21 @@ class Meter(Protocol):
     @property
     def failed(self) -> bool:
         """An error event was seen inside a 200."""
+        ...
+
+    @property
+    def kept_id(self) -> str:
+        """Under which the provider keeps the answer; "" where it does not, or has not said."""
+        ...
+
+    @property
+    def goes_on(self) -> bool:
+        """The provider works on, whoever listens: the figures are seen later."""
+        ...
+
+    @property
+    def seen(self) -> Usage:
+        """The provider's figures of an answer made earlier; NO_USAGE where it shows none."""
         ...
 
     @property

@@ -68,6 +68,18 @@ class _TallyMeter:
         return self.tally.failed
 
     @property
+    def kept_id(self) -> str:
+        return self.tally.kept_id
+
+    @property
+    def goes_on(self) -> bool:
+        return self.tally.goes_on
+
+    @property
+    def seen(self) -> Usage:
+        return self.tally.seen
+
+    @property
     def content_ended(self) -> bool:
         return self.tally.content_ended
 

@@ -67,6 +67,8 @@ _OPENAI_TABLE: tuple[_Line, ...] = (
         RESPONSES,
         {"GET": Operation.RESPONSES_STORED, "DELETE": Operation.RESPONSES_STORED},
     ),
+    _line(rf"/responses/{_ID}/cancel", RESPONSES, {"POST": Operation.RESPONSES_STORED}),
+    _line(rf"/responses/{_ID}/input_items", RESPONSES, {"GET": Operation.RESPONSES_STORED}),
     _line(r"/chat/completions", CHAT, {"POST": Operation.CHAT}),
     _line(r"/embeddings", CHAT, {"POST": Operation.EMBEDDINGS}),
     _line(r"/budget", CHAT, {"GET": Operation.BUDGET}),

@@ -75,6 +75,21 @@ class Tally:
         return NO_CALLS
 
     @property
+    def kept_id(self) -> str:
+        """Under which the provider keeps the answer."""
+        return ""
+
+    @property
+    def goes_on(self) -> bool:
+        """The provider works on, whoever listens: the figures are seen later."""
+        return False
+
+    @property
+    def seen(self) -> Usage:
+        """The provider's figures of an answer made earlier."""
+        return NO_USAGE
+
+    @property
     def content_ended(self) -> bool:
         """All that the client waits for has come; figures may follow."""
         return self.complete

@@ -9,7 +9,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from dataplane.core.usage import RecordStatus, Usage, UsagePart, UsageRecord
+from dataplane.core.usage import NO_USAGE, RecordStatus, Usage, UsagePart, UsageRecord
 from dataplane.telemetry.redaction import OURS, shorten
 from dataplane.wire.records import beginning, beginning_message, end, message_from
 from protos import fleet_pb2 as pb
@@ -70,18 +70,21 @@ def _with_care(record: UsageRecord) -> bytes:
 def _tamed(record: UsageRecord) -> UsageRecord:
     """The same record with every text short and clean and every number within its field."""
     tamed = _changed(record, _tame_text, _tame_number)
-    calls = islice(tamed.usage.unknown_calls.items(), LARGE_TAGS)
-    parts = [UsagePart(part.model[:SHORT_TEXT], part.units) for part in tamed.usage.parts[:LARGE_TAGS]]
     return replace(
         tamed,
         attempt=max(-INT32, min(INT32, tamed.attempt)),
         http_status=max(-INT32, min(INT32, tamed.http_status)),
-        usage=tamed.usage._replace(
-            raw="", parts=tuple(parts), unknown_calls={name[:SHORT_TEXT]: count for name, count in calls}
-        ),
+        usage=_short(tamed.usage),
+        seen=NO_USAGE,
         tags=tamed.tags[:LARGE_TAGS],
         metadata="",
     )
+
+
+def _short(usage: Usage) -> Usage:
+    calls = islice(usage.unknown_calls.items(), LARGE_TAGS)
+    parts = [UsagePart(part.model[:SHORT_TEXT], part.units) for part in usage.parts[:LARGE_TAGS]]
+    return usage._replace(raw="", parts=tuple(parts), unknown_calls={name[:SHORT_TEXT]: count for name, count in calls})
 
 
 def _changed(
@@ -96,16 +99,19 @@ def _changed(
             return text(value)
         return number(value) if isinstance(value, int) else value
 
-    def changed(units: Mapping[Name, int]) -> dict[Name, int]:
+    def counts(units: Mapping[Name, int]) -> dict[Name, int]:
         return {unit: number(count) for unit, count in units.items()}
 
-    usage = Usage(*map(change, record.usage))._replace(
-        units=changed(record.usage.units),
-        parts=tuple(UsagePart(*map(change, part))._replace(units=changed(part.units)) for part in record.usage.parts),
-        unknown_calls={text(name): number(count) for name, count in record.usage.unknown_calls.items()},
-    )
+    def changed(usage: Usage) -> Usage:
+        return Usage(*map(change, usage))._replace(
+            units=counts(usage.units),
+            parts=tuple(UsagePart(*map(change, part))._replace(units=counts(part.units)) for part in usage.parts),
+            unknown_calls={text(name): number(count) for name, count in usage.unknown_calls.items()},
+        )
+
+    own = {"usage": changed(record.usage), "seen": record.seen if record.seen is NO_USAGE else changed(record.seen)}
     values = {field.name: change(getattr(record, field.name)) for field in fields(UsageRecord)}
-    return UsageRecord(**values | {"usage": usage, "tags": tuple(text(tag) for tag in record.tags)})
+    return UsageRecord(**values | own | {"tags": tuple(text(tag) for tag in record.tags)})
 
 
 def _tame_text(text: str) -> str:

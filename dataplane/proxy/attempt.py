@@ -191,6 +191,13 @@ class Attempt:
         self._enter(_SETTLED)
         exchange.records.conclude(outcome, refusal_code, refusal_budget_id)
         record.usage = usage
+        if (
+            (kept_id := meter.kept_id)
+            and (usage.source is not _PROVIDER)
+            and self._reached
+            and self._status == _STATUS_OK
+        ):
+            record.kept_id, record.goes_on, record.seen = kept_id, meter.goes_on, meter.seen
         record.model_reported, record.events = meter.model, meter.events
         self._without_credential(record)
         record.first_byte_ms = round(self._first_byte_s * 1e3)
@@ -230,8 +237,8 @@ class Attempt:
         if not held and usage.source is not UsageSource.ESTIMATED:
             return usage, priced
         ceiling = record.reserved_nano or most(usage, self._prices, candidate, facts, record.started_at_ms)
-        if not ceiling:
-            return usage._replace(source=UsageSource.METERED), priced
+        if not ceiling or (held and priced is not None and priced.nano > ceiling):
+            return usage._replace(source=UsageSource.METERED), priced  # what was seen is more than was set aside
         if held or priced is None or priced.nano > ceiling:
             priced = Priced(ceiling, self._prices.version, candidate.model)
         return usage, priced

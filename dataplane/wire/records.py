@@ -7,7 +7,7 @@ generated message takes 25. `beginning` and `end` have their plain twins in `beg
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import lru_cache
 from operator import attrgetter, getitem
@@ -45,7 +45,7 @@ _SOURCES: Final[Mapping[int, UsageSource]] = {number: source for source, number 
 _OUTCOMES: Final = {str(outcome): outcome for outcome in Outcome}
 _CLASSES: Final = {str(unit): unit for unit in UsageClass}
 _WHYS: Final = {str(why): why for why in Why}
-_CONVERTED: Final = ("status", "usage", "tags", "accounts")
+_CONVERTED: Final = ("status", "usage", "tags", "accounts", "seen")
 _ALIKE: Final = tuple(field.name for field in fields(UsageRecord) if field.name not in _CONVERTED)
 _alike: Final = attrgetter(*_ALIKE)
 
@@ -149,6 +149,8 @@ def end(record: UsageRecord) -> bytes:
         parts.append(_text(_RAW_USAGE, usage.raw))
     if usage.parts or usage.unknown_calls:
         parts.append(_beside(usage, pb.UsageRecord()).SerializeToString())
+    if record.kept_id:
+        parts.append(_kept(record, pb.UsageRecord(kept_id=record.kept_id, goes_on=record.goes_on)).SerializeToString())
     if record.provider_request_id:
         parts.append(_text(_PROVIDER_REQUEST, record.provider_request_id))
     if record.provider_error:
@@ -200,17 +202,38 @@ def message_from(record: UsageRecord) -> pb.UsageRecord:
         _beside(usage, message)
     if record.tags:
         message.tags.extend(record.tags)
+    _kept(record, message)
     message.accounts.extend(map(ref_message, record.accounts))
     return message
 
 
+def _kept(record: UsageRecord, message: pb.UsageRecord) -> pb.UsageRecord:
+    """Adds what was seen of an earlier answer."""
+    seen = record.seen
+    if seen is not NO_USAGE:
+        units = {str(unit): count for unit, count in seen.units.items()}
+        message.seen.CopyFrom(
+            pb.UsageSeen(
+                units=units,
+                raw_usage=seen.raw,
+                service_tier=seen.service_tier,
+                speed=seen.speed,
+                geo=seen.geo,
+                parts=list(map(_part, seen.parts)),
+                unknown_calls=dict(seen.unknown_calls),
+            )
+        )
+    return message
+
+
+def _part(part: UsagePart) -> pb.UsagePart:
+    units = {str(unit): count for unit, count in part.units.items()}
+    return pb.UsagePart(model=part.model, units=units, kind=part.kind, service_tier=part.service_tier, speed=part.speed)
+
+
 def _beside(usage: Usage, message: pb.UsageRecord) -> pb.UsageRecord:
     """Adds what few answers have: parts of other models, calls without a known price."""
-    for part in usage.parts:
-        units = {str(unit): count for unit, count in part.units.items()}
-        message.parts.add(
-            model=part.model, units=units, kind=part.kind, service_tier=part.service_tier, speed=part.speed
-        )
+    message.parts.extend(map(_part, usage.parts))
     message.unknown_calls.update(usage.unknown_calls)
     return message
 
@@ -219,6 +242,23 @@ def beginning_message(whole: pb.UsageRecord) -> pb.UsageRecord:
     """What of a record its beginning says."""
     values = {field.name: value for field, value in whole.ListFields() if field.name in BEGINNING}
     return pb.UsageRecord(**values | {"status": pb.RECORD_STATUS_ADMITTED})
+
+
+def _seen(wire: pb.UsageSeen) -> Usage:
+    return Usage(
+        units=_units(wire.units),
+        source=UsageSource.PROVIDER,
+        service_tier=wire.service_tier,
+        speed=wire.speed,
+        geo=wire.geo,
+        raw=wire.raw_usage,
+        parts=_parts(wire.parts),
+        unknown_calls=dict(wire.unknown_calls),
+    )
+
+
+def _parts(parts: Iterable[pb.UsagePart]) -> tuple[UsagePart, ...]:
+    return tuple(UsagePart(part.model, _units(part.units), part.kind, part.service_tier, part.speed) for part in parts)
 
 
 def _units(units: Mapping[str, int]) -> dict[UsageClass, int]:
@@ -235,9 +275,7 @@ def record_from(wire: pb.UsageRecord) -> UsageRecord:
         geo=wire.geo,
         raw=wire.raw_usage,
         why=_WHYS.get(wire.why, cast(Why, wire.why)),
-        parts=tuple(
-            UsagePart(part.model, _units(part.units), part.kind, part.service_tier, part.speed) for part in wire.parts
-        ),
+        parts=_parts(wire.parts),
         unknown_calls=dict(wire.unknown_calls),
     )
     alike = {name: getattr(wire, name) for name in _ALIKE}
@@ -245,6 +283,7 @@ def record_from(wire: pb.UsageRecord) -> UsageRecord:
         **alike | {"outcome": _OUTCOMES.get(wire.outcome, cast(Outcome, wire.outcome))},
         status=STATUSES.get(wire.status, RecordStatus.FINAL),
         usage=usage,
+        seen=_seen(wire.seen) if wire.HasField("seen") else NO_USAGE,
         tags=tuple(wire.tags),
         accounts=tuple(map(ref_from, wire.accounts)),
     )

@@ -44,7 +44,17 @@ from dataplane.core.snapshot import (
     Unpriced,
     VirtualKey,
 )
-from dataplane.core.usage import Outcome, RecordStatus, Usage, UsageClass, UsagePart, UsageRecord, UsageSource, Why
+from dataplane.core.usage import (
+    NO_USAGE,
+    Outcome,
+    RecordStatus,
+    Usage,
+    UsageClass,
+    UsagePart,
+    UsageRecord,
+    UsageSource,
+    Why,
+)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 int64 = st.integers(-(2**63), 2**63 - 1)
@@ -142,6 +152,9 @@ _SPECIAL = {
     "outcome": st.sampled_from(Outcome),
     "tags": tuples_of_text,
     "accounts": st.lists(st.builds(AccountRef, texts, texts, texts), max_size=2).map(tuple),
+    "kept_id": st.just(""),
+    "goes_on": st.just(False),
+    "seen": st.just(NO_USAGE),
     # What is outstanding is the pod's own affair.
     "usage": st.builds(
         Usage,

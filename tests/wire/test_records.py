@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.core.usage import Outcome, RecordStatus, Usage, UsageClass, UsagePart, UsageRecord, UsageSource
+from dataplane.core.usage import Outcome, RecordStatus, Usage, UsageClass, UsagePart, UsageRecord, UsageSource, Why
 from dataplane.link.records import RECORD_BYTES, begun, encode, ended
 from dataplane.wire.records import BEGINNING, beginning, beginning_message, end, message_from, record_from
 from protos import fleet_pb2 as pb
@@ -22,6 +22,14 @@ def as_it_began(record: UsageRecord) -> pb.UsageRecord:
 def test_the_end_of_an_attempt_comes_back_from_the_wire_as_it_was(record):
     record.status = RecordStatus.FINAL
     assert record_from(pb.UsageRecord.FromString(encode(record))) == record
+
+
+@given(strategies.records, strategies._SPECIAL["usage"], st.text(min_size=1, max_size=20), st.booleans())
+def test_what_was_seen_of_an_answer_that_a_provider_keeps_comes_back_from_the_wire(record, usage, kept_id, goes_on):
+    seen = usage._replace(source=UsageSource.PROVIDER, why=Why.NOTHING)
+    final = replace(record, status=RecordStatus.FINAL, kept_id=kept_id, goes_on=goes_on, seen=seen)
+    assert record_from(pb.UsageRecord.FromString(encode(final))) == final
+    assert record_from(message_from(final)) == final
 
 
 @given(strategies.records)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
+from urllib.parse import quote
 
 from controlplane.providers import gate, ssrf
 from controlplane.providers.models import Provider
@@ -18,6 +19,8 @@ MODEL_NAME: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,200}")
 # The cheap, unbilled call of the test button, below a base URL that was checked: the status of the answer. May raise
 # gate.Unreachable, whose words are shown, and UnicodeDecodeError for a credential that is none.
 Probe: TypeAlias = Callable[[Provider, ssrf.BaseUrl, Secret], int]
+# An answer that the provider keeps, by its id; raises as a probe does.
+Stored: TypeAlias = Callable[[Provider, ssrf.BaseUrl, Secret, str], gate.Answer]
 
 
 def _accepts(provider: Provider) -> None:
@@ -53,6 +56,7 @@ class AdminKind:
     credential_help: str
     model_help: str = "Leave empty to serve the kind's own models."
     own: OwnFields = OwnFields()
+    stored: Stored | None = None  # how an answer that the provider keeps is asked for; None: it keeps none
     account_headers: Mapping[str, str] = field(default_factory=dict)
     verdicts: Mapping[int, str] = field(default_factory=dict)
 
@@ -71,6 +75,18 @@ def list_of_models(
         return gate.call("GET", url, path=f"/{before}", query=query(provider) or parameters, headers=fields).status
 
     return probe
+
+
+def stored_response(headers: Callable[[str], dict[str, str]]) -> Stored:
+    """Asks the Responses API for one."""
+
+    def ask(provider: Provider, url: ssrf.BaseUrl, credential: Secret, object_id: str) -> gate.Answer:
+        path = f"/responses/{quote(object_id, safe='')}"
+        fields = headers(credential.reveal().decode("ascii")) | {"user-agent": "aigateway-figures"}
+        fields |= provider.account_headers
+        return gate.call("GET", url, path=path if url.versioned else f"/v1{path}", headers=fields)
+
+    return ask
 
 
 def bearer(credential: str) -> dict[str, str]:

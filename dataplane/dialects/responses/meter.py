@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from dataplane.core.usage import Usage, UsagePart, Why
+from dataplane.core.usage import NO_USAGE, Usage, UsagePart, UsageSource, Why
 from dataplane.dialects.counts import Units, count, counts_only
 from dataplane.dialects.dialect import Meter, Operation, RequestFacts
 from dataplane.dialects.meters import BodyMeter, EventMeter
@@ -141,6 +141,10 @@ class ResponsesTally(Tally):
         return self.complete or self._said
 
     @property
+    def kept_id(self) -> str:
+        return self.id[:128]
+
+    @property
     def goes_on(self) -> bool:
         """The provider works on, whoever listens: the figures are seen later."""
         return not self.final and (self.background or self.status in _GOES_ON) and (self.complete or self.background)
@@ -178,7 +182,24 @@ class ResponsesTally(Tally):
             self.extra = self.calls.units()
 
 
+class StoredTally(ResponsesTally):
+    """Of an answer made earlier: it costs nothing to look at, and shows what it cost to make."""
+
+    @property
+    def seen(self) -> Usage:
+        usage = super().usage()
+        return usage if usage.source is UsageSource.PROVIDER and not self.goes_on else NO_USAGE
+
+    def usage(self) -> Usage:
+        return NO_USAGE
+
+
 def meter(operation: Operation, *, streaming: bool, facts: RequestFacts) -> Meter:
-    billed = operation in (Operation.RESPONSES, Operation.RESPONSES_COMPACT)
-    tally: Tally = ResponsesTally(facts) if billed else Unbilled(facts, ResponsesSent)
+    tally: Tally
+    if operation in (Operation.RESPONSES, Operation.RESPONSES_COMPACT):
+        tally = ResponsesTally(facts)
+    elif operation is Operation.RESPONSES_STORED:
+        tally = StoredTally(facts)
+    else:
+        tally = Unbilled(facts, ResponsesSent)
     return EventMeter(SseSplitter(), tally) if streaming else BodyMeter(tally)
