@@ -85,9 +85,9 @@ CALL_RATES: Final = (
 def with_factors(family: str, model: str, cards: Iterable[RateCard]) -> Iterator[RateCard]:
     """The cards, with those in front that a tier or a place adds: one condition more, all else as it was."""
     cards = list(cards)
-    known = {card.service_tier for card in cards}
+    tiers = {card.service_tier for card in cards}
     for one in _of(family, model, FACTORS):
-        if one.service_tier and one.service_tier not in known:
+        if one.service_tier and one.service_tier not in tiers:
             plain = [card for card in cards if not card.service_tier]
             cards = [*(replace(times(card, one.factor), service_tier=one.service_tier) for card in plain), *cards]
     for one in _of(family, model, FACTORS):

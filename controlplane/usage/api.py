@@ -46,8 +46,8 @@ class UsageRecordOut(serializers.ModelSerializer[UsageRecord]):
             "id", "request_id", "attempt", "correction", "state", "started_at", "ended_at", "received_at",
             "organization_id", "team_id", "project_id", "principal_id", "key_id", "provider_id", "provider_kind",
             "dialect", "operation", "model_requested", "model", "model_reported", "client", "client_version", "session",
-            "streaming", "outcome", "refusal_code", "refusal_budget_id", "http_status", "source", "why", "units",
-            "parts", "unknown_calls",
+            "streaming", "outcome", "refusal_code", "refusal_budget_id", "http_status", "source", "why",
+            "unconfirmed", "units", "parts", "unknown_calls",
             "input_tokens", "cached_tokens", "output_tokens", "service_tier", "cost_nano", "priced", "price_version",
             "first_byte_ms", "duration_ms", "revision", "trace_id", "span_id", "request_bytes", "response_bytes",
             "provider_request_id", "tags", "metadata", "end_user_id",
@@ -66,6 +66,8 @@ class TotalOut(serializers.Serializer[Any]):
     cached_tokens = serializers.IntegerField()
     output_tokens = serializers.IntegerField()
     cost_nano = serializers.IntegerField()
+    unconfirmed = serializers.IntegerField(help_text="Attempts of which the provider did not say what they cost.")
+    unconfirmed_cost_nano = serializers.IntegerField(help_text="The part of cost_nano that is theirs.")
 
 
 class TotalsOut(serializers.Serializer[Any]):

@@ -35,8 +35,10 @@ def ask_providers() -> int:
 
 def _ask(kept: KeptAnswer) -> bool:
     """Never raises for what a provider or the network does."""
-    again = timezone.now() + min(corrections.ASK_AFTER * 2 ** min(kept.asked, 16), LONGEST)
-    if not KeptAnswer.objects.filter(pk=kept.pk, asked=kept.asked).update(asked=kept.asked + 1, ask_at=again):
+    again = timezone.now() + min(corrections.ASK_AFTER * 2 ** min(kept.questions, 16), LONGEST)
+    if not KeptAnswer.objects.filter(pk=kept.pk, questions=kept.questions).update(
+        questions=kept.questions + 1, ask_at=again
+    ):
         return False  # another worker does
     answer = _answer(kept)
     if answer is None:
@@ -44,13 +46,12 @@ def _ask(kept: KeptAnswer) -> bool:
     if answer.status in (404, 410):
         KeptAnswer.objects.filter(pk=kept.pk).update(ask_at=None)  # it was not kept: what was held stays charged
         return False
-    found = figures(answer.body) if answer.status == 200 else None
-    if found is None:
+    shown = figures(answer.body) if answer.status == 200 else None
+    if shown is None:
         return False
     with transaction.atomic():
         locked = KeptAnswer.objects.select_for_update().get(pk=kept.pk)
-        told, model = found
-        corrections.see(locked, told, model)
+        corrections.see(locked, *shown)
     return True
 
 

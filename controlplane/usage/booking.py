@@ -169,7 +169,9 @@ def correct(estimate: UsageRecord, final: UsageRecord) -> None:
     final.cost_nano -= estimate.cost_nano
     set_units(final, {unit: count for unit, count in units.items() if count}, final.parts)
     UsageRecord.objects.bulk_create([final], ignore_conflicts=True)
-    UsageRecord.objects.filter(pk=estimate.pk, month=estimate.month).update(state=RecordState.CORRECTED)
+    UsageRecord.objects.filter(pk=estimate.pk, month=estimate.month).update(
+        state=RecordState.CORRECTED, unconfirmed=final.unconfirmed
+    )
 
 
 def _folded(rows: Iterable[UsageRecord]) -> list[UsageRecord]:

@@ -75,7 +75,8 @@ def _correct(begun: UsageRecord, figures: Mapping[str, Any], model: str) -> None
     final = copy.copy(begun)
     final._state = copy.copy(begun._state)
     final._state.adding = True
-    final.state, final.why, final.received_at = RecordState.FINAL, "", timezone.now()
+    final.state, final.why, final.unconfirmed = RecordState.FINAL, "", False
+    final.received_at = timezone.now()
     final.model_reported = model or begun.model_reported
     for name in _FIGURES:
         setattr(final, name, figures[name])
@@ -102,7 +103,7 @@ def _remember(row: UsageRecord, now: datetime) -> None:
         return  # reported again; ids grow with time
     seen = None if kept.request_id else kept.seen
     kept.request_id, kept.attempt, kept.goes_on = row.request_id, row.attempt, row.goes_on
-    kept.settled, kept.created_at, kept.asked = False, now, 0
+    kept.settled, kept.created_at, kept.questions = False, now, 0
     kept.ask_at = now + ASK_AFTER
     kept.save()
     if seen is not None:

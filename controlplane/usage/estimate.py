@@ -50,6 +50,7 @@ class Estimator:
         estimated = UsageRecord(state=RecordState.ESTIMATED, outcome=Outcome.FAILED.value)
         set_units(estimated, units)
         estimated.source, estimated.why = UsageSource.ESTIMATED.value, Why.END_UNSEEN.value
+        estimated.unconfirmed = True
         priced = self._priced(row)
         if priced is not None:
             estimated.cost_nano, estimated.priced, estimated.price_version = priced.nano, True, priced.version
@@ -57,7 +58,7 @@ class Estimator:
         estimated.cost_nano = row.reserved_nano or estimated.cost_nano
         changed = (
             "state", "outcome", "units", "input_tokens", "cached_tokens", "output_tokens", "source", "why",
-            "cost_nano", "priced", "price_version",
+            "unconfirmed", "cost_nano", "priced", "price_version",
         )  # fmt: skip
         return {name: getattr(estimated, name) for name in changed}
 

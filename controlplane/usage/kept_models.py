@@ -22,7 +22,7 @@ class KeptAnswer(models.Model):
     settled = models.BooleanField(default=False)
     created_at = models.DateTimeField()
     ask_at = models.DateTimeField(null=True, help_text="When we ask the provider ourselves; empty: not any more.")
-    asked = models.IntegerField(default=0, help_text="How often we did.")
+    questions = models.IntegerField(default=0, help_text="How often we did.")
 
     class Meta:
         constraints = [

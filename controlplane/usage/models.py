@@ -69,6 +69,9 @@ class UsageRecord(models.Model):
     why = models.CharField(
         max_length=16, blank=True, default="", help_text="Why the figures are not the provider's; empty: they are."
     )
+    unconfirmed = models.BooleanField(
+        default=False, help_text="What the attempt cost is not, or not only, by the provider's own figures."
+    )
     parts = models.JSONField(
         default=list, blank=True, help_text="What other models used: [{model, kind, units, …}], beside `units`."
     )
@@ -128,6 +131,11 @@ class UsageRecord(models.Model):
             models.Index(fields=["client", "-started_at", "-id"], name="usage_by_client"),
             models.Index(fields=["-started_at", "-id"], name="usage_by_time"),
             models.Index(fields=["received_at", "key_id"], name="usage_by_arrival"),
+            models.Index(
+                fields=["organization_id", "-started_at", "-id"],
+                condition=Q(unconfirmed=True),
+                name="usage_unconfirmed",
+            ),
             models.Index(fields=["trace_id"], name="usage_by_trace"),
             models.Index(fields=["session"], condition=~Q(session=""), name="usage_by_session"),
             models.Index(

@@ -77,6 +77,9 @@ class Filter:
     session: str = ""
     outcome: str = ""
     state: str = ""
+    source: str = ""
+    why: str = ""
+    unconfirmed: bool | None = None
     request_id: str = ""
     trace_id: str = ""
 
@@ -85,7 +88,8 @@ class Filter:
             field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("since", "until")
         }
         rows = rows.filter(
-            started_between(self.since, self.until), **{name: value for name, value in exact.items() if value}
+            started_between(self.since, self.until),
+            **{name: value for name, value in exact.items() if value not in ("", None)},
         )
         if self.request_id:
             rows = rows.filter(month=month_of(self.request_id))
@@ -178,6 +182,8 @@ class Total:
     cached_tokens: int
     output_tokens: int
     cost_nano: int
+    unconfirmed: int  # attempts of which the provider did not say what they cost
+    unconfirmed_cost_nano: int
 
 
 SUMS = {
@@ -187,6 +193,8 @@ SUMS = {
     "cached": SaturatedSum("cached_tokens"),
     "output": SaturatedSum("output_tokens"),
     "cost": SaturatedSum("cost_nano"),
+    "unsure": Count("pk", filter=Q(correction=False, unconfirmed=True)),
+    "unsure_cost": SaturatedSum("cost_nano", filter=Q(unconfirmed=True)),
 }
 
 
@@ -224,6 +232,8 @@ def sums_of(of: str, sums: dict[str, object]) -> Total:
         numbers["cached"],
         numbers["output"],
         numbers["cost"],
+        numbers["unsure"],
+        numbers["unsure_cost"],
     )
 
 

@@ -11,6 +11,7 @@ from django.db import models
 
 from controlplane.changes.ids import new_id
 from controlplane.usage.models import RecordState, UsageRecord
+from controlplane.usage.reading import UNCONFIRMED
 from dataplane.core.money.amounts import MOST_NANO
 from dataplane.core.money.messages import AccountRef
 from dataplane.core.usage import INPUT_CLASSES, NO_USAGE, RecordStatus, Usage, UsageClass, UsagePart
@@ -80,6 +81,7 @@ def row_from(message: wire.UsageRecord, session_id: str, now: datetime) -> Usage
         http_status=record.http_status,
         priced=record.priced,
         source=record.usage.source.value,
+        unconfirmed=record.usage.source.value in UNCONFIRMED,
         raw_usage=_json(record.usage.raw),
         metadata=_json(record.metadata),
         tags=[_clean(tag)[:128] for tag in record.tags[:32]],

@@ -34,7 +34,7 @@ def figures(body: bytes) -> tuple[dict[str, Any], str] | None:
         **_calls(response.get("output")),
     }
     raw = json.dumps(usage)
-    told = {
+    columns = {
         "source": UsageSource.PROVIDER.value,
         "units": {unit.value: count for unit, count in units.items() if count},
         "parts": [],
@@ -44,17 +44,17 @@ def figures(body: bytes) -> tuple[dict[str, Any], str] | None:
         "speed": "",
         "geo": "",
     }
-    return told, _word(response.get("model"))[:256]
+    return columns, _word(response.get("model"))[:256]
 
 
 def _calls(output: object) -> dict[UsageClass, int]:
     items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
     kinds = [item.get("type") for item in items]
     actions = [item.get("action") for item in items if item.get("type") == "web_search_call"]
-    asked = [action.get("type", "search") if isinstance(action, dict) else "search" for action in actions]
+    kinds_of_action = [action.get("type", "search") if isinstance(action, dict) else "search" for action in actions]
     containers = {str(item.get("container_id")) for item in items if item.get("type") == "code_interpreter_call"}
     return {
-        UsageClass.WEB_SEARCH: asked.count("search"),
+        UsageClass.WEB_SEARCH: kinds_of_action.count("search"),
         UsageClass.TOOL_CALL: kinds.count("file_search_call"),
         UsageClass.CONTAINER: len(containers),
     }

@@ -6,7 +6,7 @@ import re
 
 from dataplane.dialects.sent import Form
 from dataplane.dialects.sse import MAX_EVENT
-from dataplane.dialects.tails import HEAD_BYTES, TAIL_BYTES, Cut
+from dataplane.dialects.tails import HEAD_BYTES, TAIL_BYTES, Remnant
 
 _MARK = re.compile(rb'["\[\]{}]')
 _IN_STRING = re.compile(rb'["\\]')
@@ -14,7 +14,7 @@ _IN_STRING = re.compile(rb'["\\]')
 
 class JsonArraySplitter:
     """Feed it chunks, get the objects of the top-level array that became complete (or the one top-level object, which
-    is how an error comes). Malformed text yields nothing; an element beyond the limit is handed out as a `Cut`."""
+    is how an error comes). Malformed text yields nothing; an element beyond the limit is handed out as a `Remnant`."""
 
     __slots__ = (
         *("_base", "_buffer", "_depth", "_head", "_in_string", "_limit", "_position", "_skipped", "_start"),
@@ -77,7 +77,7 @@ class JsonArraySplitter:
     def _element(self, start: int, end: int) -> bytes:
         if not self._skipped:
             return bytes(self._buffer[start:end])
-        cut = Cut.of(self._head, bytes(self._buffer[max(end - TAIL_BYTES, 0) : end]), self._skipped + end)
+        cut = Remnant.of(self._head, bytes(self._buffer[max(end - TAIL_BYTES, 0) : end]), self._skipped + end)
         self._head, self._skipped = b"", 0
         return cut
 

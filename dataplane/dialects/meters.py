@@ -17,7 +17,7 @@ from dataplane.core.usage import INPUT_CLASSES, Usage
 from dataplane.dialects.halves import with_whole_characters
 from dataplane.dialects.scan import UNREADABLE
 from dataplane.dialects.sent import Form, Place, SentSoFar
-from dataplane.dialects.tails import HEAD_BYTES, TAIL_BYTES, Cut, figures_of
+from dataplane.dialects.tails import HEAD_BYTES, TAIL_BYTES, Remnant, figures_of
 from dataplane.dialects.tally import Tally
 
 MAX_BODY = 2 * 1024 * 1024  # a larger answer is metered from its tail: of so much text 3 ms
@@ -34,7 +34,7 @@ class Splitter(Protocol):
     """Takes a stream apart. `joint`: what goes before a further element of an array."""
 
     form: Form
-    overflowed: bool  # what it hands out may be `Cut`
+    overflowed: bool  # what it hands out may be `Remnant`
 
     @property
     def mid_event(self) -> bool: ...
@@ -139,8 +139,8 @@ class EventMeter(_TallyMeter):
     def _is_whole(self, payload: bytes) -> bool:
         """One that is not, or is too rich to be read, is heard by its end."""
         if len(payload) > _LARGE and is_rich(payload):
-            payload = Cut.from_whole(payload)
-        if not isinstance(payload, Cut):
+            payload = Remnant.from_whole(payload)
+        if not isinstance(payload, Remnant):
             return True
         with suppress(*UNREADABLE):
             self.tally.cut_event(payload)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from dataplane.dialects.sent import Form
-from dataplane.dialects.tails import HEAD_BYTES, TAIL_BYTES, Cut
+from dataplane.dialects.tails import HEAD_BYTES, TAIL_BYTES, Remnant
 
 MAX_EVENT = 16 * 1024 * 1024
 _MOST_LINES = 4_096  # of one event, which have three: 1 ms
@@ -19,7 +19,7 @@ _NO_LINE_FEED = re.compile(rb"[^\n]")
 
 
 class SseSplitter:
-    """Feed it chunks, get the payloads of the events that became complete; of one beyond the limit, a `Cut`.
+    """Feed it chunks, get the payloads of the events that became complete; of one beyond the limit, a `Remnant`.
     `overflowed`: there was such a one."""
 
     __slots__ = ("_after_cr", "_at_start", "_head", "_limit", "_pending", "_skipped", "overflowed")
@@ -102,8 +102,8 @@ class SseSplitter:
         pending.clear()
         return [cut, *self.feed(rest)] if rest else [cut]
 
-    def _cut(self, end: int) -> Cut:
-        cut = Cut.of(self._head, bytes(self._pending[max(end - TAIL_BYTES, 0) : end]), self._skipped + end)
+    def _cut(self, end: int) -> Remnant:
+        cut = Remnant.of(self._head, bytes(self._pending[max(end - TAIL_BYTES, 0) : end]), self._skipped + end)
         self._head, self._skipped = b"", 0
         return cut
 

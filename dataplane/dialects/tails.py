@@ -14,20 +14,20 @@ TAIL_BYTES: Final = 64 * 1024
 _NAMED: Final = re.compile(rb'"(model|modelVersion|service_tier)"\s*:\s*"([ !#-\[\]-~]{1,200})"')
 
 
-class Cut(bytes):
+class Remnant(bytes):
     """The last TAIL_BYTES of an event. `head`: its first HEAD_BYTES; `size`: bytes of all of it."""
 
     head: bytes
     size: int
 
     @classmethod
-    def of(cls, head: bytes, tail: bytes, size: int) -> Cut:
+    def of(cls, head: bytes, tail: bytes, size: int) -> Remnant:
         cut = cls(tail)
         cut.head, cut.size = head, size
         return cut
 
     @classmethod
-    def from_whole(cls, payload: bytes) -> Cut:
+    def from_whole(cls, payload: bytes) -> Remnant:
         return cls.of(payload[:HEAD_BYTES], payload[-TAIL_BYTES:], len(payload))
 
 
@@ -44,7 +44,7 @@ def figures_of(head: bytes, tail: bytes) -> bytes:
             except (ValueError, RecursionError):
                 continue
             # What stands first at the beginning is the answer's own; else what stands last at the end.
-            found = [*_NAMED.findall(tail, max(len(tail) - HEAD_BYTES, 0)), *reversed(_NAMED.findall(head))]
-            named = {name.decode(): value.decode() for name, value in found}
+            names = [*_NAMED.findall(tail, max(len(tail) - HEAD_BYTES, 0)), *reversed(_NAMED.findall(head))]
+            named = {name.decode(): value.decode() for name, value in names}
             return msgspec.json.encode({**named, key: usage})
     return b""

@@ -29,7 +29,7 @@ from dataplane.dialects.counts import NotACount, Units, counts_only, plausible
 from dataplane.dialects.dialect import RequestFacts
 from dataplane.dialects.scan import decoded
 from dataplane.dialects.sent import Place, SentSoFar
-from dataplane.dialects.tails import Cut, figures_of
+from dataplane.dialects.tails import Remnant, figures_of
 from dataplane.dialects.values import NOTHING, larger, shown, usage_object
 
 _ORDINARY = 1_000  # no class above it: nothing to ask
@@ -110,13 +110,13 @@ class Tally:
             self.reported = larger(self.reported, usage_object(latest))
         self.latest = usage
 
-    def cut_event(self, cut: Cut) -> None:
+    def cut_event(self, cut: Remnant) -> None:
         """An event that was too large to be read whole. May raise UNREADABLE."""
         figures = figures_of(cut.head, cut)
         if figures:
             self.figures(figures, cut)
 
-    def figures(self, figures: bytes, cut: Cut) -> None:
+    def figures(self, figures: bytes, cut: Remnant) -> None:
         """`figures`: a body with a usage object, and little else, out of an event that was cut."""
         self.event(figures)
 
@@ -132,8 +132,8 @@ class Tally:
         units, why = self.extra.copy(), Why.NOTHING
         if self.reported:
             units, parts, why = self._read()
-        told = self.final and bool(self.reported)
-        wants_input, wants_output = self._untold(units) if told and not why else (True, True)
+        has_figures = self.final and bool(self.reported)
+        wants_input, wants_output = self._untold(units) if has_figures and not why else (True, True)
         source = _PROVIDER
         if wants_input or wants_output:
             if self.failed and not self.reported and not self.output_bytes:
@@ -146,7 +146,7 @@ class Tally:
         used = MappingProxyType({unit: count for unit, count in units.items() if count > 0})
         return Usage(
             used, source, tier, speed, geo, raw if len(raw) <= _RAW_LIMIT else "", why, parts, self.unknown_calls(),
-            outstanding=self.content_ended and not told,
+            outstanding=self.content_ended and not has_figures,
         )  # fmt: skip
 
     def _read(self) -> tuple[Units, tuple[UsagePart, ...], Why]:

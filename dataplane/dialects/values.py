@@ -75,6 +75,19 @@ def larger(before: Mapping[str, object], now: Mapping[str, object]) -> dict[str,
     return merged
 
 
+def updated(before: Mapping[str, object], now: Mapping[str, object]) -> dict[str, object]:
+    """A usage object with a later one over it. A zero takes no count away: some providers repeat what they told at the
+    beginning as zero at the end."""
+    merged = dict(before)
+    for key, value in now.items():
+        was = merged.get(key)
+        if isinstance(value, dict) and isinstance(was, dict):
+            merged[key] = updated(was, value)
+        elif value or not was:
+            merged[key] = value
+    return merged
+
+
 # Under these names answers of all dialects have what a model wrote.
 _WRITTEN = frozenset({
     "text", "content", "thinking", "reasoning", "reasoning_content", "refusal", "arguments", "transcript",

@@ -29,19 +29,19 @@ _chunk: Final = msgspec.json.Decoder(_Chunk)
 
 
 class Dropping:
-    """A cleaner behind another one. `heard`: what the meter knows by then of the answer."""
+    """A cleaner behind another one. `meter`: hears the answer before it."""
 
     busy = True  # every read has to pass it
 
-    def __init__(self, inner: Cleaner, heard: Meter) -> None:
+    def __init__(self, inner: Cleaner, meter: Meter) -> None:
         self._inner = inner
-        self._heard = heard
+        self._meter = meter
         self._held = b""
         self.needle = inner.needle
 
     def feed(self, body: bytes, *, last: bool) -> bytes:
         body = self._inner.feed(body, last=last)
-        if not self._heard.content_ended:
+        if not self._meter.content_ended:
             return body
         text, self._held = self._held + body, b""
         passing, at = [], 0

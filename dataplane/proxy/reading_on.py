@@ -12,7 +12,7 @@ from typing import Protocol
 from dataplane.proxy.provider.response import Response, UpstreamFailure
 
 
-class Listener(Protocol):
+class LastEars(Protocol):
     """Hears what comes; `complete` when nothing more can change the usage."""
 
     @property
@@ -23,7 +23,7 @@ class ReadingOn:
     """A sink. `over` is called once: when the figures are there, or it is not worth waiting for them any longer."""
 
     def __init__(
-        self, response: Response, listen: Callable[[bytes], None], listener: Listener, over: Callable[[], None]
+        self, response: Response, listen: Callable[[bytes], None], listener: LastEars, over: Callable[[], None]
     ) -> None:
         self._response = response
         self._listen = listen

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataplane.dialects.json_array import JsonArraySplitter
-from dataplane.dialects.tails import Cut
+from dataplane.dialects.tails import Remnant
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8") | st.sampled_from('"\\[]{}'))
 VALUES = st.recursive(
@@ -41,7 +41,7 @@ def test_of_an_element_beyond_the_limit_the_beginning_and_the_end_are_kept_and_t
         assert splitter.feed(b"x" * 10) == []
     assert splitter.overflowed
     cut, after = splitter.feed(b'"},{"c":1}]')
-    assert isinstance(cut, Cut)
+    assert isinstance(cut, Remnant)
     assert cut.head.startswith(b'{"b":"xxx')
     assert cut.endswith(b'x"}')
     assert cut.size == len(b'{"b":""}') + 200

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataplane.dialects.sse import SseSplitter
-from dataplane.dialects.tails import TAIL_BYTES, Cut
+from dataplane.dialects.tails import TAIL_BYTES, Remnant
 
 
 def naive(text: bytes) -> list[bytes]:
@@ -91,7 +91,7 @@ def test_of_an_event_beyond_the_limit_the_beginning_and_the_end_are_kept_and_the
         assert len(splitter._pending) <= 2 * TAIL_BYTES
     assert splitter.overflowed
     cut, after = splitter.feed(b"end\n\ndata: 2\n\n")
-    assert isinstance(cut, Cut)
+    assert isinstance(cut, Remnant)
     assert cut.head.startswith(b"data: xxx")
     assert cut.endswith(b"xend")
     assert cut.size == len(b"data: ") + 500 + len(b"end")
@@ -104,7 +104,7 @@ def test_a_stream_may_end_inside_an_event_beyond_the_limit():
     splitter = SseSplitter(limit=100)
     splitter.feed(b"data: " + b"x" * 200)
     [cut] = splitter.close()
-    assert isinstance(cut, Cut)
+    assert isinstance(cut, Remnant)
     assert cut.endswith(b"x")
     assert cut.size == 206
     assert splitter.close() == []

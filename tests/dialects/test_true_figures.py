@@ -15,7 +15,7 @@ from dataplane.dialects.dialect import Operation
 from dataplane.dialects.registry import ANTHROPIC, CHAT, GEMINI, RESPONSES
 from dataplane.dialects.responses.calls import CallsSeen, Item
 from dataplane.dialects.sse import MAX_EVENT
-from dataplane.dialects.values import larger
+from dataplane.dialects.values import larger, updated
 from tests.dialects.metering import FACTS, metered
 
 INPUT, OUTPUT, SEARCH = UsageClass.INPUT, UsageClass.OUTPUT, UsageClass.WEB_SEARCH
@@ -55,9 +55,10 @@ def anthropic(start: dict[str, Any], *deltas: dict[str, Any], text: str = "") ->
         ({"input_tokens": 1000, "output_tokens": 1}, {"input_tokens": None, "output_tokens": 100}),
         ({"input_tokens": 0, "output_tokens": 0}, {"input_tokens": 1000, "output_tokens": 100}),
         ({"input_tokens": 900, "output_tokens": 1}, {"input_tokens": 1000, "output_tokens": 100}),
+        ({"input_tokens": 1100, "output_tokens": 1}, {"input_tokens": 1000, "output_tokens": 100}),
     ],
 )
-def test_of_start_and_delta_the_larger_count_holds(start: dict[str, Any], delta: dict[str, Any]) -> None:
+def test_what_is_told_later_holds_but_for_zeros(start: dict[str, Any], delta: dict[str, Any]) -> None:
     usage = anthropic(start, delta)
     assert usage.units == {INPUT: 1000, OUTPUT: 100}
     assert usage.source is UsageSource.PROVIDER
@@ -198,6 +199,15 @@ def test_the_larger_of_two_usage_objects_is_no_smaller_than_either(one: dict[str
     for key, value in other.items():
         if isinstance(value, int) and isinstance(one.get(key), int):
             assert both[key] == max(value, one[key])
+
+
+@given(counts, counts)
+def test_a_later_usage_object_is_believed_but_for_its_zeros(before: dict[str, Any], now: dict[str, Any]) -> None:
+    merged = updated(before, now)
+    assert updated(merged, now) == merged
+    for key, value in now.items():
+        if isinstance(value, int) and isinstance(before.get(key), int):
+            assert merged[key] == (value or before[key])
 
 
 # What cannot be read whole

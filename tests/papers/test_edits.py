@@ -43,15 +43,19 @@ def test_a_stream_is_changed_only_where_the_readme_says(dialect: Dialect, operat
     assert sent_on(dialect, operation, said, "other") == said | added | other
 
 
-@pytest.mark.parametrize("answer", [True, False])
-def test_a_chat_stream_that_says_what_it_wants_gets_that(answer: bool) -> None:
-    said = {"model": "m", "stream": True, "stream_options": {"include_usage": answer}, "messages": []}
+def test_a_chat_stream_that_asks_for_its_usage_is_left_alone() -> None:
+    said = {"model": "m", "stream": True, "stream_options": {"include_usage": True}, "messages": []}
     assert sent_on(CHAT, Operation.CHAT, said) == said
+
+
+def test_a_chat_stream_that_does_not_want_its_usage_is_asked_for_it_all_the_same() -> None:
+    said = {"model": "m", "stream": True, "stream_options": {"include_usage": False}, "messages": []}
+    assert sent_on(CHAT, Operation.CHAT, said) == said | {"stream_options": {"include_usage": True}}
 
 
 def test_the_readme_names_both_places() -> None:
     assert "two places" in paragraph()
-    for words in ("`model`", "A chat stream that leaves `stream_options.include_usage` out", "Azure deployment"):
+    for words in ("`model`", "A chat stream that does not ask for `stream_options.include_usage`", "Azure deployment"):
         assert words in paragraph()
 
 

@@ -26,9 +26,9 @@ from controlplane.console.list_address import unknown_parameters
 from controlplane.console.questions import breadcrumbs
 from controlplane.console.site import site
 from controlplane.console.usage.export import as_csv
-from controlplane.console.usage.filters import BudgetFilter, PeriodFilter, TagFilter
+from controlplane.console.usage.filters import BudgetFilter, FiguresFilter, PeriodFilter, TagFilter
 from controlplane.console.usage.search import emptiness, search_of
-from controlplane.console.usage.words import facts, names_for, outcome_pill
+from controlplane.console.usage.words import cost_cell, facts, names_for, outcome_pill
 from controlplane.keys.models import VirtualKey
 from controlplane.pages.cells import ago, two_lines
 from controlplane.pages.figures import DIMENSIONS, shares
@@ -39,6 +39,7 @@ from controlplane.tenancy.models import Principal, Project, Team
 from controlplane.tenancy.permissions import Verb
 from controlplane.usage.models import UsageRecord
 from controlplane.usage.queries import people, total, visible_to
+from controlplane.usage.reading import REASONS
 
 OWNERS: Mapping[str, type[Model]] = {
     "principal_id": Principal,
@@ -47,7 +48,7 @@ OWNERS: Mapping[str, type[Model]] = {
     "project_id": Project,
     "provider_id": Provider,
 }
-TEXTS: Mapping[str, Mapping[str, str]] = {"model": {}, "client": CLIENTS, "outcome": {}}
+TEXTS: Mapping[str, Mapping[str, str]] = {"model": {}, "client": CLIENTS, "outcome": {}, "why": REASONS}
 TEXTS_OF_DAYS = 30  # what occurred lately is on offer; whatever is in the address is looked for
 
 
@@ -68,6 +69,8 @@ class UsageRecordAdmin(ReadOnlyAdmin):
         by_column("model", "model"),
         by_column("client", "client"),
         by_column("outcome", "outcome"),
+        FiguresFilter,
+        by_column("why", "why not the provider's"),
         TagFilter,
         BudgetFilter,
     )
@@ -106,6 +109,11 @@ class UsageRecordAdmin(ReadOnlyAdmin):
             f"{counted(sums.attempts, 'request')}, {counted(sums.input_tokens + sums.output_tokens, 'token')}, "
             f"{dollars(sums.cost_nano)}, {counted(people(changelist.queryset), 'person', 'people')}"
         )
+        if sums.unconfirmed:
+            context["sums_line"] += (
+                f"; {dollars(sums.unconfirmed_cost_nano)} in {counted(sums.unconfirmed, 'request')} "
+                "not by the provider's figures"
+            )
         here = {name: value for name, value in request.GET.dict().items() if name != PAGE_VAR}
         here["days"] = next(spec.value() for spec in changelist.filter_specs if isinstance(spec, PeriodFilter))
         context["boards"] = [
@@ -191,7 +199,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
 
     @display(description="Cost")
     def shown_cost(self, row: UsageRecord) -> str:
-        return dollars(row.cost_nano)
+        return cost_cell(row)
 
     @display(description="Time")
     def shown_time(self, row: UsageRecord) -> str:

@@ -29,7 +29,8 @@ COLUMNS = (
     "http_status", "organization_id", "team_id", "project_id", "principal_id", "key_id", "provider_id",
     "provider_kind", "dialect",
     "operation", "model_requested", "model", "model_reported", "client", "client_version", "session", "streaming",
-    "input_tokens", "cached_tokens", "output_tokens", "source", "priced", "price_version", "first_byte_ms",
+    "input_tokens", "cached_tokens", "output_tokens", "source", "why", "unconfirmed", "priced",
+    "price_version", "first_byte_ms",
     "duration_ms", "request_bytes", "response_bytes", "trace_id", "provider_request_id", "end_user_id",
 )  # fmt: skip
 # Column of the file → the ledger's column, whose rows, their column.

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from controlplane.console.usage.search import search_of
 from controlplane.pages.periods import ALL, DEFAULT, PERIODS, lately
 from controlplane.usage.queries import charged_to, tagged
+from controlplane.usage.reading import UNCONFIRMED
 
 
 class TagFilter(SimpleListFilter):
@@ -36,6 +37,28 @@ class TagFilter(SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         tag = (self.value() or "").strip()
         return tagged(queryset, tag) if tag else queryset
+
+
+class FiguresFilter(SimpleListFilter):
+    """Filters by whose the figures are."""
+
+    title = "figures"
+    parameter_name = "figures"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [
+            ("provider", "the provider's own"),
+            ("unconfirmed", "not the provider's"),
+            *((source, f"not the provider's: {source}") for source in sorted(UNCONFIRMED)),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = self.value()
+        if chosen == "unconfirmed":
+            return queryset.filter(unconfirmed=True)
+        if chosen in UNCONFIRMED:
+            return queryset.filter(unconfirmed=True, source=chosen)
+        return queryset.filter(unconfirmed=False) if chosen == "provider" else queryset
 
 
 class BudgetFilter(SimpleListFilter):

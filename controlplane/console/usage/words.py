@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from controlplane.budgets.models import Budget
 from controlplane.console.addresses import link
 from controlplane.keys.models import VirtualKey
 from controlplane.pages.cells import BAD, GOOD, INFO, NOTHING, WARN, ago, mono, pill
-from controlplane.pages.wording import client_name, exact_dollars, milliseconds, size
+from controlplane.pages.wording import client_name, dollars, exact_dollars, milliseconds, size
 from controlplane.providers.models import Provider
 from controlplane.tenancy.models import Organization, Principal, Project, Team
 from controlplane.usage.models import RecordState, UsageRecord
+from controlplane.usage.reading import whose
 from dataplane.core.errors import Code
 from dataplane.core.usage import Outcome, UsageSource
 
@@ -26,11 +28,11 @@ TONES: Mapping[str, tuple[str, str]] = {
     Outcome.CUT: ("Cut by us", WARN),
     Outcome.FAILED: ("Failed", BAD),
 }
-SOURCES: Mapping[str, str] = {
-    UsageSource.PROVIDER: "the provider's own count",
-    UsageSource.METERED: "metered by the pod from an answer that ended early",
-    UsageSource.ESTIMATED: "estimated: the end was never reported",
-    UsageSource.NONE: "nothing was used",
+# Beside a cost, where it is not by the provider's figures.
+MARKS: Mapping[str, str] = {
+    UsageSource.METERED: "metered",
+    UsageSource.ESTIMATED: "estimated",
+    UsageSource.HELD: "held",
 }
 Fact = tuple[str, "SafeString | str"]
 
@@ -87,8 +89,12 @@ def _sections(row: UsageRecord) -> list[tuple[str, list[Fact]]]:
             *((name.replace("_", " ").capitalize(), f"{amount:,}") for name, amount in sorted(row.units.items())),
             ("Input in all", f"{row.input_tokens:,}"),
             ("Output in all", f"{row.output_tokens:,}"),
-            ("Counted by", SOURCES.get(row.source, row.source)),
+            *_parts(row),
+            *((f"Calls of {name}", f"{amount:,}, without a known price") for name, amount in row.unknown_calls.items()),
+            ("Figures", whose(row.source, row.why)),
+            ("The provider's own words", mono(row.raw_usage) if row.raw_usage else ""),
             ("Service tier", row.service_tier),
+            ("Made in", row.geo),
             ("Cost", f"${exact_dollars(row.cost_nano)}"),
             ("Priced by", priced_by(row)),
         ]),
@@ -110,6 +116,26 @@ def _sections(row: UsageRecord) -> list[tuple[str, list[Fact]]]:
             ("Record", row.get_state_display()),
         ]),
     ]  # fmt: skip
+
+
+def cost_cell(row: UsageRecord) -> SafeString:
+    """What it cost, and how that is known where the provider did not say it."""
+    mark = MARKS.get(row.source, "") if row.unconfirmed else ""
+    if not mark:
+        return format_html("{}", dollars(row.cost_nano))
+    reason = whose(row.source, row.why)
+    return format_html('<span title="{}">{} <small>{}</small></span>', reason, dollars(row.cost_nano), mark)
+
+
+def _parts(row: UsageRecord) -> list[Fact]:
+    """What other models used."""
+    return [
+        (
+            f"{part['model']} ({part['kind'].replace('_', ' ')})" if part["kind"] else part["model"],
+            ", ".join(f"{name.replace('_', ' ')} {amount:,}" for name, amount in sorted(part["units"].items())),
+        )
+        for part in row.parts
+    ]
 
 
 def priced_by(row: UsageRecord) -> str:

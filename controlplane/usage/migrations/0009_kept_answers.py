@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
                 ('settled', models.BooleanField(default=False)),
                 ('created_at', models.DateTimeField()),
                 ('ask_at', models.DateTimeField(help_text='When we ask the provider ourselves; empty: not any more.', null=True)),
-                ('asked', models.IntegerField(default=0, help_text='How often we did.')),
+                ('questions', models.IntegerField(default=0, help_text='How often we did.')),
             ],
             options={
                 'indexes': [models.Index(condition=models.Q(('settled', False)), fields=['ask_at'], name='kept_answer_to_ask_for'), models.Index(fields=['created_at'], name='kept_answer_by_time')],

@@ -49,10 +49,10 @@ def passes(
             )
 
 
-def parts(found: Iterator[Pass]) -> tuple[UsagePart, ...]:
+def parts(iterations: Iterator[Pass]) -> tuple[UsagePart, ...]:
     """What other models used, each model and kind once."""
     merged: dict[tuple[str, str], UsagePart] = {}
-    for one in found:
+    for one in iterations:
         key = (one.model, one.kind)
         if key in merged:
             add(merged[key].units, one.units)  # type: ignore[arg-type]

@@ -1,5 +1,5 @@
-"""The meter of Anthropic's answers: `message_start` carries the input classes, each `message_delta` cumulative figures.
-Of each class the larger counts: some providers of this dialect repeat the input as zero."""
+"""The meter of Anthropic's answers: `message_start` carries the input classes, each `message_delta` cumulative figures
+that replace them; a zero replaces nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dataplane.dialects.meters import BodyMeter, EventMeter
 from dataplane.dialects.sent import Place, SentSoFar
 from dataplane.dialects.sse import SseSplitter
 from dataplane.dialects.tally import Tally, Unbilled
-from dataplane.dialects.values import NOTHING, add, larger, usage_object, within, word
+from dataplane.dialects.values import NOTHING, add, updated, usage_object, within, word
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -90,11 +90,11 @@ class AnthropicTally(Tally):
             self.started = True
             message = _message.decode(event.message)
             self.model = message.model or ""
-            self.reported = larger(self.reported, usage_object(message.usage))
+            self.reported = updated(self.reported, usage_object(message.usage))
         elif kind == "message_delta":
             self.stopping = True
             usage = usage_object(event.usage)
-            self.reported = larger(self.reported, usage)
+            self.reported = updated(self.reported, usage)
             if not self.final and "output_tokens" in usage:
                 self.reported["output_tokens"] = usage["output_tokens"]  # what the start said was no more than a start
             self.final = self.final or "output_tokens" in usage

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
 
 from dataplane.core.usage import UsageClass
+from dataplane.dialects.chat.calls import PLAIN, calls, searches
 from dataplane.dialects.counts import Units
 from dataplane.dialects.dialect import Meter, Operation, RequestFacts
 from dataplane.dialects.meters import BodyMeter, EventMeter
@@ -16,7 +16,7 @@ from dataplane.dialects.openai_usage import BYTES_PER_TOKEN, tokens
 from dataplane.dialects.scan import UNREADABLE
 from dataplane.dialects.sent import Place, SentSoFar
 from dataplane.dialects.sse import SseSplitter
-from dataplane.dialects.tails import Cut
+from dataplane.dialects.tails import Remnant
 from dataplane.dialects.tally import Tally, Unbilled
 from dataplane.dialects.values import NOTHING, has_value, text_bytes
 
@@ -63,9 +63,6 @@ class _Frame(msgspec.Struct, gc=False):
     error: msgspec.Raw = NOTHING
 
 
-# Chat models that search before each answer and bill that per request (OpenAI's pricing page, "web search").
-_SEARCHES_ALWAYS = re.compile(r"-search-(?:preview|api)(?:-|$)")
-
 _chunk = msgspec.json.Decoder(_Chunk)
 _frame = msgspec.json.Decoder(_Frame)
 
@@ -92,6 +89,8 @@ class ChatTally(Tally):
         self.finished = False
         self.called_tools = False
         self.service_tier = ""
+        self._unknown: dict[str, int] = {}
+        self._searches(facts.model)
 
     def event(self, payload: bytes) -> None:
         if payload == b"[DONE]":
@@ -125,14 +124,17 @@ class ChatTally(Tally):
             self.output_bytes = len(body) if self.generates else 0
         self.complete = True
 
-    def figures(self, figures: bytes, cut: Cut) -> None:
+    def figures(self, figures: bytes, cut: Remnant) -> None:
         self._frame(_frame.decode(figures), last=True)
 
     def units(self, reported: Mapping[str, object]) -> Units:
         units = tokens(reported)
-        if _SEARCHES_ALWAYS.search(self.model or self.facts.model):
-            units[UsageClass.WEB_SEARCH] = 1
+        if not reported.keys() <= PLAIN:
+            units |= calls(reported, self._unknown)
         return units
+
+    def unknown_calls(self) -> Mapping[str, int]:
+        return self._unknown
 
     @property
     def content_ended(self) -> bool:
@@ -152,9 +154,14 @@ class ChatTally(Tally):
             if call.function is not None:
                 self.output_bytes += text_bytes(call.function.name) + text_bytes(call.function.arguments)
 
+    def _searches(self, model: str) -> None:
+        if searches(model):
+            self.extra[UsageClass.WEB_SEARCH] = 1
+
     def _frame(self, frame: _Chunk | _Frame, *, last: bool) -> None:
-        if frame.model:
+        if frame.model and frame.model != self.model:
             self.model = frame.model
+            self._searches(self.model)
         if frame.service_tier:
             self.service_tier = frame.service_tier[:64]
         if has_value(frame.error):

@@ -17,7 +17,7 @@ from dataplane.dialects.meters import BodyMeter, EventMeter
 from dataplane.dialects.scan import UNREADABLE
 from dataplane.dialects.sent import Place, SentSoFar
 from dataplane.dialects.sse import SseSplitter
-from dataplane.dialects.tails import Cut
+from dataplane.dialects.tails import Remnant
 from dataplane.dialects.tally import Tally, Unbilled
 from dataplane.dialects.values import NOTHING, has_value, split, text_bytes, word
 
@@ -96,7 +96,7 @@ class GeminiTally(Tally):
             self.output_bytes = len(body)
         self.complete = True
 
-    def figures(self, figures: bytes, cut: Cut) -> None:
+    def figures(self, figures: bytes, cut: Remnant) -> None:
         if b'"finishReason"' in cut.head + cut:
             self.finished = True
             self.open.clear()
@@ -104,9 +104,9 @@ class GeminiTally(Tally):
 
     def units(self, reported: Mapping[str, object]) -> Units:
         units = tokens(reported)
-        if (told := billed(reported)) is not None:
+        if (calls := billed(reported)) is not None:
             # the provider's own count stands for what was counted by looking
-            self.extra = told
+            self.extra = calls
         return units
 
     @property

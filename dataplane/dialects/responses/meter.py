@@ -17,9 +17,9 @@ from dataplane.dialects.responses.calls import CallsSeen, Item, image_part, imag
 from dataplane.dialects.scan import decoded
 from dataplane.dialects.sent import Place, SentSoFar
 from dataplane.dialects.sse import SseSplitter
-from dataplane.dialects.tails import Cut
+from dataplane.dialects.tails import Remnant
 from dataplane.dialects.tally import Tally, Unbilled
-from dataplane.dialects.values import NOTHING, has_value, larger, usage_object
+from dataplane.dialects.values import NOTHING, has_value, updated, usage_object
 
 _KIND = re.compile(rb'"type"\s*:\s*"(response\.[a-z_.]{1,60})"')
 _GOES_ON = frozenset({"queued", "in_progress"})
@@ -114,14 +114,14 @@ class ResponsesTally(Tally):
             self.output_bytes = len(body)
         self.complete = True
 
-    def figures(self, figures: bytes, cut: Cut) -> None:
+    def figures(self, figures: bytes, cut: Remnant) -> None:
         kind = _KIND.search(cut.head)
         if kind is not None and kind[1].decode() in _LAST:
             self.complete = True
             self.failed = self.failed or kind[1] == b"response.failed"
             self._response(msgspec.Raw(figures))
 
-    def cut_event(self, cut: Cut) -> None:
+    def cut_event(self, cut: Remnant) -> None:
         kind = _KIND.search(cut.head)
         if kind is not None and kind[1].endswith(b".delta"):
             self.output_bytes += cut.size
@@ -173,7 +173,7 @@ class ResponsesTally(Tally):
             self.failed = True
         usage = usage_object(response.usage)
         if usage:
-            self.reported = larger(self.reported, usage)
+            self.reported = updated(self.reported, usage)
             self.final = True
         if images := image_usage(response.tool_usage):
             self.image = image_part(response.tools, tokens(counts_only(images)))
