@@ -1328,12 +1328,33 @@ Global___PriceList: _TypeAlias = PriceList  # noqa: Y015
 class ModelPrice(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class GeoPercentEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     PROVIDER_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     MATCH_FIELD_NUMBER: _builtins.int
     CARDS_FIELD_NUMBER: _builtins.int
     RELEASED_MS_FIELD_NUMBER: _builtins.int
     UNLISTED_FIELD_NUMBER: _builtins.int
+    GEO_PERCENT_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """as genai-prices names it: anthropic, openai, google, …; or a provider's slug for an override"""
     model: _builtins.str
@@ -1350,6 +1371,10 @@ class ModelPrice(_message.Message):
     def cards(self) -> _containers.RepeatedCompositeFieldContainer[Global___RateCard]:
         """the first whose conditions all hold applies; the last has none"""
 
+    @_builtins.property
+    def geo_percent(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """where it was processed → per cent of a token's list price: the answer's word, or "." and the end of the host; needs price_geography"""
+
     def __init__(
         self,
         *,
@@ -1359,10 +1384,11 @@ class ModelPrice(_message.Message):
         cards: _abc.Iterable[Global___RateCard] | None = ...,
         released_ms: _builtins.int = ...,
         unlisted: _builtins.bool = ...,
+        geo_percent: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cards", b"cards", "match", b"match", "model", b"model", "provider", b"provider", "released_ms", b"released_ms", "unlisted", b"unlisted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cards", b"cards", "geo_percent", b"geo_percent", "match", b"match", "model", b"model", "provider", b"provider", "released_ms", b"released_ms", "unlisted", b"unlisted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1376,7 +1402,6 @@ class RateCard(_message.Message):
     SPEED_FIELD_NUMBER: _builtins.int
     VALID_FROM_MS_FIELD_NUMBER: _builtins.int
     VALID_UNTIL_MS_FIELD_NUMBER: _builtins.int
-    GEO_FIELD_NUMBER: _builtins.int
     TIERS_FIELD_NUMBER: _builtins.int
     service_tier: _builtins.str
     """"": any"""
@@ -1386,8 +1411,6 @@ class RateCard(_message.Message):
     """0: always"""
     valid_until_ms: _builtins.int
     """0: for ever"""
-    geo: _builtins.str
-    """"": anywhere; else where the provider says that the answer was made, or `regional`"""
     @_builtins.property
     def tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___RateTier]:
         """ascending; the last whose `above_input_tokens` is exceeded applies to the whole request"""
@@ -1399,12 +1422,11 @@ class RateCard(_message.Message):
         speed: _builtins.str = ...,
         valid_from_ms: _builtins.int = ...,
         valid_until_ms: _builtins.int = ...,
-        geo: _builtins.str = ...,
         tiers: _abc.Iterable[Global___RateTier] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["geo", b"geo", "service_tier", b"service_tier", "speed", b"speed", "tiers", b"tiers", "valid_from_ms", b"valid_from_ms", "valid_until_ms", b"valid_until_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["service_tier", b"service_tier", "speed", b"speed", "tiers", b"tiers", "valid_from_ms", b"valid_from_ms", "valid_until_ms", b"valid_until_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

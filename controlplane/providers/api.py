@@ -128,12 +128,14 @@ class PriceOverrideOut(serializers.ModelSerializer[PriceOverride]):
     organization_id = serializers.CharField(read_only=True)
     match = names(read_only=True)
     rates = pairs(read_only=True)
+    geo_percent = pairs(read_only=True)
+    tier_percent = pairs(read_only=True)
 
     class Meta:
         model = PriceOverride
         fields = (
-            "id", "organization_id", "provider", "model", "match", "rates", "discount_percent", "created_at",
-            "updated_at",
+            "id", "organization_id", "provider", "model", "match", "rates", "discount_percent", "geo_percent",
+            "tier_percent", "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -144,6 +146,12 @@ class PriceOverrideChange(StrictSerializer):
     discount_percent = serializers.DecimalField(
         max_digits=5, decimal_places=2, required=False, help_text="Instead of rates: off the list price."
     )
+    geo_percent = pairs(
+        required=False,
+        help_text="Per cent of the price of tokens, by the place of an answer: the provider's word, or . and the "
+        "end of its host.",
+    )
+    tier_percent = pairs(required=False, help_text="Per cent of the price of tokens, by the service tier of an answer.")
 
 
 class PriceOverrideIn(PriceOverrideChange):
@@ -166,7 +174,8 @@ class PriceOverrides(Resource):
 
     def partial_update(self, request: Request, pk: str) -> Response:
         row = self.get_object()
-        kept = {"match": row.match, "rates": row.rates, "discount_percent": row.discount_percent}
+        names = ("match", "rates", "discount_percent", "geo_percent", "tier_percent")
+        kept = {name: getattr(row, name) for name in names}
         changed = price_actions.put_override(
             by=self.actor,
             organization=row.organization,

@@ -134,6 +134,17 @@ class PriceOverride(ConfigModel):
         default=0,
         help_text="Instead of rates: off the list price of models that match.",
     )
+    geo_percent = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="Per cent of the price of tokens, by the place of an answer: the provider's word, or . and the "
+        'end of its host: {"us": "110"}.',
+    )
+    tier_percent = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text='Per cent of the price of tokens, by the service tier of an answer: {"priority": "180"}.',
+    )
 
     class Meta:
         constraints = [

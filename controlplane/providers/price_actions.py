@@ -34,11 +34,14 @@ def put_override(
     match: Iterable[str] = (),
     rates: Mapping[str, str] | None = None,
     discount_percent: Decimal | str | int = 0,
+    geo_percent: Mapping[str, str] | None = None,
+    tier_percent: Mapping[str, str] | None = None,
 ) -> PriceOverride:
     """Set the organization's own price of a model; one that was set before is replaced.
 
     `provider`: a price family, or `@` and the name of one of the organization's providers. Rates are dollars per
-    million units by usage class; instead of rates a discount off the list price may be given.
+    million units by usage class; instead of rates a discount off the list price may be given. Beside both or alone:
+    factors for places and tiers, in per cent.
     """
     require(by, Verb.PRICE_CHANGE, Place(organization.pk))
     with change_set(by) as change:
@@ -47,6 +50,7 @@ def put_override(
         row.match = _patterns(match)
         row.rates = {str(unit): str(rate) for unit, rate in (rates or {}).items()}
         row.discount_percent = Decimal(str(discount_percent))
+        row.geo_percent, row.tier_percent = _factors(geo_percent), _factors(tier_percent)
         _check(row)
         row.full_clean()
         row.save(force_insert=existing is None)
@@ -61,6 +65,10 @@ def remove_override(row: PriceOverride, *, by: Actor) -> None:
         PriceOverride.objects.filter(pk=row.pk).delete()
         change.say("price_override.removed", row)
     transaction.on_commit(lambda: wake("providers.compile_price_lists"))
+
+
+def _factors(percents: Mapping[str, str] | None) -> dict[str, str]:
+    return {str(word).strip().lower(): str(percent).strip() for word, percent in (percents or {}).items()}
 
 
 def _patterns(names: Iterable[str]) -> list[str]:

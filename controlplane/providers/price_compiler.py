@@ -10,17 +10,18 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Final
 
 from controlplane.providers.model_facts import is_offered, released
 from controlplane.providers.model_match import Unclear, compact, patterns_of
-from controlplane.providers.price_modifiers import CALLS, call_rates, with_factors
-from dataplane.core.globs import Glob, is_glob
-from dataplane.core.money.prices import PRICES_OF_KIND, ModelPrice, PriceList, RateCard, RateTier
+from controlplane.providers.own_prices import OverrideError, OwnPrice, adjust, by_provider, own_price
+from controlplane.providers.price_modifiers import PLACES, SPEEDS, TIERS, percents
+from controlplane.providers.price_rates import MILLION, SIBLINGS, call_rates, pico
+from dataplane.core.money.prices import PRICES_OF_KIND, ModelPrice, PriceList, RateCard, RateTier, times
 from dataplane.core.usage import UsageClass
 
 if TYPE_CHECKING:
@@ -28,13 +29,6 @@ if TYPE_CHECKING:
 
 # The families that our kinds of providers belong to.
 FAMILIES: Final = tuple(dict.fromkeys(family for family in PRICES_OF_KIND.values() if family))
-
-PICO_PER_DOLLAR: Final = 10**12
-MILLION: Final = 10**6
-# A dearer token than the dearest model ever sold ($600 for o1-pro's output) is a slip of the pen; so is a call at a
-# dollar.
-DEAREST_TOKEN: Final = Decimal(500)  # dollars per million
-DEAREST_CALL: Final = Decimal(1_000_000)  # dollars per million
 
 # Our classes → the library's price keys, nearest first: a class that has no price is part of the next.
 PRICE_KEYS: Final[Mapping[UsageClass, tuple[str, ...]]] = {
@@ -50,53 +44,13 @@ PRICE_KEYS: Final[Mapping[UsageClass, tuple[str, ...]]] = {
     UsageClass.OUTPUT_AUDIO: ("output_audio_mtok", "output_mtok"),
     UsageClass.OUTPUT_IMAGE: ("output_image_mtok", "output_mtok"),
     UsageClass.WEB_SEARCH: ("web_searches_kcount",),
+    UsageClass.MAPS: (),
+    UsageClass.CONTAINER: (),
     UsageClass.TOOL_CALL: ("storage_searches_kcount",),
 }
 # Dimensions of the library's price variants that an answer of a provider tells; `processing: batch` never comes this
 # way.
 TOLD: Final = frozenset({"service_tier", "speed"})
-
-
-class OverrideError(ValueError):
-    """An override that cannot be meant. The text says what to correct."""
-
-
-@dataclass(frozen=True, slots=True)
-class OwnPrice:
-    """An organization's own price: rates, or a discount on the library's.
-
-    `provider`: a price family, or `@` and a provider's name. With rates: `model` is a name, `match` the globs that mean
-    it (none: the name itself), rates are dollars per million units (tokens or calls); input and output must be there,
-    the other classes follow from them. With a discount: `model` is a glob on the names of the family's models, and
-    `family` is the family that a `@` provider's prices are taken from.
-    """
-
-    provider: str
-    model: str
-    match: tuple[str, ...] = ()
-    rates: Mapping[UsageClass, Decimal] = field(default_factory=dict)
-    discount_percent: Decimal = Decimal(0)
-    family: str = ""
-
-    def check(self) -> None:
-        """Raises OverrideError."""
-        if not self.provider.lstrip("@") or not self.model:
-            raise OverrideError("an override names a provider and a model")
-        if bool(self.rates) == bool(self.discount_percent):
-            raise OverrideError("an override has either rates or a discount")
-        if not self.rates:
-            if not 0 < self.discount_percent < 100:
-                raise OverrideError("a discount lies between 0 and 100 percent")
-            if self.provider.startswith("@") and not self.family:
-                raise OverrideError("a discount for one provider names the family of its prices")
-        elif not {UsageClass.INPUT, UsageClass.OUTPUT} <= set(self.rates):
-            raise OverrideError("rates for input and output are needed; the other classes follow from them")
-        for unit, rate in self.rates.items():
-            dearest = DEAREST_CALL if unit in CALLS else DEAREST_TOKEN
-            if not rate.is_finite() or not 0 < rate <= dearest:
-                raise OverrideError(
-                    f"the rate for {unit.value} lies above 0 and is at most {dearest} dollars per million"
-                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +86,11 @@ def compile_prices(
         priced[family], missing = _family(family)
         left_out += missing
     for override in overrides:
-        if override.discount_percent:
-            _discount(priced, override)
+        if not override.rates:
+            adjust(priced, override)
     dates = {price.model: price.released_ms for prices in priced.values() for price in prices}
-    for provider, own in itertools.groupby(_by_provider(overrides), key=lambda override: override.provider):
-        prices = [_own_price(override, dates.get(override.model, 0)) for override in own]
+    for provider, own in itertools.groupby(by_provider(overrides), key=lambda override: override.provider):
+        prices = [own_price(override, dates.get(override.model, 0)) for override in own]
         priced[provider] = [*prices, *priced.get(provider, [])]
     entries = tuple(price for prices in priced.values() for price in prices)
     digest = hashlib.sha256(repr(entries).encode()).hexdigest()[:8]
@@ -170,36 +124,55 @@ def _family(family: str) -> tuple[list[ModelPrice], list[LeftOut]]:
         released_ms, unlisted = released(model, seller), not is_offered(model)
         cards: tuple[RateCard, ...] = ()
         try:
-            plain_cards = _cards(model, seller is provider)
-            cards = tuple(with_factors(family, model.id, _with_calls(plain_cards, family, model.id)))
+            cards = tuple(_cards(model, seller is provider, family))
         except Unclear as unclear:
             left_out.append(LeftOut(family, model.id, str(unclear)))
+        places = percents(PLACES, family, model.id) if cards and seller is provider else {}
         for way in ways:
-            plain.append(ModelPrice(family, model.id, way.match(), cards, released_ms, unlisted))
+            price = ModelPrice(family, model.id, way.match(), cards, released_ms, unlisted, geo_percent=places)
+            plain.append(price)
             if compacted := compact(way):
-                dated.append(ModelPrice(family, model.id, compacted.match(), cards, released_ms, unlisted))
-    return plain + dated, left_out
+                dated.append(replace(price, match=compacted.match()))
+    return [*_siblings(family, plain), *plain, *dated], left_out
 
 
-def _cards(model: library.ModelInfo, own: bool) -> Iterator[RateCard]:
-    """Special conditions first, then the plain price; for each, its periods in order. Raises Unclear."""
+def _siblings(family: str, prices: Sequence[ModelPrice]) -> Iterator[ModelPrice]:
+    """Models that the library takes for others, at their prices, but for calls."""
+    for sibling in SIBLINGS:
+        like = next((price for price in prices if price.model == sibling.like), None)
+        if sibling.family != family or like is None:
+            continue
+        calls = {unit: pico(dollars, 1000) for unit, dollars in call_rates(family, sibling.model)}
+        cards = tuple(
+            replace(
+                card,
+                tiers=tuple(RateTier(tier.above_input_tokens, {**tier.rates_pico, **calls}) for tier in card.tiers),
+            )
+            for card in like.cards
+        )
+        yield replace(like, model=sibling.model, match=sibling.match, cards=cards)
+
+
+def _cards(model: library.ModelInfo, own: bool, family: str) -> Iterator[RateCard]:
+    """Special conditions first, then the tiers that only our table knows, then the plain price; for each, its periods
+    in order. Raises Unclear."""
     _check_clear(model)
     starts = [0, *_period_starts(model)]
+    calls = {unit: pico(dollars, 1000) for unit, dollars in call_rates(family, model.id)}
     plain = _periods(model, {}, starts)
+    tiers: set[str] = set()
     for condition in _conditions(model) if own else ():
         periods = _periods(model, condition, starts)
         if periods != plain:
-            yield from _as_cards(periods, condition.get("service_tier", ""), condition.get("speed", ""))
-    yield from _as_cards(plain, "", "")
-
-
-def _with_calls(cards: Iterable[RateCard], family: str, model: str) -> Iterator[RateCard]:
-    """Calls that the library has no rate for."""
-    calls = {unit: _pico(dollars, 1000) for unit, dollars in call_rates(family, model).items()}
-    for card in cards:
-        yield replace(
-            card, tiers=tuple(RateTier(tier.above_input_tokens, {**calls, **tier.rates_pico}) for tier in card.tiers)
-        )
+            tiers.add(condition.get("service_tier", ""))
+            yield from _as_cards(periods, calls, condition.get("service_tier", ""), condition.get("speed", ""))
+    usual = list(_as_cards(plain, calls, "", ""))
+    for speed, percent in percents(SPEEDS, family, model.id).items() if own else ():
+        yield from (replace(times(card, percent), speed=speed) for card in usual)
+    for tier, percent in percents(TIERS, family, model.id).items() if own else ():
+        if tier not in tiers:
+            yield from (replace(times(card, percent), service_tier=tier) for card in usual)
+    yield from usual
 
 
 def _check_clear(model: library.ModelInfo) -> None:
@@ -251,10 +224,16 @@ def _periods(
     return periods
 
 
-def _as_cards(periods: Sequence[tuple[int, tuple[RateTier, ...]]], service_tier: str, speed: str) -> Iterator[RateCard]:
-    """Each period ends where the next begins."""
+def _as_cards(
+    periods: Sequence[tuple[int, tuple[RateTier, ...]]],
+    calls: Mapping[UsageClass, int],
+    service_tier: str,
+    speed: str,
+) -> Iterator[RateCard]:
+    """Each period ends where the next begins. `calls`: what a call costs where the library does not say."""
     for (start, tiers), following in zip(periods, [*periods[1:], (0, ())], strict=True):
-        yield RateCard(service_tier, speed, start, following[0], tiers)
+        whole = tuple(RateTier(tier.above_input_tokens, {**calls, **tier.rates_pico}) for tier in tiers)
+        yield RateCard(service_tier, speed, start, following[0], whole)
 
 
 def _tiers(price: library.ModelPrice) -> tuple[RateTier, ...]:
@@ -269,7 +248,7 @@ def _rates(price: library.ModelPrice, above: int) -> dict[UsageClass, int]:
             value = getattr(price, key)
             if value is not None:
                 per = 1000 if key.endswith("_kcount") else MILLION
-                rates[unit] = _pico(_beyond(value, above), per)
+                rates[unit] = pico(_beyond(value, above), per)
                 break
     return rates
 
@@ -283,55 +262,3 @@ def _beyond(value: Decimal | library.TieredPrices, above: int) -> Decimal:
         if tier.start <= above:
             chosen = tier.price
     return chosen
-
-
-def _pico(dollars: Decimal, per: int) -> int:
-    return int((dollars * PICO_PER_DOLLAR / per).to_integral_value(ROUND_HALF_UP))
-
-
-# ---- overrides ------------------------------------------------------------------------------------------------
-
-
-def _by_provider(overrides: Sequence[OwnPrice]) -> list[OwnPrice]:
-    """Those with rates; names before globs, longer globs before shorter ones."""
-
-    def specific(override: OwnPrice) -> tuple[str, bool, int]:
-        match = override.match or (override.model,)
-        return override.provider, any(map(is_glob, match)), -max(map(len, match))
-
-    return sorted((override for override in overrides if override.rates), key=specific)
-
-
-def _own_price(override: OwnPrice, released_ms: int) -> ModelPrice:
-    rates: dict[UsageClass, int] = {}
-    for unit, keys in PRICE_KEYS.items():
-        rate = override.rates.get(unit)
-        if rate is None and unit not in CALLS:
-            rate = override.rates[UsageClass.INPUT if keys[-1] == "input_mtok" else UsageClass.OUTPUT]
-        if rate is not None:
-            rates[unit] = _pico(rate, MILLION)
-    match = tuple(pattern.lower() for pattern in override.match or (override.model,))
-    cards = (RateCard("", "", 0, 0, (RateTier(0, rates),)),)
-    return ModelPrice(override.provider, override.model, match, cards, released_ms)
-
-
-def _discount(priced: dict[str, list[ModelPrice]], override: OwnPrice) -> None:
-    prices = priced.get(override.provider)
-    if prices is None:
-        if override.provider.startswith("@"):
-            prices = [replace(price, provider=override.provider) for price in priced[override.family]]
-        else:
-            raise OverrideError(f"no such price family: {override.provider}")
-    chosen = Glob(override.model)
-    keep = (100 - override.discount_percent) / 100
-    priced[override.provider] = [_times(price, keep) if chosen.matches(price.model) else price for price in prices]
-
-
-def _times(price: ModelPrice, factor: Decimal) -> ModelPrice:
-    def scaled(tier: RateTier) -> RateTier:
-        rates = {unit: int((rate * factor).to_integral_value(ROUND_HALF_UP)) for unit, rate in tier.rates_pico.items()}
-        return RateTier(tier.above_input_tokens, rates)
-
-    return replace(
-        price, cards=tuple(replace(card, tiers=tuple(scaled(tier) for tier in card.tiers)) for card in price.cards)
-    )

@@ -22,7 +22,6 @@ def entries_of(prices: Iterable[ModelPrice]) -> list[dict[str, Any]]:
                 {
                     "service_tier": card.service_tier,
                     "speed": card.speed,
-                    "geo": card.geo,
                     "valid_from_ms": card.valid_from_ms,
                     "valid_until_ms": card.valid_until_ms,
                     "tiers": [
@@ -37,6 +36,7 @@ def entries_of(prices: Iterable[ModelPrice]) -> list[dict[str, Any]]:
             ],
             "released_ms": price.released_ms,
             "unlisted": price.unlisted,
+            **({"geo_percent": dict(price.geo_percent)} if price.geo_percent else {}),
         }
         for price in prices
     ]

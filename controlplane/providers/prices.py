@@ -15,9 +15,10 @@ from django.utils import timezone
 
 from controlplane.changes.actor import Actor
 from controlplane.changes.change_set import change_set
-from controlplane.providers import model_facts, model_match, price_compiler, price_modifiers
+from controlplane.providers import model_facts, model_match, own_prices, price_compiler, price_modifiers, price_rates
 from controlplane.providers.models import PriceList, PriceOverride, Provider, price_list_id
-from controlplane.providers.price_compiler import FAMILIES, OwnPrice, compile_prices
+from controlplane.providers.own_prices import OwnPrice
+from controlplane.providers.price_compiler import FAMILIES, compile_prices
 from controlplane.providers.price_entries import entries_of
 from dataplane.core import catalogue
 from dataplane.core.money.prices import PRICES_OF_KIND
@@ -33,7 +34,16 @@ def own_price(row: PriceOverride) -> OwnPrice:
         rates={UsageClass(unit): _decimal(rate) for unit, rate in row.rates.items()},
         discount_percent=_decimal(row.discount_percent),
         family=_family(row) if row.provider.startswith("@") else "",
+        geo_percent={word: _percent(percent) for word, percent in row.geo_percent.items()},
+        tier_percent={word: _percent(percent) for word, percent in row.tier_percent.items()},
     )
+
+
+def _percent(value: object) -> int:
+    percent = _decimal(value)
+    if not percent.is_finite() or percent != percent.to_integral_value():
+        raise ValueError(f"not a whole number of percent: {value}")
+    return int(percent)
 
 
 def _decimal(value: object) -> Decimal:
@@ -61,7 +71,7 @@ def _source(overrides: list[OwnPrice]) -> str:
     """Changes with the library, the compiler, the families and the overrides."""
     compiler = b"".join(
         Path(str(part.__file__)).read_bytes()
-        for part in (price_compiler, price_modifiers, model_match, model_facts, catalogue)
+        for part in (price_compiler, own_prices, price_modifiers, price_rates, model_match, model_facts, catalogue)
     )
     parts = [version("genai-prices"), hashlib.sha256(compiler).hexdigest(), FAMILIES, [repr(own) for own in overrides]]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

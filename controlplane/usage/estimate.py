@@ -15,13 +15,8 @@ from controlplane.providers.queries import price_list_id_of
 from controlplane.usage.models import RecordState, UsageRecord
 from controlplane.usage.records import set_units
 from dataplane.core.money.amounts import saturated
-from dataplane.core.money.prices import (
-    Priced,
-    PriceList,
-    cost,
-    cost_with,
-    dearest_in_family,
-)
+from dataplane.core.money.charges import charge
+from dataplane.core.money.prices import Priced, PriceList
 from dataplane.core.snapshot import Unpriced
 from dataplane.core.usage import Outcome, Usage, UsageClass, UsagePart, UsageSource, Why
 
@@ -33,6 +28,7 @@ class _DeletedProvider:
     kind: str
     name: str = ""
     price_provider: str = ""
+    base_url: str = ""
     unpriced: str = Unpriced.DEAREST_IN_FAMILY.value
 
 
@@ -63,13 +59,11 @@ class Estimator:
         return {name: getattr(estimated, name) for name in changed}
 
     def priced(self, row: UsageRecord) -> Priced | None:
-        """What the row's units cost by the list in force, found as pods find it; None without a price."""
-        parts = tuple(
-            UsagePart(part["model"], _known(part["units"]), part["kind"], part["service_tier"], part["speed"])
-            for part in row.parts
+        """What the row's units, and those of other models, cost by the list in force, found as pods find it; None
+        without a price."""
+        usage = Usage(
+            _known(row.units), UsageSource(row.source), row.service_tier, row.speed, row.geo, parts=_parts(row.parts)
         )
-        source = UsageSource(row.source)
-        usage = Usage(_known(row.units), source, row.service_tier, row.speed, row.geo, parts=parts)
         priced = self._price(row, usage)
         return None if priced is None else priced._replace(nano=saturated(priced.nano))
 
@@ -85,18 +79,21 @@ class Estimator:
             return None
         provider = self._providers.get(row.provider_id) or _DeletedProvider(row.provider_kind)
         at_ms = int(row.started_at.timestamp() * 1000)
-        for model in dict.fromkeys((row.model, row.model_reported)):
-            priced = cost(usage, prices, provider, model, at_ms) if model else None
-            if priced is not None:
-                return priced
-        if provider.unpriced == Unpriced.DEAREST_IN_FAMILY.value:
-            relative = dearest_in_family(prices, provider, row.model, at_ms)
-            return None if relative is None else cost_with(usage, relative, prices, provider, at_ms)
-        return None
+        models = dict.fromkeys((row.model, row.model_reported))
+        if provider.unpriced == Unpriced.FREE.value and not any(prices.find(provider, model) for model in models):
+            return None
+        return charge(usage, prices, provider, models, at_ms)
 
 
 def _known(units: Mapping[str, int]) -> dict[UsageClass, int]:
     return {unit: units[unit.value] for unit in UsageClass if unit.value in units}
+
+
+def _parts(parts: Iterable[Mapping[str, Any]]) -> tuple[UsagePart, ...]:
+    return tuple(
+        UsagePart(part["model"], _known(part["units"]), part["kind"], part["service_tier"], part["speed"])
+        for part in parts
+    )
 
 
 def _price_list_of(organization_id: str) -> PriceList | None:

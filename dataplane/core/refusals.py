@@ -93,7 +93,7 @@ def closed(view: OrganizationView, provider: Provider, *, on: bool) -> Refusal:
 
 
 def not_allowed(view: OrganizationView, model: str) -> Refusal:
-    """The model was taken from the key while the request was on its way."""
+    """The model was taken from the key while the request was on its way, or is named beside the one that answers."""
     words = f"model '{_clean(model)}' is not allowed for this key; {who_can_help(view)} can change its allowed models"
     return Refusal(Code.MODEL_NOT_ALLOWED, words, meta={"model": _clean(model)})
 

@@ -113,6 +113,15 @@ def refuse_unless_open(snapshot: Snapshot, key: VirtualKey, candidate: Candidate
         raise refusals.not_allowed(view, candidate.model)
 
 
+def refuse_other_models(snapshot: Snapshot, key: VirtualKey, candidate: Candidate, models: Iterable[str]) -> None:
+    """Of those that a request names beside the one that answers, each has to be allowed, too. Raises Refusal."""
+    view = snapshot.view(key.organization_id)
+    for model in models:
+        if not _allowed(key, candidate.provider, model):
+            raise refusals.not_allowed(view, model)
+        _demand_its_price(view, Candidate(candidate.provider, model))
+
+
 def _in_order(view: OrganizationView) -> Sequence[Provider]:
     """With those that are not understood."""
     if not view.strange:

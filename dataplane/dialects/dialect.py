@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from dataplane.core.catalogue import Use
 from dataplane.core.errors import Refusal
-from dataplane.core.usage import Usage
+from dataplane.core.usage import Usage, UsageClass
 from dataplane.dialects.sent import Form, SentSoFar
 
 
@@ -70,6 +70,18 @@ BILLED = frozenset(
 Splice = tuple[int, int, bytes]  # replace body[start:end] by these bytes
 
 
+class Asked(msgspec.Struct, frozen=True, gc=False):
+    """What a request asks for beside its model that may cost money: `asked.py`."""
+
+    models: tuple[str, ...] = ()  # others that may answer, advise or draw, as the client wrote them
+    service_tier: str = ""
+    speed: str = ""
+    calls: tuple[tuple[UsageClass, int], ...] = ()  # of tools that bill them, and how many at least to expect
+
+
+NOTHING_ASKED: Final = Asked()
+
+
 class RequestFacts(msgspec.Struct, frozen=True, gc=False):  # a frozen dataclass takes 3 µs to make, this 0.2
     """The findings of one scan of a request body. Spans are byte offsets of a JSON value (quotes included) in it.
 
@@ -86,6 +98,7 @@ class RequestFacts(msgspec.Struct, frozen=True, gc=False):  # a frozen dataclass
     session: str  # from the body (metadata.user_id, prompt_cache_key); "" when absent
     input_tokens_estimate: int = 0  # the likely figure, billed only when the provider gave none
     nested_model_spans: tuple[tuple[int, int], ...] = ()  # further places that name the same model (Gemini batches)
+    wishes: Asked = NOTHING_ASKED
     usage_splice: Splice | None = None  # what makes a chat stream carry usage; None: it does already, or may not
 
 

@@ -27,12 +27,12 @@ from dataplane.core.rows import (
     VirtualKey,
 )
 from dataplane.core.snapshot import Snapshot
-from dataplane.wire.rows import ACCOUNT_HEADERS, KIND_NUMBERS, STATES, printable, unread_price
+from dataplane.wire.rows import ACCOUNT_HEADERS, KIND_NUMBERS, PRICE_GEOGRAPHY, STATES, printable, unread_price
 from dataplane.wire.updates import unknown_identity
 from protos import fleet_pb2 as pb
 
 # What `Resource.needs` may name and this version obeys.
-KNOWN_NEEDS: Final = frozenset({ACCOUNT_HEADERS})
+KNOWN_NEEDS: Final = frozenset({ACCOUNT_HEADERS, PRICE_GEOGRAPHY})
 
 WORDS_NAMED: Final = 3
 ITEMS_TOLD: Final = 20

@@ -12,7 +12,7 @@ from enum import IntEnum, auto
 from dataplane.core.errors import Refusal
 from dataplane.core.money.estimates import hides_reasoning
 from dataplane.core.money.owed import End, owed
-from dataplane.core.money.prices import Priced
+from dataplane.core.money.prices import Guess, Priced
 from dataplane.core.routing import Candidate
 from dataplane.core.usage import NO_USAGE, Outcome, Usage, UsageRecord, UsageSource
 from dataplane.providers.upstream import echo_of
@@ -37,7 +37,7 @@ class AttemptState(IntEnum):
 
 
 _PLANNED, _ADMITTED, _ASKED, _ANSWERING, _SETTLED = AttemptState  # a look-up in an Enum takes 0.1 µs
-_OK, _FIRST_BYTE = Outcome.OK, Waiting.FIRST_BYTE
+_OK, _FIRST_BYTE, _NO_PRICE = Outcome.OK, Waiting.FIRST_BYTE, Guess.MODEL
 _PROVIDER, _STATUS_OK = UsageSource.PROVIDER, 200
 
 _NEXT: dict[AttemptState, frozenset[AttemptState]] = {
@@ -203,9 +203,10 @@ class Attempt:
         record.first_byte_ms = round(self._first_byte_s * 1e3)
         record.response_bytes = exchange.channel.body_bytes if exchange.channel is not None else 0
         if priced is not None:
-            record.cost_nano, record.priced, record.price_version = priced.nano, True, priced.version
-            if priced.unknown:
-                exchange.pod.telemetry.unpriced(record.provider_kind, priced.unknown, record.request_id)
+            record.cost_nano, record.priced, record.price_version = priced.nano, not priced.guess, priced.version
+        guess = _NO_PRICE if priced is None else priced.guess
+        if guess and (usage.units or usage.parts):
+            exchange.pod.telemetry.unpriced(record.provider_kind, record.provider_id, guess, record.request_id)
         for reservation in self.reservations:
             reservation.settle(record.cost_nano, usage)
         if usage.source is _PROVIDER and outcome is _OK:

@@ -24,13 +24,14 @@ def last_look(exchange: Exchange, inquiry: Inquiry, candidate: Candidate) -> Non
     snapshot = configuration.snapshot
     # Of nearly every request nothing has changed meanwhile, and nothing can have run out.
     if snapshot is not inquiry.snapshot or (until_ms and pod.clock.wall_ms() >= until_ms):
-        bound_ms = _judged_anew(snapshot, admitted, candidate, pod.clock.wall_ms())
+        bound_ms = _judged_anew(snapshot, admitted, candidate, inquiry, pod.clock.wall_ms())
     if not configuration.fresh(bound_ms):
         raise authenticate.stale()
 
 
-def _judged_anew(snapshot: Snapshot, admitted: Admitted, candidate: Candidate, now_ms: int) -> int:
+def _judged_anew(snapshot: Snapshot, admitted: Admitted, candidate: Candidate, inquiry: Inquiry, now_ms: int) -> int:
     """How old the configuration may be, for a key that stands with the very secret that was shown. Raises Refusal."""
     key = authenticate.refuse_unless_usable(snapshot, admitted.key, now_ms, admitted.public_id)
     routing.refuse_unless_open(snapshot, key, candidate)
+    routing.refuse_other_models(snapshot, key, candidate, inquiry.request.facts.wishes.models)
     return snapshot.organizations[key.organization_id].freshness_bound_ms

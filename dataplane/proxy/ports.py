@@ -109,8 +109,8 @@ class Telemetry(Protocol):
         other "content", which passed as it was."""
         ...
 
-    def unpriced(self, provider_kind: str, why: str, request_id: str) -> None:
-        """Something of an answer has no price, its "tier" or a "class": it was charged as the dearest it may be."""
+    def unpriced(self, provider_kind: str, provider_id: str, why: str, request_id: str) -> None:
+        """The price list has no figure for what was used; `why`: a word of `Guess`."""
         ...
 
     def open_exchanges(self, count: int) -> None: ...

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from dataplane.core.errors import Code
+from dataplane.core.money.prices import Guess
 from dataplane.core.snapshot import ProviderKind
 from dataplane.core.usage import Outcome, UsageClass
 from dataplane.dialects.dialect import DialectName
@@ -76,8 +77,9 @@ CATALOGUE: Final = (
     Metric("cost_dollars_total", MetricKind.COUNTER, "Cost of what was used, by the price list.", _PROVIDER),
     Metric(
         "unpriced_total", MetricKind.COUNTER,
-        "Exchanges of which the price list did not know the model, the service tier or a class of usage.",
-        {**_PROVIDER, "why": ("model", "tier", "class")},
+        "Attempts with usage that the price list has no figure for: the model (booked by the provider's rule, or at "
+        "nothing), its tier, a class of units or the place (booked at the dearest that it may cost).",
+        {**_PROVIDER, "why": tuple(guess for guess in Guess if guess)},
     ),
     Metric(
         "provider_refusals_total", MetricKind.COUNTER,

@@ -44,10 +44,10 @@ class _Times:
 class _Tally:
     """The sums of one kind of exchange."""
 
-    __slots__ = ("answers", "cost_nano", "durations", "exchanges", "overheads", "units", "unpriced")
+    __slots__ = ("answers", "cost_nano", "durations", "exchanges", "overheads", "units")
 
     def __init__(self) -> None:
-        self.exchanges = self.cost_nano = self.unpriced = 0
+        self.exchanges = self.cost_nano = 0
         self.units: dict[UsageClass, int] = {}
         self.overheads = _Times(_OVERHEAD_US)
         self.durations = _Times(_EXCHANGE_MS)
@@ -84,7 +84,6 @@ class Tallies:
                 for unit, count in units.items():
                     sums[unit] = sums.get(unit, 0) + count
                 tally.cost_nano += attempt.cost_nano
-                tally.unpriced += not attempt.priced
 
     def _begin(self, kind: tuple[Any, ...]) -> _Tally:
         if len(self._by_kind) >= MOST_KINDS:
@@ -109,5 +108,3 @@ class Tallies:
                 metrics.count("tokens_total", provider, unit, by=count)
             if tally.cost_nano:
                 metrics.count("cost_dollars_total", provider, by=tally.cost_nano / 1e9)
-            if tally.unpriced:
-                metrics.count("unpriced_total", provider, "model", by=tally.unpriced)

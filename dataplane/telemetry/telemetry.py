@@ -60,9 +60,9 @@ class PodTelemetry:
         self.metrics.count("credential_echoes_total", provider_kind, provider_id, where)
         logs.error("provider_repeats_its_credential", provider_id=provider_id, where=where, request_id=request_id)
 
-    def unpriced(self, provider_kind: str, why: str, request_id: str) -> None:
+    def unpriced(self, provider_kind: str, provider_id: str, why: str, request_id: str) -> None:
         self.metrics.count("unpriced_total", provider_kind, why)
-        logs.warning("usage_unpriced", provider_kind=provider_kind, why=why, request_id=request_id)
+        logs.warning("unpriced", provider_id=provider_id, why=why, request_id=request_id)
 
     def open_exchanges(self, count: int) -> None:
         self._open = count

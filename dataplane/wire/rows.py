@@ -43,7 +43,9 @@ STATES: Final[Mapping[int, KeyState]] = {
 }
 _STATES_OUT: Final = {state: number for number, state in STATES.items()}
 LONGEST_WORD: Final = 40
-ACCOUNT_HEADERS: Final = "account_headers"  # a word of `Resource.needs`
+# Words of `Resource.needs`.
+ACCOUNT_HEADERS: Final = "account_headers"
+PRICE_GEOGRAPHY: Final = "price_geography"
 
 _KINDS: Final = {str(kind): kind for kind in ProviderKind}
 _UNPRICED: Final = {str(value): value for value in Unpriced}
@@ -161,6 +163,7 @@ def _price_list(wire: pb.PriceList, revision: int) -> PriceList:
             price.released_ms,
             price.unlisted,
             unread_price(price),
+            dict(price.geo_percent),
         )
         for price in wire.prices
     )
@@ -221,7 +224,7 @@ def _card(wire: pb.RateCard) -> RateCard:
         )
         for tier in wire.tiers
     )
-    return RateCard(wire.service_tier, wire.speed, wire.valid_from_ms, wire.valid_until_ms, tiers, wire.geo)
+    return RateCard(wire.service_tier, wire.speed, wire.valid_from_ms, wire.valid_until_ms, tiers)
 
 
 def _by_name(row: type[Row], name: str) -> Callable[[Any, int], Row]:
@@ -276,7 +279,12 @@ def _provider_words(provider: Provider) -> dict[str, Any]:
 def _prices(listed: PriceList) -> dict[str, Any]:
     return {
         "prices": [
-            _message(pb.ModelPrice, price, cards=[_card_message(card) for card in price.cards])
+            _message(
+                pb.ModelPrice,
+                price,
+                cards=[_card_message(card) for card in price.cards],
+                geo_percent=dict(price.geo_percent),
+            )
             for price in listed.prices
         ]
     }
@@ -289,8 +297,13 @@ def _card_message(card: RateCard) -> pb.RateCard:
 
 
 def _needs(row: Row) -> tuple[str, ...]:
-    """A pod that left these headers out would ask another account of the provider's."""
-    return (ACCOUNT_HEADERS,) if isinstance(row, Provider) and row.account_headers else ()
+    """A pod that left these headers out would ask another account of the provider's; one that did not look where an
+    answer was made would book too little."""
+    if isinstance(row, Provider):
+        return (ACCOUNT_HEADERS,) if row.account_headers else ()
+    if isinstance(row, PriceList) and any(price.geo_percent for price in row.prices):
+        return (PRICE_GEOGRAPHY,)
+    return ()
 
 
 def _overrides(budget: Budget) -> dict[str, Any]:

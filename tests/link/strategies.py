@@ -70,10 +70,16 @@ cards = st.builds(
     int64,
     int64,
     st.lists(st.builds(RateTier, int64, units), min_size=1, max_size=2).map(tuple),
-    texts,
 )
 model_prices = st.builds(
-    ModelPrice, texts, texts, tuples_of_text, st.lists(cards, max_size=2).map(tuple), int64, st.booleans()
+    ModelPrice,
+    texts,
+    texts,
+    tuples_of_text,
+    st.lists(cards, max_size=2).map(tuple),
+    int64,
+    st.booleans(),
+    geo_percent=st.dictionaries(texts, int64, max_size=2),
 )
 
 by_kind: dict[type[Row], st.SearchStrategy[Any]] = {

@@ -13,7 +13,7 @@ from dataplane.core.money.windows import WindowKind
 from dataplane.core.snapshot import KeyState, NotUnderstood, ProviderKind, Row, ScopeKind, VirtualKey
 from dataplane.core.usage import UsageClass
 from dataplane.link.understanding import doubt
-from dataplane.wire.rows import resource_from, row_from
+from dataplane.wire.rows import PRICE_GEOGRAPHY, resource_from, row_from
 from protos import fleet_pb2 as pb
 from tests.core import build
 from tests.core.money.budget_world import budget
@@ -111,6 +111,17 @@ def test_a_price_in_an_unknown_unit_makes_that_models_price_doubtful_and_covers_
     found = doubted(resource)
     assert found is not None
     assert found.problem == "claude-2: it has no rates"
+
+
+def test_a_pod_that_does_not_look_where_an_answer_was_made_must_not_read_a_list_that_says_so():
+    tier = RateTier(0, {UsageClass.INPUT: 1})
+    price = ModelPrice(
+        "anthropic", "claude-1", ("claude-1",), (RateCard("", "", 0, 0, (tier,)),), geo_percent={"us": 110}
+    )
+    resource = resource_from(PriceList("price_1", "v1", (price,)))
+    assert list(resource.needs) == [PRICE_GEOGRAPHY]
+    assert doubted(resource) is None
+    assert not prices({}).needs
 
 
 @given(strategies.rows, st.lists(st.sampled_from(["a.need", "another"]), min_size=1, max_size=3))

@@ -144,21 +144,21 @@ class Telemetry:
         self.records: list[UsageRecord] = []
         self.attempts: list[Sequence[UsageRecord]] = []
         self.overheads: list[int] = []
+        self.guesses: list[str] = []
         self.open = 0
         self.most_open = 0
         self.echoes: list[str] = []
-        self.without_price: list[str] = []
 
     def echoed(self, provider_kind: str, provider_id: str, where: str, request_id: str) -> None:
         self.echoes.append(where)
-
-    def unpriced(self, provider_kind: str, why: str, request_id: str) -> None:
-        self.without_price.append(why)
 
     def finished(self, record: UsageRecord, attempts: Sequence[UsageRecord], overhead_us: int) -> None:
         self.records.append(record)
         self.attempts.append(attempts)
         self.overheads.append(overhead_us)
+
+    def unpriced(self, provider_kind: str, provider_id: str, why: str, request_id: str) -> None:
+        self.guesses.append(why)
 
     def open_exchanges(self, count: int) -> None:
         self.open = count

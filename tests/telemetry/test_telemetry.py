@@ -141,8 +141,10 @@ def test_sums_of_many_kinds_are_exact_and_kinds_that_clients_invent_are_not_kept
 
 def test_usage_that_no_price_list_covered_is_seen():
     telemetry = PodTelemetry(Metrics("1"), NoSpans())
-    finish(telemetry, replace(RECORD, priced=False, cost_nano=0), 1)
-    assert 'unpriced_total{provider_kind="anthropic",why="model"} 1.0' in exposed(telemetry)
+    for why in ("tier", "class", "tier"):
+        telemetry.unpriced("anthropic", "prov_1", why, "req_1")
+    assert 'unpriced_total{provider_kind="anthropic",why="tier"} 2.0' in exposed(telemetry)
+    assert 'unpriced_total{provider_kind="anthropic",why="class"} 1.0' in exposed(telemetry)
 
 
 def test_records_are_counted_a_moment_later_without_anybody_asking():

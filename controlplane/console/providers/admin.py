@@ -161,13 +161,17 @@ class PriceOverrideAdmin(ConsoleAdmin):
     list_select_related = ("organization",)
     search_fields = ("model", "provider")
     ordering = ("provider", "model")
-    fields = ("organization", "provider", "model", "match", "rates", "discount_percent")
+    fields = (
+        "organization", "provider", "model", "match", "rates", "discount_percent", "geo_percent", "tier_percent"
+    )  # fmt: skip
 
     @display(description="Price")
     def shown_rates(self, row: PriceOverride) -> str:
+        words = [f"{name} {rate}" for name, rate in row.rates.items()]
         if row.discount_percent:
-            return f"{row.discount_percent.normalize():f} % off the list price"
-        return ", ".join(f"{name} {rate}" for name, rate in row.rates.items())
+            words.append(f"{row.discount_percent.normalize():f} % off the list price")
+        words += [f"{word} {percent} %" for word, percent in (row.geo_percent | row.tier_percent).items()]
+        return ", ".join(words)
 
     @display(description="Organization", ordering="organization__name")
     def shown_organization(self, row: PriceOverride) -> str:
@@ -185,6 +189,8 @@ class PriceOverrideAdmin(ConsoleAdmin):
             match=data.get("match", row.match),
             rates=data.get("rates", row.rates),
             discount_percent=data.get("discount_percent", row.discount_percent),
+            geo_percent=data.get("geo_percent", row.geo_percent),
+            tier_percent=data.get("tier_percent", row.tier_percent),
         )
 
     def remove(self, request: HttpRequest, row: PriceOverride) -> None:

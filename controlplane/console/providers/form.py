@@ -104,7 +104,22 @@ class PriceOverrideForm(forms.ModelForm):  # type: ignore[type-arg]
         + ", ".join(unit.value for unit in UsageClass)
         + ".",
     )
+    geo_percent = PairsField(
+        label="Places",
+        rows=2,
+        placeholder="us = 110",
+        help_text="Per cent of the price of tokens, by the place of an answer: the provider's word, or . and the "
+        "end of its host.",
+    )
+    tier_percent = PairsField(
+        label="Tiers",
+        rows=2,
+        placeholder="priority = 180",
+        help_text="Per cent of the price of tokens, by the service tier that an answer says.",
+    )
 
     class Meta:
         model = PriceOverride
-        fields = ("organization", "provider", "model", "match", "rates", "discount_percent")
+        fields = (
+            "organization", "provider", "model", "match", "rates", "discount_percent", "geo_percent", "tier_percent"
+        )  # fmt: skip

@@ -144,6 +144,8 @@ def priced_by(row: UsageRecord) -> str:
         return row.price_version
     if row.state == RecordState.ADMITTED:
         return "not yet: its end has not been reported"
+    if row.cost_nano and row.price_version:
+        return f"{row.price_version}, at the dearest: it has no figure for all of this"
     if row.refusal_code == Code.UNPRICED_MODEL or row.source != UsageSource.NONE:
         return "no price is known for this model"
     return "nothing: it was refused" if row.outcome == Outcome.REFUSED else "nothing: nothing was used"

@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 
 from dataplane.core.globs import compiled
 from dataplane.core.money.amounts import nano_from_pico
-from dataplane.core.money.prices import Ceiling, ModelPrice, RateCard
+from dataplane.core.money.geography import dearest_percent
+from dataplane.core.money.prices import DEAREST_CALL_PICO, PLAIN_TIERS, Ceiling, ModelPrice, RateCard
 from dataplane.core.usage import INPUT_CLASSES, UsageClass
 
 # What a request writes as long as nothing is known: the median of coding turns is 400 tokens, their mean 900.
@@ -99,16 +100,18 @@ def need(
     speed: str = "",
     marked: Iterable[UsageClass] = (),
     extra_pico: int = 0,
+    base_url: str = "",
 ) -> Need:
     """What to hold for `input_tokens` (an upper bound) and `output_tokens`.
 
     `service_tier`, `speed`: as the request asks for them, the answer may come under the usual ones; `marked`: cache
-    writes that the request asks for; `extra_pico`: for what is not counted in tokens, such as web searches.
+    writes that the request asks for; `extra_pico`: for what is not counted in tokens, such as web searches;
+    `base_url`: the provider's, which may cost more by where it is.
     """
-    terms = (service_tier, speed, *marked)
+    terms = (service_tier, speed, base_url, *marked)
     ceiling = price.ceilings.get(terms)
     if ceiling is None or not ceiling.since_ms <= at_ms < ceiling.until_ms:
-        ceiling = _ceiling(price, at_ms, service_tier.lower(), speed.lower(), terms[2:])
+        ceiling = _ceiling(price, at_ms, service_tier.lower(), speed.lower(), base_url, terms[3:])
         if len(price.ceilings) >= CEILINGS:
             price.ceilings.clear()
         price.ceilings[terms] = ceiling
@@ -120,12 +123,22 @@ def need(
     return Need(nano_from_pico(least + output_tokens * output_pico), nano_from_pico(least), output_pico)
 
 
-def _ceiling(price: ModelPrice, at_ms: int, service_tier: str, speed: str, marked: Iterable[str]) -> Ceiling:
+def calls_pico(price: ModelPrice, calls: Iterable[tuple[UsageClass, int]], at_ms: int) -> int:
+    """Pico-dollars of calls of tools, which cost the same in all tiers."""
+    rates = price.card("", "", at_ms).tiers[0].rates_pico
+    return sum([count * rates.get(unit, DEAREST_CALL_PICO) for unit, count in calls])
+
+
+def _ceiling(
+    price: ModelPrice, at_ms: int, service_tier: str, speed: str, base_url: str, marked: Iterable[str]
+) -> Ceiling:
+    percent = dearest_percent(price.geo_percent, base_url)
     cards = list(_reachable(price, service_tier, speed, at_ms))
     classes = _PLAIN_INPUT | INPUT_CLASSES.intersection(marked)
 
     def dearest(input_tokens: int, units: Iterable[UsageClass]) -> int:
-        return max(card.tier(input_tokens).rates_pico.get(unit, 0) for card in cards for unit in units)
+        dearest = max(card.tier(input_tokens).rates_pico.get(unit, 0) for card in cards for unit in units)
+        return (dearest * percent + 50) // 100
 
     thresholds = {tier.above_input_tokens for card in cards for tier in card.tiers[1:]}
     steps = [(above, dearest(above + 1, classes), dearest(above + 1, _OUTPUT)) for above in sorted(thresholds)]
@@ -137,10 +150,9 @@ def _reachable(price: ModelPrice, service_tier: str, speed: str, at_ms: int) -> 
     """The cards that an answer may be billed under: as asked, and the usual one that a provider falls back to."""
     yield price.card("", "", at_ms)
     tiers = {"", "default", service_tier}
+    if service_tier not in PLAIN_TIERS and all(card.service_tier != service_tier for card in price.cards):
+        tiers |= {card.service_tier for card in price.cards}  # nobody knows what it costs: not less than it may
     speeds = {"", "standard", speed}
     for card in price.cards:
-        applies = card.applies(
-            card.service_tier, card.speed, card.geo, at_ms
-        )  # an organization's default may say where
-        if card.service_tier in tiers and card.speed in speeds and applies:
+        if card.service_tier in tiers and card.speed in speeds and card.applies(card.service_tier, card.speed, at_ms):
             yield card

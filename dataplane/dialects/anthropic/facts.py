@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from dataplane.dialects.asked import asked
 from dataplane.dialects.clients import session_of_user_id
 from dataplane.dialects.dialect import Operation, RequestFacts
 from dataplane.dialects.scan import required_model, scan, splice
@@ -34,6 +35,7 @@ def read_request(operation: Operation, path_model: str, body: bytes, *, surveyed
         input_tokens_upper=size.upper,
         session=session_of_user_id(fields.part("metadata", _metadata, _NOBODY).user_id),
         input_tokens_estimate=size.estimate,
+        wishes=asked(fields),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from dataplane.core.errors import Code, Refusal
+from dataplane.dialects.asked import asked
 from dataplane.dialects.clients import CURSOR, clean_session
 from dataplane.dialects.dialect import Operation, RequestFacts, Splice
 from dataplane.dialects.openai_usage import BYTES_PER_TOKEN, image_upper
@@ -32,6 +33,7 @@ def read_request(operation: Operation, path_model: str, body: bytes, *, surveyed
         input_tokens_upper=size.upper,
         session=clean_session(fields.text("prompt_cache_key")) if "prompt_cache_key" in fields else "",
         input_tokens_estimate=size.estimate,
+        wishes=asked(fields),
         usage_splice=usage_splice,
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from dataplane.core.errors import Code, Refusal
+from dataplane.dialects.asked import asked
 from dataplane.dialects.dialect import Operation, RequestFacts
 from dataplane.dialects.scan import Scan, as_count, scan, splice
 from dataplane.dialects.size import measure
@@ -46,6 +47,7 @@ def read_request(operation: Operation, path_model: str, body: bytes, *, surveyed
         input_tokens_upper=size.upper,
         session="",
         input_tokens_estimate=size.estimate,
+        wishes=asked(fields),
         nested_model_spans=spans,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from dataplane.dialects.asked import asked
 from dataplane.dialects.clients import clean_session
 from dataplane.dialects.dialect import Operation, RequestFacts
 from dataplane.dialects.openai_usage import BYTES_PER_TOKEN, image_upper
@@ -27,6 +28,7 @@ def read_request(operation: Operation, path_model: str, body: bytes, *, surveyed
         input_tokens_upper=size.upper,
         session=clean_session(fields.text("prompt_cache_key")),
         input_tokens_estimate=size.estimate,
+        wishes=asked(fields),
     )
 
 

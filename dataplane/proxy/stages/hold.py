@@ -15,7 +15,7 @@ from dataplane.core.errors import Refusal
 from dataplane.core.money import words as budget_words
 from dataplane.core.money.accounts import Accounts, accounts_for
 from dataplane.core.money.amounts import nano_from_pico
-from dataplane.core.money.estimates import HIDDEN_CEILING, hides_reasoning
+from dataplane.core.money.estimates import HIDDEN_CEILING, calls_pico, hides_reasoning
 from dataplane.core.money.estimates import need as estimate_need
 from dataplane.core.money.holds import Draws
 from dataplane.core.money.lease_book import Denied, Reason
@@ -60,12 +60,13 @@ async def _asked(attempt: Attempt, accounts: Accounts) -> Reservation | Denied |
     exchange, inquiry, candidate = attempt.exchange, attempt.inquiry, attempt.candidate
     pod, view = exchange.pod, inquiry.view
     pod.repeats.check(_session(attempt), inquiry.request.body, accounts)
-    price = _price(view, candidate, accounts, attempt.record.started_at_ms)
-    if price is None:
+    prices = _prices(view, candidate, inquiry.request.facts.wishes.models, accounts, attempt.record.started_at_ms)
+    if not prices:
         return None
     asker = Asker(candidate.model, inquiry.key.principal_id)
     likely = pod.estimates.expect(*asker, inquiry.request.facts.max_output)
-    need, minimum, output_pico = _amounts(attempt, accounts, price, likely)
+    amounts = [_amounts(attempt, accounts, price, likely) for price in prices]
+    need, minimum, output_pico = amounts[0] if len(amounts) == 1 else map(max, zip(*amounts, strict=True))
     with exchange.waiting():
         outcome = await pod.holds.hold(exchange.identity.request_id, attempt.record.attempt, accounts, need, minimum)
     if isinstance(outcome, Denied):
@@ -106,6 +107,15 @@ def _refused(attempt: Attempt, accounts: Accounts, denied: Denied) -> Refusal:
     return refusal
 
 
+def _prices(
+    view: OrganizationView, candidate: Candidate, others: tuple[str, ...], accounts: Accounts, at_ms: int
+) -> list[ModelPrice]:
+    """Of all models that the request names: the dearest may do all of it. Raises Refusal as `_price` does."""
+    models = [candidate, *[Candidate(candidate.provider, model) for model in others]]
+    prices = [_price(view, named, accounts, at_ms) for named in models]
+    return [price for price in prices if price is not None]
+
+
 def _price(view: OrganizationView, candidate: Candidate, accounts: Accounts, at_ms: int) -> ModelPrice | None:
     """None: it costs nothing. Raises Refusal for a model whose price nobody knows."""
     provider, model, prices = candidate.provider, candidate.model, view.prices
@@ -130,7 +140,17 @@ def _amounts(attempt: Attempt, accounts: Accounts, price: ModelPrice, likely: in
     facts, candidate = attempt.inquiry.request.facts, attempt.candidate
     seen = facts.stream and not hides_reasoning(candidate.provider.kind, candidate.model)
     output = likely if seen else facts.max_output or HIDDEN_CEILING
-    whole = estimate_need(price, attempt.record.started_at_ms, facts.input_tokens_upper, output)
+    wishes, at_ms = facts.wishes, attempt.record.started_at_ms
+    whole = estimate_need(
+        price,
+        at_ms,
+        facts.input_tokens_upper,
+        output,
+        service_tier=wishes.service_tier,
+        speed=wishes.speed,
+        extra_pico=calls_pico(price, wishes.calls, at_ms) if wishes.calls else 0,
+        base_url=candidate.provider.base_url,
+    )
     if any(account.tolerates_nothing for account in accounts):
         enough = whole.minimum if seen else whole.need
     else:

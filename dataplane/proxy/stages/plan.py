@@ -19,4 +19,6 @@ def plan(exchange: Exchange, inquiry: Inquiry) -> Candidate:
         else:
             candidate = routing.for_dialect(snapshot, inquiry.key, dialect)
         exchange.memo.remember_candidate(snapshot, model, candidate)
+    if others := inquiry.request.facts.wishes.models:
+        routing.refuse_other_models(snapshot, inquiry.key, candidate, others)
     return candidate

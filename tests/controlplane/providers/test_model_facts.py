@@ -7,7 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from controlplane.providers.price_compiler import FAMILIES, OwnPrice, compile_prices
+from controlplane.providers.own_prices import OwnPrice
+from controlplane.providers.price_compiler import FAMILIES, compile_prices
 from dataplane.core.usage import UsageClass
 
 AT = date(2026, 11, 23)

@@ -114,6 +114,18 @@ def test_a_discount_for_one_provider_starts_from_its_kinds_list_prices(db):
     assert rates(own, "anthropic", "claude-opus-4-5")["output"] == 25_000_000
 
 
+def test_an_own_factor_for_a_place_is_in_the_list_that_pods_get(db):
+    organization = factories.organization()
+    price_actions.put_override(
+        by=SYSTEM, organization=organization, provider="anthropic", model="claude-*", geo_percent={" EU ": "120"}
+    )
+    compile_price_lists()
+    entries = PriceList.objects.get(organization=organization).prices
+    places = {entry["model"]: entry.get("geo_percent") for entry in entries if entry["provider"] == "anthropic"}
+    assert places["claude-sonnet-4-6"] == {"us": 110, "eu": 120}
+    assert places["claude-haiku-4-5"] == {"eu": 120}
+
+
 @pytest.mark.parametrize(
     ("fields", "field", "words"),
     [
@@ -126,6 +138,9 @@ def test_a_discount_for_one_provider_starts_from_its_kinds_list_prices(db):
         ({"rates": {"inputs": "1", "output": "1"}}, "rates", "inputs"),
         ({}, "rates", "either rates or a discount"),
         ({"discount_percent": 100}, "rates", "between 0 and 100"),
+        ({"geo_percent": {"us": "a lot"}}, "rates", "not an amount"),
+        ({"geo_percent": {"us": "110.5"}}, "rates", "whole number"),
+        ({"tier_percent": {"flex": "NaN"}}, "rates", "whole number"),
         ({"provider": "@nobody", "discount_percent": 10}, "provider", "must be one of: anthropic"),
         ({"provider": "anthropik", "discount_percent": 10}, "provider", "must be one of"),
     ],
@@ -173,7 +188,7 @@ def test_an_entry_keeps_everything_that_pricing_needs():
         "openai",
         "m",
         ("m*", "!m-tts"),
-        (RateCard("priority", "fast", 1, 2, (RateTier(0, {UsageClass.INPUT: 3}), RateTier(200_000, {})), "us"),),
+        (RateCard("priority", "fast", 1, 2, (RateTier(0, {UsageClass.INPUT: 3}), RateTier(200_000, {}))),),
         released_ms=4,
         unlisted=True,
     )
@@ -186,7 +201,6 @@ def test_an_entry_keeps_everything_that_pricing_needs():
                 {
                     "service_tier": "priority",
                     "speed": "fast",
-                    "geo": "us",
                     "valid_from_ms": 1,
                     "valid_until_ms": 2,
                     "tiers": [

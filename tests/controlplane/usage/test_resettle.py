@@ -17,6 +17,7 @@ from controlplane.tenancy.models import Role
 from controlplane.tenancy.permissions import Forbidden
 from controlplane.usage.models import UsageRecord
 from controlplane.usage.resettle import resettle
+from protos import fleet_pb2 as wire
 from tests.controlplane import factories
 from tests.controlplane.budgets.test_answers import ref_of
 from tests.controlplane.factories import SYSTEM
@@ -109,3 +110,18 @@ def test_the_command_shows_first_and_writes_when_told(house: Any, capsys: pytest
         call_command("resettle", house.pk, "--since", "yesterday")
     with pytest.raises(CommandError, match="no such organization"):
         call_command("resettle", "nobody", "--since", "2026-01-01")
+
+
+def test_what_other_models_used_is_priced_again_at_the_place_and_the_tier_of_the_answer(house: Any) -> None:
+    row = PriceList.objects.get()
+    row.prices[0]["geo_percent"] = {"us": 110}
+    with change_set(SYSTEM):
+        row.save()
+    first = UsageRecord.objects.get(request_id="req_1")
+    part = wire.UsagePart(model=first.model, units={"input": 200}, kind="advisor_message")
+    fields: dict[str, Any] = {"organization_id": house.pk, "provider_id": first.provider_id}
+    units = {"input": 100, "output": 10}
+    booked(record("req_5", **fields, units=units, parts=[part], geo="us", cost_nano=0), first=5)
+    found = resettle(house, by=SYSTEM, since=SINCE, apply=True)
+    assert found.difference_nano == 2 * (RIGHT - 110_000) + (RIGHT + 200 * 3_000) * 110 // 100
+    assert resettle(house, by=SYSTEM, since=SINCE, apply=True).attempts == 0
