@@ -67,7 +67,12 @@ def _look_for(rule: AlertRule, now: datetime) -> int:
     since = max(rule.armed_at, now - LOOK_BACK)
     events = [*_crossed(rule, budgets, since), *_above(rule, budgets, since, now)]
     names = _names(events)
-    return sum(begin(rule, _occurrence(event, key, names)) is not None for event, key in _new(rule, events))
+    begun = 0
+    for event, key, open_alerts in _new(rule, events):
+        begun += begin(rule, _occurrence(event, key, names)) is not None
+        for alert in open_alerts:
+            end(alert, f"Reached again, under a limit of {money(event.limit_nano)}.")
+    return begun
 
 
 def covered(rule: AlertRule) -> QuerySet[Budget]:
@@ -141,28 +146,29 @@ def limits_now(budgets: Iterable[Budget], now: datetime) -> dict[str, int]:
     return limits
 
 
-def _new(rule: AlertRule, events: Sequence[ThresholdReached]) -> Iterator[tuple[ThresholdReached, str]]:
-    """Yields what has no alert yet, with the key of its alert; again only if the limit grew and was reached anew."""
+def _new(
+    rule: AlertRule, events: Sequence[ThresholdReached]
+) -> Iterator[tuple[ThresholdReached, str, Sequence[Alert]]]:
+    """Yields what has no alert yet, with the key of its alert; again only if the limit grew and was reached anew, then
+    with the alerts that are open under a smaller one."""
     alerts: dict[tuple[str, str, int], list[Alert]] = {}
     subjects = sorted({event.subject for event in events})
     for start in range(0, len(subjects), ROWS_AT_A_TIME):
         some = subjects[start : start + ROWS_AT_A_TIME]
         for alert in Alert.objects.filter(rule_id=rule.pk, subject__in=some):
             alerts.setdefault((alert.subject, str(alert.data.get("window")), alert.threshold), []).append(alert)
-    seen: set[tuple[str, str, int]] = set()
-    for event in events:
+    highest: dict[tuple[str, str, int], int] = {}  # limit under which it was told already
+    for event in sorted(events, key=lambda event: event.limit_nano):
         place = (event.subject, event.window_key, event.threshold)
         before = alerts.get(place, [])
-        if place in seen:
+        limits = [int(alert.data["limit_nano"]) for alert in before]
+        limit = highest.get(place, max(limits, default=-1))
+        if event.limit_nano <= limit:
             continue
-        if not before:
-            seen.add(place)
-            yield event, event.window_key
-        elif all(
-            alert.state == AlertState.RESOLVED and event.limit_nano > int(alert.data["limit_nano"]) for alert in before
-        ):
-            seen.add(place)
-            yield event, f"{event.window_key} limit {event.limit_nano}"
+        first = limit < 0
+        highest[place] = event.limit_nano
+        open_alerts = [alert for alert in before if alert.state == AlertState.OPEN]
+        yield event, event.window_key if first else f"{event.window_key} limit {event.limit_nano}", open_alerts
 
 
 def _names(events: Iterable[ThresholdReached]) -> dict[str, str]:

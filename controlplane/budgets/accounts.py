@@ -145,7 +145,7 @@ class Charge(models.Model):
 
 
 class Crossing(models.Model):
-    """Spending reached a threshold of an account: once each. Whoever tells people of it finds it here."""
+    """Spending reached a threshold of an account: once under each limit. Whoever tells people of it finds it here."""
 
     id = models.BigAutoField(primary_key=True)
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="crossings")
@@ -159,7 +159,9 @@ class Crossing(models.Model):
     at = models.DateTimeField(default=timezone.now)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["account", "threshold"], name="one_crossing_per_threshold")]
+        constraints = [
+            models.UniqueConstraint(fields=["account", "threshold", "limit_nano"], name="one_crossing_per_limit")
+        ]
         indexes = [
             models.Index(fields=["organization_id", "-at"], name="crossing_by_organization"),
             models.Index(fields=["budget_id", "-at"], name="crossing_by_budget"),

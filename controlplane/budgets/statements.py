@@ -197,7 +197,7 @@ class UnlessLocked:
 
 
 def insert_crossings(rows: Sequence[Crossing]) -> None:
-    """A threshold is crossed once; the listeners are told when that is committed."""
+    """A threshold is crossed once under each limit; the listeners are told when that is committed."""
     if rows:
         Crossing.objects.bulk_create(rows, ignore_conflicts=True)
         transaction.on_commit(tell_listeners)

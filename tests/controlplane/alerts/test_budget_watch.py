@@ -245,6 +245,37 @@ def test_a_correction_that_goes_up_and_down_does_not_begin_it_again(organization
     assert Alert.objects.count() == 1
 
 
+def test_a_limit_that_is_raised_and_reached_between_two_looks_is_told_again(organization, sink):
+    budget = make.budget(organization, limit_nano=10 * DOLLAR, thresholds=[100])
+    world.rule(organization, threshold=100)
+    crossed(budget, 10, 100)
+    assert len(look()) == 1
+    budgets.update_budget(budget, by=SYSTEM, limit_nano=20 * DOLLAR)
+    crossed(budget, 20, 100, limit_nano=20 * DOLLAR)
+    assert len(look()) == 1
+    assert look() == []
+    states = list(Alert.objects.order_by("pk").values_list("state", "data__limit_nano"))
+    assert states == [("resolved", 10 * DOLLAR), ("open", 20 * DOLLAR)]
+
+
+def test_both_are_told_where_nobody_looked_before(organization, sink):
+    budget = make.budget(organization, limit_nano=10 * DOLLAR, thresholds=[100])
+    world.rule(organization, threshold=100)
+    crossed(budget, 10, 100)
+    crossed(budget, 20, 100, limit_nano=20 * DOLLAR)
+    assert len(look()) == 2
+    assert look() == []
+
+
+def test_a_limit_that_falls_is_no_news_of_the_same_threshold(organization, sink):
+    budget = make.budget(organization, limit_nano=10 * DOLLAR, thresholds=[100])
+    world.rule(organization, threshold=100)
+    crossed(budget, 10, 100)
+    assert len(look()) == 1
+    budgets.update_budget(budget, by=SYSTEM, limit_nano=5 * DOLLAR)
+    assert look() == []
+
+
 def test_cents_that_fit_no_request_count_as_spent_until_the_limit_grows(organization):
     """The books call it crossed when requests are refused at 97 %."""
     budget = make.budget(organization, limit_nano=100 * DOLLAR)
