@@ -18,6 +18,7 @@ from dataplane.proxy.limits import Limits
 from dataplane.proxy.ports import Configuration, Holds, Journal, Telemetry
 from dataplane.proxy.provider.gate import Gate, Resolver, client_tls, resolve
 from dataplane.proxy.provider.pool import Pool
+from dataplane.proxy.provider.strict import StrictProviders
 from dataplane.proxy.repeats import Repeats
 from dataplane.proxy.turns import Turns
 
@@ -48,6 +49,7 @@ class Pod:
     exchanges: OpenExchanges
     estimates: OutputEstimates
     speeds: WritingSpeeds
+    strict: StrictProviders
     repeats: Repeats
     bodies: Room
     turns: Turns
@@ -112,6 +114,7 @@ class Pod:
             exchanges=OpenExchanges(telemetry.open_exchanges),
             estimates=OutputEstimates(),
             speeds=WritingSpeeds(),
+            strict=StrictProviders(clock.monotonic),
             repeats=Repeats(clock.monotonic),
             bodies=bodies,
             turns=Turns(clock.monotonic),

@@ -19,6 +19,7 @@ from dataplane.proxy.provider.connection import Response
 from dataplane.proxy.provider.gate import Destination
 from dataplane.proxy.provider.own_way import way_to
 from dataplane.proxy.provider.refused import SUSPECT, AccountErrors, refused_by
+from dataplane.proxy.provider.strict import refuses_stream_options
 from dataplane.proxy.provider.unpacked import readable
 
 _CONTENT_ENCODING = frozenset({b"content-encoding"})
@@ -32,14 +33,16 @@ async def attempt(one: Attempt) -> Response | None:
     request = inquiry.request
     if exchange.pod.configuration.snapshot is not inquiry.snapshot:
         last_look(exchange, inquiry, one.candidate)  # before anybody is connected for nothing
-    body = _body(one)
-    unpacked = request.sent is not request.body and body is not request.sent
-    to = exchange.memo.was_sent(one.candidate, unpacked) or _head(one, unpacked)
+    asks_usage = _asks_usage(one)
+    to, head, body = _prepared(one, asks_usage)
     one.admit(to.kind, billed=to.billed)
-    method = exchange.head.method
-    head = to.head + (b"Content-Length: %d\r\n\r\n" % len(body) if body or method not in _BODILESS else b"\r\n")
     with exchange.waiting():
-        response = await to.ask(to.destination, method, head, body, one.asking)
+        response = await to.ask(to.destination, exchange.head.method, head, body, one.asking)
+        if asks_usage and await refuses_stream_options(response):
+            # It has looked at no more than the fields: once more without the one that only we had set.
+            exchange.pod.strict.learn(one.candidate.provider.id)
+            to, head, body = _prepared(one, asks_usage=False)
+            response = await to.ask(to.destination, exchange.head.method, head, body, one.asking)
     one.heard(response.head.status)
     one.record.provider_request_id = provider_request_id(response.head)
     if local_answers.count_instead(one, response):
@@ -58,7 +61,23 @@ async def attempt(one: Attempt) -> Response | None:
     return response
 
 
-def _body(attempt: Attempt) -> bytes:
+def _asks_usage(attempt: Attempt) -> bool:
+    """Whether the provider is asked for usage that the client did not ask for."""
+    facts = attempt.inquiry.request.facts
+    return facts.usage_splice is not None and attempt.candidate.provider.id not in attempt.exchange.pod.strict
+
+
+def _prepared(attempt: Attempt, asks_usage: bool) -> tuple[Sent, bytes, bytes]:
+    """Where it goes, its whole head, its body."""
+    exchange, request = attempt.exchange, attempt.inquiry.request
+    body = _body(attempt, asks_usage)
+    unpacked = request.sent is not request.body and body is not request.sent
+    to = exchange.memo.was_sent(attempt.candidate, unpacked) or _head(attempt, unpacked)
+    has_length = bool(body) or exchange.head.method not in _BODILESS
+    return to, to.head + (b"Content-Length: %d\r\n\r\n" % len(body) if has_length else b"\r\n"), body
+
+
+def _body(attempt: Attempt, asks_usage: bool) -> bytes:
     """As this provider gets it: what the client sent, compressed or not, unless something of it is to be changed."""
     request = attempt.inquiry.request
     facts = request.facts
@@ -66,7 +85,7 @@ def _body(attempt: Attempt) -> bytes:
         request.body,
         facts,
         model=wire_model(attempt.candidate) if facts.model else "",
-        include_usage=facts.stream and not facts.asks_usage,
+        include_usage=asks_usage,
     )
     return request.sent if body is request.body else body
 
