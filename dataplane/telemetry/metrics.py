@@ -91,6 +91,11 @@ CATALOGUE: Final = (
         "Answers in which a provider repeated the organization's credential: covered in an error, passed in content.",
         {**_PROVIDER, "provider": CONFIGURED, "in": ("error", "content")},
     ),
+    Metric(
+        "tool_calls_unpriced_total", MetricKind.COUNTER,
+        "Calls of tools that an answer named and this version knows no price of; the log names them.",
+        {**_PROVIDER, "provider": CONFIGURED},
+    ),
     Metric("request_duration_seconds", MetricKind.HISTOGRAM, "First byte in to last byte out.", _DIALECT, EXCHANGE_S),
     Metric("first_byte_seconds", MetricKind.HISTOGRAM, "First byte in to the answer's first byte.", _DIALECT, ANSWER_S),
     Metric("overhead_seconds", MetricKind.HISTOGRAM, "The pod's own time in an exchange.", {}, OVERHEAD_S),

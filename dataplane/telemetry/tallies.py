@@ -18,6 +18,7 @@ from dataplane.telemetry.metrics import ANSWER_S, EXCHANGE_S, OVERHEAD_S, Metric
 
 REFUSED_BY_PROVIDER: Final = str(Code.PROVIDER_CREDENTIAL_REFUSED)
 MOST_KINDS: Final = 256  # more, and they are told at once: clients may invent names
+MOST_CALLS_TOLD: Final = 256  # of unknown tools, each named once in the log: providers may invent names too
 
 _OVERHEAD_US: Final = tuple(round(bound * 1e6) for bound in OVERHEAD_S)
 _EXCHANGE_MS: Final = tuple(round(bound * 1e3) for bound in EXCHANGE_S)
@@ -60,6 +61,7 @@ class Tallies:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._by_kind: dict[tuple[Any, ...], _Tally] = {}
+        self._told_calls: set[tuple[str, str]] = set()
         metrics.before_scrape(self.tell)
 
     def add(self, record: UsageRecord, attempts: Sequence[UsageRecord], overhead_us: int) -> None:
@@ -78,12 +80,23 @@ class Tallies:
             if attempt.usage.doubted:
                 self._metrics.count("usage_doubted_total", attempt.provider_kind, attempt.provider_id)
                 logs.warning("usage_doubted", request_id=attempt.request_id, provider=attempt.provider_id)
+            if attempt.usage.unknown_calls:
+                self._unpriced(attempt)
             units = attempt.usage.units
             if units:
                 sums = tally.units
                 for unit, count in units.items():
                     sums[unit] = sums.get(unit, 0) + count
                 tally.cost_nano += attempt.cost_nano
+
+    def _unpriced(self, attempt: UsageRecord) -> None:
+        calls, provider = attempt.usage.unknown_calls, attempt.provider_id
+        number = sum(calls.values())
+        self._metrics.count("tool_calls_unpriced_total", attempt.provider_kind, provider, by=number)
+        for name in calls:
+            if (provider, name) not in self._told_calls and len(self._told_calls) < MOST_CALLS_TOLD:
+                self._told_calls.add((provider, name))
+                logs.warning("tool_call_unpriced", request_id=attempt.request_id, provider=provider, call=name)
 
     def _begin(self, kind: tuple[Any, ...]) -> _Tally:
         if len(self._by_kind) >= MOST_KINDS:

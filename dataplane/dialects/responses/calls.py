@@ -24,10 +24,11 @@ IMAGE_MODEL: Final = "gpt-image-1"  # that the tool takes where the request name
 # Billed by tokens that are in the usage already, by somebody else, or not at all.
 _FREE: Final = frozenset({
     "function_call", "custom_tool_call", "mcp_call", "computer_call", "local_shell_call", "apply_patch_call",
-    "tool_search_call", "image_generation_call",
+    "tool_search_call",
 })  # fmt: skip
 _SEARCH: Final = "web_search_call"
 _FILES: Final = "file_search_call"
+_IMAGE: Final = "image_generation_call"
 _CONTAINERS: Final = frozenset({"code_interpreter_call", "shell_call"})
 
 
@@ -93,9 +94,10 @@ class CallsSeen:
             units[UsageClass.CONTAINER] = containers
         return units
 
-    def unknown(self) -> dict[str, int]:
-        """Calls of tools that this version knows no price of."""
-        names = {*self._passed.calls, *self._listed.calls} - {_SEARCH, _FILES}
+    def unknown(self, *, images_told: bool = False) -> dict[str, int]:
+        """Calls of tools that this version knows no price of; images are among them where nobody told their tokens."""
+        known = {_SEARCH, _FILES, _IMAGE} if images_told else {_SEARCH, _FILES}
+        names = {*self._passed.calls, *self._listed.calls} - known
         return {name: self._calls(name) for name in sorted(names)}
 
     def _calls(self, name: str) -> int:
@@ -127,7 +129,7 @@ def image_part(tools: msgspec.Raw, tokens: Units) -> UsagePart:
         if isinstance(tool, dict) and tool.get("type") == "image_generation":
             model = word(tool, "model") or model
     used = {unit: count for unit, count in tokens.items() if count}
-    return UsagePart(model, used, "image_generation_call")
+    return UsagePart(model, used, _IMAGE)
 
 
 def image_usage(tool_usage: msgspec.Raw) -> dict[str, object]:

@@ -134,7 +134,7 @@ class ResponsesTally(Tally):
         return (self.image,) if self.image is not None else ()
 
     def unknown_calls(self) -> Mapping[str, int]:
-        return self.calls.unknown()
+        return self.calls.unknown(images_told=self.image is not None)
 
     @property
     def content_ended(self) -> bool:
@@ -174,7 +174,8 @@ class ResponsesTally(Tally):
         usage = usage_object(response.usage)
         if usage:
             self.reported = updated(self.reported, usage)
-            self.final = True
+            # a job that runs on may tell figures of the time until now
+            self.final = self.final or self.complete or response.status not in _GOES_ON
         if images := image_usage(response.tool_usage):
             self.image = image_part(response.tools, tokens(counts_only(images)))
         if has_value(response.output):
