@@ -30,7 +30,7 @@ from dataplane.dialects.dialect import RequestFacts
 from dataplane.dialects.scan import decoded
 from dataplane.dialects.sent import Place, SentSoFar
 from dataplane.dialects.tails import Remnant, figures_of
-from dataplane.dialects.values import NOTHING, larger, shown, usage_object
+from dataplane.dialects.values import larger, shown, usage_object
 
 _ORDINARY = 1_000  # no class above it: nothing to ask
 _RAW_LIMIT = 16 * 1024
@@ -51,7 +51,7 @@ class Tally:
         self.output_bytes = 0
         self.body_bytes = 0  # of an answer in one piece
         self.reported: dict[str, object] = {}  # the provider's usage object
-        self.latest = NOTHING  # a newer one, not decoded yet: some send it with every event
+        self.latest = b""  # a newer one, not decoded yet: some send it with every event
         self.final = False  # `reported` covers the whole answer
         self.extra: Units = {}  # billed calls that are counted by looking
 
@@ -105,10 +105,10 @@ class Tally:
     def newer(self, usage: msgspec.Raw) -> None:
         """A usage object that replaces the one before: decoded when it is asked for, since some send one with every
         event. One that tells less than before does not make that undone."""
-        latest = self.latest
-        if latest and (len(usage) < len(latest) or bytes(usage) < bytes(latest)):
+        text, latest = bytes(usage), self.latest
+        if text < latest or len(text) < len(latest):
             self.reported = larger(self.reported, usage_object(latest))
-        self.latest = usage
+        self.latest = text
 
     def cut_event(self, cut: Remnant) -> None:
         """An event that was too large to be read whole. May raise UNREADABLE."""
@@ -127,7 +127,7 @@ class Tally:
 
     def usage(self) -> Usage:
         if self.latest:
-            self.reported, self.latest = larger(self.reported, usage_object(self.latest)), NOTHING
+            self.reported, self.latest = larger(self.reported, usage_object(self.latest)), b""
         parts: tuple[UsagePart, ...] = ()
         units, why = self.extra.copy(), Why.NOTHING
         if self.reported:

@@ -25,7 +25,7 @@ def text_bytes(raw: msgspec.Raw) -> int:
     return len(raw) - 2 if len(raw) > 2 and has_value(raw) else 0
 
 
-def usage_object(raw: msgspec.Raw) -> dict[str, object]:
+def usage_object(raw: msgspec.Raw | bytes) -> dict[str, object]:
     """Decodes a usage object, without nulls; empty when it is none."""
     value = decoded(raw) if 0 < len(raw) <= _USAGE_BYTES else None
     if not isinstance(value, dict):
