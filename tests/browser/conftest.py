@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from selenium.webdriver import Chrome
 
 from controlplane.environment import environment
 from controlplane.tenancy.actions import grant_role
 from controlplane.tenancy.models import Role
 from tests.browser.chromium import NoBrowser, chromium, complaints
+from tests.browser.person import Person
 from tests.controlplane import factories as make
 from tests.controlplane.console.world import World, busy_world
 from tests.missing import is_missing
@@ -34,6 +37,15 @@ def chrome(browser: Chrome) -> Iterator[Chrome]:
     complaints(browser)
     yield browser
     assert complaints(browser) == []
+
+
+@pytest.fixture
+def ada(chrome: Chrome, live_server: Any) -> Person:
+    """An operator who has logged in."""
+    get_user_model().objects.create_superuser("ada", "ada@example.com", "correct horse battery")
+    person = Person(chrome, live_server.url)
+    person.log_in("ada", "correct horse battery")
+    return person
 
 
 @pytest.fixture

@@ -5,8 +5,10 @@ There is no verb for any other address: a page that no click reaches is one that
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote as unquote_address
 from urllib.parse import urlsplit
@@ -143,6 +145,14 @@ class Person:
 
     def expect(self, text: str) -> None:
         self.wait().until(lambda _: self.sees(text), f"{text!r} did not appear at {self.chrome.current_url}")
+
+    def picture(self, name: str) -> None:
+        """For whoever wants to look: AIGATEWAY_TEST_PICTURES names the folder."""
+        folder = os.environ.get("AIGATEWAY_TEST_PICTURES", "")
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self.chrome.set_window_size(1440, 1400)
+            self.chrome.save_screenshot(str(Path(folder) / f"{name}.png"))
 
     def opened_id(self) -> str:
         """The id of the row whose page this is."""

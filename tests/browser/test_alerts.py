@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from django.contrib.auth import get_user_model
 from django.utils import timezone
-from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
 from controlplane.alerts import budget_watch, tasks
@@ -31,19 +27,9 @@ def pagerduty(private_providers: None) -> Iterator[Sink]:
 
 
 @pytest.fixture
-def ada(chrome: Chrome, live_server) -> Person:
-    get_user_model().objects.create_superuser("ada", "ada@example.com", "correct horse battery")
+def ada(ada: Person) -> Person:
     make.organization(name="Acme Robotics")
-    person = Person(chrome, live_server.url)
-    person.log_in("ada", "correct horse battery")
-    return person
-
-
-def picture(ada: Person, name: str) -> None:
-    """For whoever wants to look: set AIGATEWAY_TEST_PICTURES to a directory."""
-    directory = os.environ.get("AIGATEWAY_TEST_PICTURES")
-    if directory:
-        ada.chrome.save_screenshot(str(Path(directory) / f"{name}.png"))
+    return ada
 
 
 def test_page_on_call_if_any_engineer_crosses_80_percent_of_their_monthly_personal_cap(ada: Person, pagerduty: Sink):
@@ -69,21 +55,21 @@ def add_and_test_the_channel(ada: Person, pagerduty: Sink) -> None:
     ada.fill("name", "On-call")
     ada.fill("address", pagerduty.url)
     ada.fill("secret", ROUTING_KEY)
-    picture(ada, "channel-add")
+    ada.picture("channel-add")
     ada.press("Save")
     ada.expect("Test it now")
     assert ROUTING_KEY not in ada.chrome.page_source
     ada.press("Test")
-    picture(ada, "channel-ask")
+    ada.picture("channel-ask")
     ada.press("Send the test")
     ada.expect("Accepted (200)")
-    picture(ada, "channel-tested")
+    ada.picture("channel-tested")
     assert [page["event_action"] for page in pagerduty.bodies("pagerduty")] == ["trigger", "resolve"]
     pagerduty.down = 503
     ada.press("Test")
     ada.press("Send the test")
     ada.expect("Refused (503)")
-    picture(ada, "channel-failed")
+    ada.picture("channel-failed")
     pagerduty.down = 0
 
 
@@ -101,14 +87,14 @@ def write_the_rule(ada: Person) -> None:
     ada.choose("about", "A person's own")
     ada.choose("window", "Month")
     ada.fill("threshold", "80")
-    picture(ada, "rule-add")
+    ada.picture("rule-add")
     ada.press("Save")
     ada.expect("Any person's own budget per month reaches 80 %")
-    picture(ada, "rules")
+    ada.picture("rules")
     rule = AlertRule.objects.get()
     assert (rule.about, rule.window, rule.threshold, len(rule.channels)) == (About.PERSON, "month", 80, 1)
     ada.open_row(rule.name)
-    picture(ada, "rule")
+    ada.picture("rule")
     assert ada.chrome.execute_script(UNLABELLED) == []
 
 
@@ -130,20 +116,20 @@ def somebody_crosses() -> None:
 def look_at_it(ada: Person) -> None:
     ada.go_to("Alerts")
     ada.expect("Grace Hopper is at 83 % of $100.00 per month")
-    picture(ada, "alerts")
+    ada.picture("alerts")
     ada.open_row("Grace Hopper is at 83 %")
     for words in ("Grace's cap", "#ai-platform", "$83.00 of $100.00", "Delivered", "On-call"):
         assert ada.sees(words), words
-    picture(ada, "alert")
+    ada.picture("alert")
 
 
 def send_it_again(ada: Person, pagerduty: Sink) -> None:
     ada.press("On-call")
-    picture(ada, "delivery")
+    ada.picture("delivery")
     ada.press("Send again")
     ada.press("Send again")
     ada.expect("on its way again")
     assert tasks.deliver(Delivery.objects.get().pk)
     assert [page["event_action"] for page in pagerduty.bodies("pagerduty")][2:] == ["trigger", "trigger"]
     ada.go_to("Deliveries")
-    picture(ada, "deliveries")
+    ada.picture("deliveries")

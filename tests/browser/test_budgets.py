@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from django.contrib.auth import get_user_model
 from django.utils import timezone
-from selenium.webdriver import Chrome
 
 from controlplane.budgets.models import Budget, Override
 from tests.browser.person import Person
@@ -24,20 +20,9 @@ def there() -> Tenant:
 
 
 @pytest.fixture
-def ada(chrome: Chrome, live_server, there: Tenant) -> Person:
-    get_user_model().objects.create_superuser("ada", "ada@example.com", "correct horse battery")
-    person = Person(chrome, live_server.url)
-    person.log_in("ada", "correct horse battery")
-    return person
-
-
-def picture(ada: Person, name: str) -> None:
-    """For whoever wants to look: AIGATEWAY_TEST_PICTURES names the folder."""
-    folder = os.environ.get("AIGATEWAY_TEST_PICTURES", "")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        ada.chrome.set_window_size(1440, 1400)
-        ada.chrome.save_screenshot(str(Path(folder) / f"{name}.png"))
+def ada(there: Tenant, ada: Person) -> Person:
+    """Who comes when the tenant is there."""
+    return ada
 
 
 def test_a_budget_from_the_tree_to_its_books(ada: Person, there: Tenant):
@@ -45,7 +30,7 @@ def test_a_budget_from_the_tree_to_its_books(ada: Person, there: Tenant):
     ada.expect("Project's month")
     ada.expect("$85.00 of $101.00")
     ada.expect("84 % spent")
-    picture(ada, "budget-tree")
+    ada.picture("budget-tree")
     set_on_the_team(ada, there)
     more_until_friday(ada)
     reset(ada)
@@ -59,7 +44,7 @@ def set_on_the_team(ada: Person, there: Tenant) -> None:
     ada.expect(there.key.name)
     ada.fill("name", "Platform team, a month")
     ada.fill("limit_nano", "250")
-    picture(ada, "budget-form")
+    ada.picture("budget-form")
     ada.press("Save")
     ada.expect("Platform team, a month")
     made = Budget.objects.get(name="Platform team, a month")
@@ -74,11 +59,11 @@ def more_until_friday(ada: Person) -> None:
     ada.fill("until_0", f"{friday:%Y-%m-%d}")
     ada.fill("until_1", "18:00:00")
     ada.fill("reason", "Launch week")
-    picture(ada, "budget-override")
+    ada.picture("budget-override")
     ada.press("Add it")
     ada.expect("+$50.00")
     ada.expect("$85.00 of $151.00")
-    picture(ada, "budget-page")
+    ada.picture("budget-page")
     assert Override.objects.get(reason="Launch week").approved_by == "ada"
     ada.press("Withdraw…")
     ada.press("Withdraw")

@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
-from django.contrib.auth import get_user_model
-from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
 from tests.browser.person import Person
 from tests.controlplane.console.world import record, tenant
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-
-@pytest.fixture
-def ada(chrome: Chrome, live_server) -> Person:
-    get_user_model().objects.create_superuser("ada", "ada@example.com", "correct horse battery")
-    person = Person(chrome, live_server.url)
-    person.log_in("ada", "correct horse battery")
-    return person
-
-
-def picture(ada: Person, name: str) -> None:
-    """For whoever wants to look: AIGATEWAY_TEST_PICTURES names the folder."""
-    folder = os.environ.get("AIGATEWAY_TEST_PICTURES", "")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        ada.chrome.set_window_size(1440, 1600)
-        ada.chrome.save_screenshot(str(Path(folder) / f"{name}.png"))
 
 
 def test_what_is_not_the_providers_is_found_by_clicking(ada: Person):
@@ -43,7 +21,7 @@ def test_what_is_not_the_providers_is_found_by_clicking(ada: Person):
 
     ada.go_to("Requests")
     ada.expect("$5.00 in 2 requests not by the provider's figures")
-    picture(ada, "figures-list")
+    ada.picture("figures-list")
     ada.choose_id("figures", "unconfirmed")
     ada.press("Apply")
     ada.expect("held-for-a-job")
@@ -51,10 +29,10 @@ def test_what_is_not_the_providers_is_found_by_clicking(ada: Person):
     rows = [row.text for row in ada.chrome.find_elements(By.CSS_SELECTOR, ".data-row")]
     assert len(rows) == 2
     assert not [row for row in rows if "said-by-the-provider" in row]
-    picture(ada, "figures-filtered")
+    ada.picture("figures-filtered")
     ada.open_row()
     ada.expect("metered by the pod, from what it saw: the client hung up before the provider's figures")
     ada.expect("an-advisor (advisor message)")
     ada.expect("input 1,234")
     ada.expect("Calls of x_call")
-    picture(ada, "figures-record")
+    ada.picture("figures-record")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from django.contrib.auth import get_user_model
-from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
 from controlplane.changes import queries
@@ -20,14 +18,6 @@ from tests.simprovider.serve import SimInThread
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 TOKEN = re.compile(r"lw_vk_live_[0-9A-Z]{42}")
-
-
-@pytest.fixture
-def ada(chrome: Chrome, live_server) -> Person:
-    get_user_model().objects.create_superuser("ada", "ada@example.com", "correct horse battery")
-    person = Person(chrome, live_server.url)
-    person.log_in("ada", "correct horse battery")
-    return person
 
 
 def test_from_an_empty_installation_to_a_revoked_key(ada: Person, private_providers: None):

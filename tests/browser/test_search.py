@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from django.contrib.auth import get_user_model
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
@@ -12,14 +11,6 @@ from tests.controlplane import factories as make
 from tests.controlplane.console.world import record, tenant
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-
-@pytest.fixture
-def ada(chrome: Chrome, live_server) -> Person:
-    get_user_model().objects.create_superuser("ada", "ada@example.com", "correct horse battery")
-    person = Person(chrome, live_server.url)
-    person.log_in("ada", "correct horse battery")
-    return person
 
 
 def addresses(ada: Person) -> list[str]:
