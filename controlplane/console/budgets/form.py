@@ -109,7 +109,8 @@ class BudgetForm(forms.ModelForm):  # type: ignore[type-arg]
         "nothing when the outage rule is strict.",
     )
     thresholds = PercentsField(
-        initial=default_thresholds, help_text="Per cent of the limit that raise an alert, once each per window."
+        initial=default_thresholds,
+        help_text="Per cent of the limit that raise an alert, once each per window and limit.",
     )
 
     class Meta:
