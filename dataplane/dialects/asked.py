@@ -21,7 +21,7 @@ LONGEST_WORD: Final = 256  # of a model, a tier, a speed
 
 _FALLBACKS: Final = ("fallbacks", "fallback_models", "fallback_model", "models")
 _WORDS: Final = ("service_tier", "serviceTier", "speed")
-_FIELDS: Final = (*_FALLBACKS, *_WORDS, "web_search_options")
+_ANY_FIELD: Final = frozenset((*_FALLBACKS, *_WORDS, "web_search_options", "tools"))
 
 # How the types of tools that bill their calls begin, and the fields that Gemini declares them by.
 _CALLS: Final[Mapping[str, UsageClass]] = {
@@ -59,9 +59,9 @@ _NO_TOOLS: Final[list[_Tool]] = []
 
 def asked(fields: Scan) -> Asked:
     """What is none of what its place is for asks for nothing: the provider will refuse it."""
-    tools = fields.part("tools", _tools, _NO_TOOLS)[:MOST_TOOLS] if "tools" in fields else _NO_TOOLS
-    if not tools and not any(name in fields for name in _FIELDS):
+    if fields.has_none_of(_ANY_FIELD):
         return NOTHING_ASKED
+    tools = fields.part("tools", _tools, _NO_TOOLS)[:MOST_TOOLS] if "tools" in fields else _NO_TOOLS
     models: dict[str, None] = {}
     for name in (*_named_by(tools), *_fallbacks(fields)):
         if len(models) < MOST_MODELS and 0 < len(name) <= LONGEST_WORD:

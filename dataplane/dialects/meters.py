@@ -203,7 +203,7 @@ class BodyMeter(_TallyMeter):
             # half an answer: its bytes are the output that was seen
             self.tally.output_bytes = self._seen if self.tally.generates else 0
         elif not cut_short:
-            self.tally.look_again(body)
+            self.tally.answer = body
         self.complete = self.tally.complete
 
     def _reads(self, body: bytes) -> bool:

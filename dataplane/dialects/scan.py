@@ -133,6 +133,9 @@ class Scan:
         raw = self._raw.get(key)
         return raw is not None and len(raw) == 4 and bytes(raw) == b"true"
 
+    def has_none_of(self, keys: frozenset[str]) -> bool:
+        return self._raw.keys().isdisjoint(keys)
+
     def is_false(self, key: str) -> bool:
         raw = self._raw.get(key)
         return raw is not None and len(raw) == 5 and bytes(raw) == b"false"

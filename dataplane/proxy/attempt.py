@@ -191,12 +191,7 @@ class Attempt:
         self._enter(_SETTLED)
         exchange.records.conclude(outcome, refusal_code, refusal_budget_id)
         record.usage = usage
-        if (
-            (kept_id := meter.kept_id)
-            and (usage.source is not _PROVIDER)
-            and self._reached
-            and self._status == _STATUS_OK
-        ):
+        if usage.source is not _PROVIDER and self._status == _STATUS_OK and (kept_id := meter.kept_id):
             record.kept_id, record.goes_on, record.seen = kept_id, meter.goes_on, meter.seen
         record.model_reported, record.events = meter.model, meter.events
         self._without_credential(record)
@@ -209,7 +204,7 @@ class Attempt:
             exchange.pod.telemetry.unpriced(record.provider_kind, record.provider_id, guess, record.request_id)
         for reservation in self.reservations:
             reservation.settle(record.cost_nano, usage)
-        if usage.source is _PROVIDER and outcome is _OK:
+        if usage.source is _PROVIDER and outcome is _OK and hides_reasoning(record.provider_kind, record.model):
             seconds = exchange.pod.clock.monotonic() - self._asked_at
             exchange.pod.speeds.learn(self.candidate.model, usage.tokens[1], seconds)
         exchange.pod.journal.settle(record)
