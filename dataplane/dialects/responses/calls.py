@@ -96,8 +96,8 @@ class CallsSeen:
 
     def unknown(self, *, images_told: bool = False) -> dict[str, int]:
         """Calls of tools that this version knows no price of; images are among them where nobody told their tokens."""
-        known = {_SEARCH, _FILES, _IMAGE} if images_told else {_SEARCH, _FILES}
-        names = {*self._passed.calls, *self._listed.calls} - known
+        elsewhere = {_SEARCH, _FILES, _IMAGE} if images_told else {_SEARCH, _FILES}
+        names = {*self._passed.calls, *self._listed.calls} - elsewhere
         return {name: self._calls(name) for name in sorted(names)}
 
     def _calls(self, name: str) -> int:
