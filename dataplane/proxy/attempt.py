@@ -15,6 +15,7 @@ from dataplane.core.money.owed import End, owed
 from dataplane.core.money.prices import Guess, Priced
 from dataplane.core.routing import Candidate
 from dataplane.core.usage import NO_USAGE, Outcome, Usage, UsageRecord, UsageSource
+from dataplane.dialects.dialect import Operation
 from dataplane.providers.upstream import echo_of
 from dataplane.proxy.bill import NO_PRICES, most, price
 from dataplane.proxy.client.answer_head import answered_by
@@ -192,6 +193,9 @@ class Attempt:
         exchange.records.conclude(outcome, refusal_code, refusal_budget_id)
         record.usage = usage
         if usage.source is not _PROVIDER and self._status == _STATUS_OK and (kept_id := meter.kept_id):
+            route = self.inquiry.route
+            if route.operation is Operation.RESPONSES_STORED:
+                kept_id = route.tail.split("/")[2][:128]  # what was asked for, whatever the answer calls itself
             record.kept_id, record.goes_on, record.seen = kept_id, meter.goes_on, meter.seen
         record.model_reported, record.events = meter.model, meter.events
         self._without_credential(record)
