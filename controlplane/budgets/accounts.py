@@ -1,9 +1,10 @@
-"""The tables of money: accounts, leases, charges, crossings. Written by `unit_of_work` and `charges` only.
+"""The tables of money: accounts, leases, charges, crossings. Written by `unit_of_work`, `charges` and `earlier` only.
 
 `settled` is spent money, `held` is money that pods may spend without asking: always the sum over the open leases of an
 account of what was granted, less what was consumed and returned. Together they stay within the limit and the overdraft.
 `excess` is what was booked although nobody had granted it: on a budget that only warns, after its limit was lowered,
 where a request cost more than was held for it. It never makes room for a grant.
+`earlier` is the part of `settled` for which there are no charges (`earlier.py`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,15 @@ class Account(models.Model):
     overdraft_used_nano = models.BigIntegerField(default=0)
     overdraft_limit_nano = models.BigIntegerField(default=0)
     excess_nano = models.BigIntegerField(default=0)
+    earlier_nano = models.BigIntegerField(
+        default=0,
+        db_default=0,
+        help_text="The part of what is settled that requests of its window cost which did not draw on it, since it "
+        "did not count them yet; below zero: what others cost that it does not cover any more.",
+    )
+    adding_up = models.BooleanField(
+        default=False, db_default=False, help_text="What was spent earlier is not all added up yet."
+    )
     opened_at = models.DateTimeField(default=timezone.now)
     drawn_at = models.DateTimeField(default=timezone.now, help_text="When it last changed.")
 
@@ -58,6 +68,23 @@ class Account(models.Model):
 
     def __str__(self) -> str:
         return f"{self.budget_id} {self.member_id} {self.window_key}".replace("  ", " ")
+
+
+class EarlierCount(models.Model):
+    """What a window had cost before its budget counted it is still to be added up, or will be once more: while records
+    of requests may come that pods admitted without knowing of the change. One for each budget, of its last change."""
+
+    budget_id = models.CharField(max_length=40, primary_key=True)
+    window_key = models.CharField(max_length=120)
+    since = models.DateTimeField(null=True, help_text="Empty: from the ledger's first record on.")
+    changed_at = models.DateTimeField()
+    due_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["due_at"], name="earlier_count_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.budget_id} {self.window_key}"
 
 
 class LeaseSession(models.Model):

@@ -16,7 +16,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from controlplane.budgets import validation
+from controlplane.budgets import earlier, validation
 from controlplane.budgets.models import Budget, OnBreach, OutageRule, Override, ScopeKind, Window
 from controlplane.budgets.values import core_budget
 from controlplane.changes.actor import Actor
@@ -30,9 +30,12 @@ from dataplane.core.money.lease_epochs import stricter
 CHANGEABLE = frozenset(
     {
         *("name", "provider", "model_pattern", "window", "timezone", "anchor", "limit_nano", "on_breach", "outage"),
-        *("overdraft_nano", "thresholds", "contact"),
+        *("overdraft_nano", "thresholds", "contact", "count_earlier"),
     }
 )
+# What a window's figure goes by: where one changes, the window that runs may be counted anew, from its beginning.
+_WINDOW = ("window", "timezone", "anchor")
+_COUNTED = (*_WINDOW, "provider_id", "model_pattern", "count_earlier", "enabled")
 
 
 def create_budget(
@@ -54,8 +57,9 @@ def create_budget(
     thresholds: Iterable[int] = (80, 100),
     contact: str = "",
     enabled: bool = True,
+    count_earlier: bool = True,
 ) -> Budget:
-    """It holds from the next request on; what was spent before counts only from accounts that it draws on itself."""
+    """It holds from the next request on. `count_earlier`: with what the ledger has of the window that runs."""
     scope = validation.scope_of(organization.pk, scope_kind, scope_id)
     team_id = validation.team_of(scope_kind, scope)
     require(by, Verb.BUDGET_CHANGE, _place(organization.pk, scope_kind, team_id))
@@ -78,16 +82,23 @@ def create_budget(
         thresholds=validation.thresholds(thresholds),
         contact=contact,
         enabled=enabled,
+        count_earlier=count_earlier,
     )
+    begins_with = earlier.look(row)
     with change_set(by) as change:
         validation.check(row)
+        if begins_with is not None:
+            row.counts_from = begins_with.counts_from
         row.save(force_insert=True)
+        if begins_with is not None:
+            earlier.take_over(row, begins_with)
         change.say("budget.created", row)
     return row
 
 
 def update_budget(budget: Budget, *, by: Actor, **fields: Any) -> Budget:
-    """Fields: see CHANGEABLE. Another window, time zone or anchor opens accounts in which nothing is spent yet."""
+    """Fields: see CHANGEABLE. Another window, time zone or anchor opens other accounts: they begin with what the ledger
+    has of the window that runs, if the budget is to `count_earlier`, otherwise with nothing."""
     unknown = sorted(set(fields) - CHANGEABLE)
     if unknown:
         raise ValidationError({name: f"cannot be set; fields are {', '.join(sorted(CHANGEABLE))}" for name in unknown})
@@ -98,15 +109,21 @@ def update_budget(budget: Budget, *, by: Actor, **fields: Any) -> Budget:
         _overdraft(fields["overdraft_nano"])
     if "thresholds" in fields:
         fields["thresholds"] = validation.thresholds(fields["thresholds"])
+    before = _of(budget, _COUNTED)
+    for name, value in fields.items():
+        setattr(budget, name, value)
+    begins_with = None if _of(budget, _COUNTED) == before else earlier.look(budget)
     with change_set(by) as change:
-        before = _windows_of(budget)
-        for name, value in fields.items():
-            setattr(budget, name, value)
         validation.check(budget)
-        if _windows_of(budget) != before:
+        if begins_with is not None:
+            budget.counts_from = begins_with.counts_from
+        elif _of(budget, _WINDOW) != before[: len(_WINDOW)]:
             budget.counts_from = timezone.now()
+            earlier.leave(budget.pk)
         _open_epoch_if_stricter(budget, fields)
         budget.save(update_fields=[*fields, "counts_from", "lease_epoch", "updated_at"])
+        if begins_with is not None:
+            earlier.take_over(budget, begins_with)
         change.say("budget.updated", budget)
     return budget
 
@@ -116,7 +133,8 @@ def enable_budget(budget: Budget, *, by: Actor) -> Budget:
 
 
 def disable_budget(budget: Budget, *, by: Actor) -> Budget:
-    """Nothing draws on it any more; what runs is still booked. Enabled again, it knows what was spent."""
+    """Nothing draws on it any more; what runs is still booked. Enabled again, it knows what was spent on it, and what
+    was spent meanwhile where it is to `count_earlier`."""
     return _switched(budget, by, enabled=False)
 
 
@@ -135,6 +153,7 @@ def reset_budget(budget: Budget, *, by: Actor, reason: str = "") -> Budget:
         fresh: Budget = Budget.objects.select_for_update().get(pk=budget.pk)
         budget.resets, budget.counts_from = fresh.resets + 1, timezone.now()
         budget.save(update_fields=["resets", "counts_from", "updated_at"])
+        earlier.leave(budget.pk)
         change.say("budget.reset", budget, reason=_words(reason))
     return budget
 
@@ -202,18 +221,23 @@ def may_change(by: Actor, budget: Budget, verb: Verb = Verb.BUDGET_CHANGE) -> bo
     return may(by, verb, _place(budget.organization_id, budget.scope_kind, budget.team_id))
 
 
-def _windows_of(budget: Budget) -> tuple[str, str, int]:
-    return budget.window, budget.timezone, budget.anchor
+def _of(budget: Budget, fields: Iterable[str]) -> tuple[Any, ...]:
+    return tuple([getattr(budget, name) for name in fields])
 
 
 def _switched(budget: Budget, by: Actor, *, enabled: bool) -> Budget:
     _require(by, Verb.BUDGET_CHANGE, budget)
     if budget.enabled == enabled:
         return budget
+    budget.enabled = enabled
+    begins_with = earlier.look(budget)
     with change_set(by) as change:
-        budget.enabled = enabled
+        if begins_with is not None:
+            budget.counts_from = begins_with.counts_from
         _open_epoch_if_stricter(budget, ["enabled"])
-        budget.save(update_fields=["enabled", "lease_epoch", "updated_at"])
+        budget.save(update_fields=["enabled", "counts_from", "lease_epoch", "updated_at"])
+        if begins_with is not None:
+            earlier.take_over(budget, begins_with)
         change.say("budget.enabled" if enabled else "budget.disabled", budget)
     return budget
 

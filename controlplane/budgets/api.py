@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -24,6 +24,10 @@ from controlplane.tenancy.permissions import Verb, organizations_of, require
 WHOSE = Parameter("organization_id", meaning="Whose.", required=True)
 
 
+def words_of(model: type[Model], field: str) -> str:
+    return str(getattr(model._meta.get_field(field), "help_text", ""))
+
+
 def percents(**kwargs: Any) -> serializers.ListField:
     child = serializers.IntegerField(min_value=1, max_value=validation.HIGHEST_THRESHOLD)
     return serializers.ListField(child=child, max_length=validation.MOST_THRESHOLDS, **kwargs)
@@ -39,7 +43,8 @@ class BudgetOut(serializers.ModelSerializer[Budget]):
         fields = (
             "id", "organization_id", "team_id", "name", "scope_kind", "scope_id", "scope_name", "provider_id",
             "model_pattern", "window", "timezone", "anchor", "resets", "limit_nano", "on_breach", "outage",
-            "overdraft_nano", "thresholds", "contact", "enabled", "lease_epoch", "created_at", "updated_at",
+            "overdraft_nano", "thresholds", "contact", "enabled", "count_earlier", "lease_epoch", "created_at",
+            "updated_at",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -57,6 +62,7 @@ class BudgetChange(StrictSerializer):
     overdraft_nano = serializers.IntegerField(min_value=0, required=False, allow_null=True)
     thresholds = percents(required=False)
     contact = serializers.CharField(max_length=200, required=False, allow_blank=True)
+    count_earlier = serializers.BooleanField(required=False, help_text=words_of(Budget, "count_earlier"))
 
 
 class BudgetIn(BudgetChange):
@@ -100,6 +106,8 @@ class StandingOut(serializers.Serializer[Standing]):
     counts_from = serializers.DateTimeField(
         allow_null=True, help_text="When the budget began to count, if that was within the window."
     )
+    earlier_nano = serializers.IntegerField(help_text=words_of(Account, "earlier_nano"))
+    adding_up = serializers.BooleanField(help_text=words_of(Account, "adding_up"))
     ends_at = serializers.DateTimeField(allow_null=True)
     limit_nano = serializers.IntegerField(help_text="With the overrides that are live.")
     settled_nano = serializers.IntegerField()
@@ -245,8 +253,8 @@ class AccountOut(serializers.ModelSerializer[Account]):
         model = Account
         fields = (
             "id", "organization_id", "budget_id", "member_id", "window_key", "starts_at", "ends_at", "limit_nano",
-            "settled_nano", "held_nano", "overdraft_used_nano", "overdraft_limit_nano", "excess_nano", "opened_at",
-            "drawn_at",
+            "settled_nano", "held_nano", "overdraft_used_nano", "overdraft_limit_nano", "excess_nano", "earlier_nano",
+            "adding_up", "opened_at", "drawn_at",
         )  # fmt: skip
         read_only_fields = fields
 

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.timezone import now
 
-from controlplane.budgets.accounts import Account, AskReply, Charge, Crossing, Lease, LeaseSession
+from controlplane.budgets.accounts import Account, AskReply, Charge, Crossing, EarlierCount, Lease, LeaseSession
 from controlplane.changes.config import ConfigModel
 from controlplane.changes.ids import new_id
 from controlplane.changes.models import ResourceKind
@@ -26,6 +26,7 @@ __all__ = [
     "Budget",
     "Charge",
     "Crossing",
+    "EarlierCount",
     "Lease",
     "LeaseSession",
     "OnBreach",
@@ -123,8 +124,15 @@ class Budget(ConfigModel):
         default=0,
         help_text="When windows begin: hour of the day, weekday (1: Monday), or day of the month. 0: as usual.",
     )
+    count_earlier = models.BooleanField(
+        default=True,
+        db_default=False,  # of budgets that were made before there was the choice
+        help_text="The window that runs when it is made, switched on, or given another window, provider or models, "
+        "counts from its beginning, by the ledger; “in total” from the ledger's. Otherwise it counts from then on. A "
+        "reset by hand always begins at nothing.",
+    )
     counts_from = models.DateTimeField(
-        default=now, editable=False, help_text="When it began to count in windows such as it has now."
+        default=now, editable=False, help_text="From when it counts in windows such as it has now."
     )
     resets = models.PositiveIntegerField(default=0, editable=False, help_text="How often it was reset by hand.")
     limit_nano = models.BigIntegerField()

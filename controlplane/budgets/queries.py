@@ -39,6 +39,8 @@ class Standing:
     window_key: str
     starts_at: datetime | None  # None: from the first request on
     counts_from: datetime | None  # when it began to count, if that was within the window: earlier spending is not in it
+    earlier_nano: int  # the part of what is settled that was taken over from the ledger
+    adding_up: bool  # that part is not all added up yet
     ends_at: datetime | None  # exclusive, the moment of the next reset; None: it does not end by itself
     limit_nano: int  # with the overrides that are live
     settled_nano: int
@@ -134,6 +136,8 @@ def _standing(budget: Budget, core: core_accounts.Account, account: Account | No
         window_key=core.ref.window_key,
         starts_at=moment(starts_ms),
         counts_from=counts_from,
+        earlier_nano=account.earlier_nano if account is not None else 0,
+        adding_up=account is not None and account.adding_up,
         ends_at=moment(ends_ms),
         limit_nano=limit_nano,
         settled_nano=settled,

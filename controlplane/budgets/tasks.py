@@ -7,11 +7,15 @@ from typing import Any
 
 from celery import shared_task
 
-from controlplane.budgets import actions, lease_sessions
+from controlplane.budgets import actions, earlier, lease_sessions
 from controlplane.changes.actor import Actor
 
 SCHEDULE: dict[str, dict[str, Any]] = {
     "budgets: check that the books add up": {"task": "budgets.check", "schedule": timedelta(minutes=1)},
+    "budgets: add up what was spent before they counted": {
+        "task": "budgets.count_earlier",
+        "schedule": timedelta(seconds=10),
+    },
     "budgets: forget answers and ended sessions": {"task": "budgets.forget_replies", "schedule": timedelta(minutes=5)},
     "budgets: follow renamed scopes": {"task": "budgets.follow_renamed_scopes", "schedule": timedelta(minutes=5)},
 }
@@ -21,6 +25,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
 def check() -> int:
     """Each account that does not add up is an error in the log. Returns how many do not."""
     return lease_sessions.check()
+
+
+@shared_task(name="budgets.count_earlier")
+def count_earlier() -> int:
+    return earlier.count_due()
 
 
 @shared_task(name="budgets.forget_replies")

@@ -262,15 +262,15 @@ class UnitOfWork:
         return [
             self._crossing(account, threshold)
             for threshold in (budget.thresholds if budget is not None and budget.enabled else ())
-            if _reached(account.settled, account.limit, threshold) and not _reached(settled, limit, threshold)
+            if reached(account.settled, account.limit, threshold) and not reached(settled, limit, threshold)
         ]
 
     def _as_good_as_spent(self, ref: AccountRef) -> list[Crossing]:
         """Where requests are refused although some cents are left, 100 % is reached for all practical purposes."""
         budget, account = self.budgets.get(ref.budget_id), self.lessor.accounts[ref]
-        reached = budget is not None and 100 in budget.thresholds and _reached(account.settled, account.limit, 95)
+        spent = budget is not None and 100 in budget.thresholds and reached(account.settled, account.limit, 95)
         crossing = (ref, account.limit)
-        if not reached or crossing in cache.exhausted:  # a loop that is refused again and again is no news
+        if not spent or crossing in cache.exhausted:  # a loop that is refused again and again is no news
             return []
         transaction.on_commit(lambda: cache.remember_exhausted(crossing))
         return [self._crossing(account, 100)]
@@ -297,5 +297,6 @@ def _inserted(accounts: Sequence[Account]) -> bool:
     return False
 
 
-def _reached(settled: int, limit: int, threshold: int) -> bool:
+def reached(settled: int, limit: int, threshold: int) -> bool:
+    """Whether spending has come to so many per cent of the limit."""
     return settled > 0 and settled * 100 >= threshold * limit

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 
 from controlplane.budgets import actions, queries
-from controlplane.budgets.models import Budget, Override, ScopeKind
+from controlplane.budgets.models import Budget, OnBreach, Override, ScopeKind
 from controlplane.budgets.values import overdraft_of
 from controlplane.console.access import actor_of
 from controlplane.console.addresses import page_of
@@ -26,9 +26,10 @@ from controlplane.pages.cells import NOTHING, pill, two_lines
 from controlplane.pages.wording import counted, dollars
 from controlplane.tenancy.permissions import Forbidden, Verb, organizations_of
 
+BEGINS = frozenset({"window", "timezone", "anchor", "provider", "model_pattern", "count_earlier"})
 TREES = 20  # of organizations, on one page
 
-MONEY = {"fields": ("limit_nano", "window", "on_breach")}
+MONEY = {"fields": ("limit_nano", "window", "count_earlier", "on_breach")}
 NARROWED = {
     "classes": ("collapse",),
     "description": "Leave empty for every request of what it covers.",
@@ -68,7 +69,7 @@ class BudgetAdmin(ConsoleAdmin):
     )
     looked_at_fieldsets = (
         (None, {"fields": ("name", "shown_scope")}),
-        ("Money", {"fields": ("shown_limit", "window", "on_breach")}),
+        ("Money", {"fields": ("shown_limit", "window", "count_earlier", "on_breach")}),
         ("Narrowed to", {"fields": ("provider", "model_pattern")}),
         ("Windows", {"fields": ("timezone", "anchor")}),
         ("At the edge", {"fields": ("outage", "shown_overdraft", "shown_thresholds", "contact")}),
@@ -155,15 +156,19 @@ class BudgetAdmin(ConsoleAdmin):
 
     def create(self, request: HttpRequest, data: dict[str, Any]) -> Budget:
         organization, kind, id = data.pop("scope")
-        return actions.create_budget(
+        row = actions.create_budget(
             by=actor_of(request), organization=organization, scope_kind=kind, scope_id=id, **data
         )
+        _say_what_it_begins_with(request, row)
+        return row
 
     def change(self, request: HttpRequest, row: Budget, data: dict[str, Any]) -> Budget:
         before = row.lease_epoch
         after = actions.update_budget(row, by=actor_of(request), **data)
         if after.lease_epoch > before:
             messages.info(request, STRICTER_BINDS)
+        if BEGINS.intersection(data):
+            _say_what_it_begins_with(request, after)
         return after
 
     def remove(self, request: HttpRequest, row: Budget) -> None:
@@ -206,7 +211,7 @@ class BudgetAdmin(ConsoleAdmin):
         row = self.row_at(request, object_id)
         if request.method != "POST":
             return budget_pages.ask_enable(request, self.admin_site, row)
-        actions.enable_budget(row, by=actor_of(request))
+        _say_what_it_begins_with(request, actions.enable_budget(row, by=actor_of(request)))
         return HttpResponseRedirect(page_of(row))
 
     def get_custom_urls(self) -> tuple[tuple[str, str, Any], ...]:
@@ -241,6 +246,17 @@ class BudgetAdmin(ConsoleAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).select_related("organization", "provider")
+
+
+def _say_what_it_begins_with(request: HttpRequest, row: Budget) -> None:
+    """Where that is something: whoever made it would not look for why it refuses at once."""
+    begun = [one for one in queries.member_standings(row) if one.earlier_nano or one.adding_up]
+    spent = [one for one in begun if one.exhausted]
+    for line in map(line_of, begun if row.scope_kind != ScopeKind.GROUP else ()):
+        messages.info(request, f"{line.earlier[:1].upper()}{line.earlier[1:]}.")
+    if spent and row.enabled and row.on_breach == OnBreach.BLOCK:
+        whom = counted(len(spent), "member is", "members are") if row.scope_kind == ScopeKind.GROUP else "It is"
+        messages.warning(request, f"{whom} over the limit with that: requests are refused until the window ends.")
 
 
 site.register(Budget, BudgetAdmin)

@@ -33,9 +33,8 @@ from controlplane.tenancy.scope import Scope
 PLACES = 9
 NANO = 10**9
 
-COUNTS_FROM_NOW = (
-    "A new budget counts from the moment that it is saved, and so does another window: what was spent earlier in the "
-    "window that runs is not in it."
+OTHER_WINDOW = (
+    "Another window, time zone or beginning opens new books. “Count what was spent before” says what is in them."
 )
 STRICTER_BINDS = (
     "What makes a budget stricter binds on every pod within 60 seconds, mostly at once. From then on requests that run "
@@ -117,10 +116,15 @@ class BudgetForm(forms.ModelForm):  # type: ignore[type-arg]
         model = Budget
         fields = (
             "name", "limit_nano", "window", "timezone", "anchor", "on_breach", "provider", "model_pattern", "outage",
-            "overdraft_nano", "thresholds", "contact",
+            "overdraft_nano", "thresholds", "contact", "count_earlier",
         )  # fmt: skip
-        labels = {"on_breach": "When it is spent", "outage": "Without the control plane", "model_pattern": "Models"}
-        help_texts = {"window": COUNTS_FROM_NOW, "on_breach": STRICTER_BINDS}
+        labels = {
+            "count_earlier": "Count what was spent before",
+            "on_breach": "When it is spent",
+            "outage": "Without the control plane",
+            "model_pattern": "Models",
+        }
+        help_texts = {"window": OTHER_WINDOW, "on_breach": STRICTER_BINDS}
 
 
 class BudgetAddForm(BudgetForm):

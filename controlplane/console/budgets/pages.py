@@ -124,7 +124,8 @@ def ask_enable(request: HttpRequest, site: AdminSite, budget: Budget) -> Templat
         about=budget,
         question=f"Switch “{budget.name}” on?",
         lead="It holds from the next request on, on every pod within 60 seconds. It knows what was spent on it in this "
-        "window before it was off.",
+        "window before it was off"
+        + (", and counts what was spent since." if budget.count_earlier else "; what was spent since is not in it."),
         submit="Switch on",
         back_url=page_of(budget),
     )
@@ -172,6 +173,7 @@ def _window(budget: Budget, row: Account, members: Mapping[str, Principal]) -> d
         "since": at_words(_counts_from(budget, row)),
         "member": str(members.get(row.member_id, row.member_id)),
         "spent": dollars(row.settled_nano),
+        "earlier": f"{dollars(row.earlier_nano)} of it not by its requests" if row.earlier_nano else "",
         "held": dollars(row.held_nano) if row.held_nano else "",
         "limit": dollars(row.limit_nano),
         "beyond": dollars(beyond) if beyond else "",

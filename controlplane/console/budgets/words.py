@@ -41,6 +41,7 @@ class Line:
     remaining: str
     ends: str
     since: str  # where it does not count from its window's beginning
+    earlier: str  # where it was given what was spent before it counted
     burn: str
     outlook: str
 
@@ -83,6 +84,7 @@ def line_of(standing: Standing, name: str = "") -> Line:
         if budget.window == Window.MANUAL
         else "never",
         since=since_words(standing.counts_from) if standing.counts_from is not None else "",
+        earlier=earlier_words(standing),
         burn=f"{dollars(standing.burn_nano_per_hour)} an hour",
         outlook=_outlook(standing),
     )
@@ -112,6 +114,17 @@ def override_words(override: Override, now: datetime) -> tuple[str, str]:
 
 def since_words(moment: datetime) -> str:
     return f"counts from {at_words(moment)}: what was spent earlier in this window is not in it"
+
+
+def earlier_words(standing: Standing) -> str:
+    nano, limit = standing.earlier_nano, standing.limit_nano
+    if standing.adding_up:
+        return f"still adding up what was spent in this window before it counted: {dollars(nano, limit)} as yet"
+    if nano > 0:
+        return f"{dollars(nano, limit)} of it were spent in this window before it counted them"
+    if nano < 0:
+        return f"{dollars(-nano, limit)} that were spent on what it does not cover any more are taken out"
+    return ""
 
 
 def at_words(at: datetime) -> str:

@@ -94,12 +94,17 @@ def limit_at(budget: Budget, at_ms: int) -> int:
 
 def applies(budget: Budget, provider: Provider, model: str) -> bool:
     """Whether a budget that is narrowed to a provider or to models covers this one."""
-    if budget.provider_id and budget.provider_id != provider.id:
+    return covers(budget, provider.id, provider.name, model)
+
+
+def covers(budget: Budget, provider_id: str, provider_name: str, model: str) -> bool:
+    """The same of a provider that may be gone: its id and its name."""
+    if budget.provider_id and budget.provider_id != provider_id:
         return False
     if not budget.model_pattern:
         return True
     pattern = compiled((budget.model_pattern,))
-    return pattern.matches(model) or pattern.matches(f"{provider.name}/{model}")
+    return pattern.matches(model) or pattern.matches(f"{provider_name}/{model}")
 
 
 def _budgets_over(view: OrganizationView, key: VirtualKey, groups: tuple[str, ...]) -> Iterator[tuple[Budget, str]]:

@@ -153,7 +153,7 @@ def test_a_budget_that_began_within_its_window_counts_and_is_extrapolated_from_t
 
 
 def test_another_window_and_a_reset_begin_to_count_and_another_limit_does_not() -> None:
-    budget = factories.budget()
+    budget = factories.budget(count_earlier=False)
     began = budget.counts_from
     actions.update_budget(budget, by=SYSTEM, limit_nano=DOLLAR, name="other")
     assert budget.counts_from == began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from controlplane.changes.models import AuditEvent
 from controlplane.console.addresses import page_of
 from controlplane.console.budgets.form import STRICTER_BINDS
 from controlplane.tenancy.models import Group, GroupMember, Role
+from controlplane.usage.models import UsageRecord
 from tests.controlplane import factories as make
 from tests.controlplane.console.reading import row_of
 from tests.controlplane.console.world import Tenant, record, tenant
@@ -81,7 +83,7 @@ def test_the_tree_shows_every_budget_where_it_belongs_with_what_is_spent_held_an
 def test_a_budget_says_from_when_it_counts_on_form_page_tree_and_in_the_books(admin: Client, there: Tenant):
     budget = budget_of(there)
     when = f"{budget.counts_from:%a %d %b %Y, %H:%M} UTC"
-    assert "counts from the moment that it is saved" in text(admin.get(reverse("admin:budgets_budget_add")))
+    assert "Otherwise it counts from then on" in text(admin.get(reverse("admin:budgets_budget_add")))
     words = f"counts from {when}: what was spent earlier in this window is not in it"
     page = text(admin.get(page_of(budget)))
     assert f"<dt>Counting</dt><dd>{words}</dd>" in page
@@ -93,6 +95,33 @@ def test_a_budget_that_counts_from_its_windows_beginning_says_nothing_of_it(admi
     with change_set(make.SYSTEM):
         Budget.objects.update(counts_from=timezone.now() - timedelta(days=70))
     assert "counts from" not in text(admin.get(page_of(budget_of(there)))).partition("<form")[0]
+
+
+def test_the_form_counts_what_was_spent_before_unless_told_otherwise(admin: Client, there: Tenant):
+    add = reverse("admin:budgets_budget_add")
+    box = re.search(r'<input[^>]*name="count_earlier"[^>]*>', text(admin.get(add)))
+    assert box is not None
+    assert "checked" in box[0]
+    UsageRecord.objects.all().delete()
+    now = timezone.now()
+    UsageRecord.objects.create(
+        id="use_1", request_id="req_1", state="final", received_at=now, started_at=now,
+        organization_id=there.organization.pk, cost_nano=12 * 10**9,
+    )  # fmt: skip
+    scope = f"organization:{there.organization.pk}"
+    page = text(admin.post(add, form(scope=scope, name="Counts", limit_nano="10", count_earlier="on"), follow=True))
+    assert "$12.00 of it were spent in this window before it counted them." in page
+    assert "It is over the limit with that: requests are refused until the window ends." in page
+    made = Budget.objects.get(name="Counts")
+    assert "$12.00 of it not by its requests" in text(admin.get(page_of(made)))
+    answer = admin.post(add, form(scope=scope, name="Does not", limit_nano="10"))
+    assert [str(message) for message in get_messages(answer.wsgi_request) if "spent" in str(message)] == []
+    made = Budget.objects.get(name="Does not")
+    assert not made.count_earlier
+    change = {**form(name="Does", limit_nano="10", count_earlier="on"), "window": "week"}
+    answer = admin.post(row_of(admin, made), change)
+    said = [str(message) for message in get_messages(answer.wsgi_request)]
+    assert "$12.00 of it were spent in this window before it counted them." in said
 
 
 @pytest.mark.parametrize("kind", ["organization", "team", "project", "principal", "virtual_key", "group"])

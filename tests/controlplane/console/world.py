@@ -124,6 +124,7 @@ def money(of: Tenant) -> list[Model]:
         scope_kind=ScopeKind.PROJECT,
         scope_id=of.project.pk,
         limit_nano=100 * 10**9,
+        count_earlier=False,
     )
     override = budgets.override_budget(budget, by=make.SYSTEM, extra_nano=10**9, until=None, reason="A demonstration")
     account = Account.objects.create(
