@@ -1192,6 +1192,8 @@ class Provider(_message.Message):
     PRICE_PROVIDER_FIELD_NUMBER: _builtins.int
     ACCOUNT_HEADERS_FIELD_NUMBER: _builtins.int
     CUTS_FIELD_NUMBER: _builtins.int
+    WAITS_FIELD_NUMBER: _builtins.int
+    NO_STREAM_OPTIONS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     organization_id: _builtins.str
     name: _builtins.str
@@ -1215,6 +1217,8 @@ class Provider(_message.Message):
     """whose prices apply, as genai-prices names it; empty: its kind's"""
     cuts: _builtins.int
     """as Organization.cuts"""
+    no_stream_options: _builtins.bool
+    """it refuses them: its streams are not asked for usage unless the client does"""
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """globs it serves; empty: its kind's own names"""
@@ -1226,6 +1230,10 @@ class Provider(_message.Message):
     @_builtins.property
     def account_headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """lower-case names of headers that choose an account there → values; never the client's"""
+
+    @_builtins.property
+    def waits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Wait]:
+        """the first that matches a model and says something holds; else the pod's settings"""
 
     def __init__(
         self,
@@ -1246,14 +1254,46 @@ class Provider(_message.Message):
         price_provider: _builtins.str = ...,
         account_headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         cuts: _builtins.int = ...,
+        waits: _abc.Iterable[Global___Wait] | None = ...,
+        no_stream_options: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_headers", b"account_headers", "api_version", b"api_version", "base_url", b"base_url", "credential", b"credential", "cuts", b"cuts", "deployments", b"deployments", "enabled", b"enabled", "id", b"id", "kind", b"kind", "models", b"models", "name", b"name", "organization_id", b"organization_id", "price_provider", b"price_provider", "priority", b"priority", "private_network", b"private_network", "unpriced", b"unpriced"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_headers", b"account_headers", "api_version", b"api_version", "base_url", b"base_url", "credential", b"credential", "cuts", b"cuts", "deployments", b"deployments", "enabled", b"enabled", "id", b"id", "kind", b"kind", "models", b"models", "name", b"name", "no_stream_options", b"no_stream_options", "organization_id", b"organization_id", "price_provider", b"price_provider", "priority", b"priority", "private_network", b"private_network", "unpriced", b"unpriced", "waits", b"waits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Provider: _TypeAlias = Provider  # noqa: Y015
+
+@_typing.final
+class Wait(_message.Message):
+    """How long a provider may take with models that match."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: _builtins.int
+    FIRST_BYTE_S_FIELD_NUMBER: _builtins.int
+    IDLE_S_FIELD_NUMBER: _builtins.int
+    models: _builtins.str
+    """glob"""
+    first_byte_s: _builtins.int
+    """until the answer's first byte; 0: not said here"""
+    idle_s: _builtins.int
+    """between two bytes of it; 0: not said here"""
+    def __init__(
+        self,
+        *,
+        models: _builtins.str = ...,
+        first_byte_s: _builtins.int = ...,
+        idle_s: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_byte_s", b"first_byte_s", "idle_s", b"idle_s", "models", b"models"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Wait: _TypeAlias = Wait  # noqa: Y015
 
 @_typing.final
 class ModelAlias(_message.Message):

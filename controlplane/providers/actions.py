@@ -6,7 +6,7 @@ Providers are disabled, not deleted: usage, keys and aliases name them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +18,7 @@ from controlplane.celery import wake
 from controlplane.changes.actor import Actor
 from controlplane.changes.change_set import change_set
 from controlplane.environment import environment
-from controlplane.providers import credentials, ssrf
+from controlplane.providers import credentials, ssrf, waits
 from controlplane.providers.account_headers import checked_account_headers
 from controlplane.providers.kinds import KINDS
 from controlplane.providers.kinds.kind import MODEL_NAME, MOST_MODELS
@@ -33,6 +33,7 @@ from dataplane.core.snapshot import ProviderKind, Unpriced
 CHANGEABLE = frozenset(
     {
         *("name", "base_url", "enabled", "priority", "models", "unpriced", "price_provider", "account_headers"),
+        *("first_byte_s", "idle_s", "model_waits", "no_stream_options"),
         *(name for kind in KINDS.values() for name in kind.own.names),
     }
 )
@@ -55,8 +56,15 @@ def create_provider(
     unpriced: Unpriced = Unpriced.DEAREST_IN_FAMILY,
     price_provider: str = "",
     account_headers: Mapping[str, str] | None = None,
+    first_byte_s: int | None = None,
+    idle_s: int | None = None,
+    model_waits: Sequence[Mapping[str, Any]] = (),
+    no_stream_options: bool = False,
 ) -> Provider:
-    """`base_url` empty: the kind's own. The credential is sealed and cannot be read again."""
+    """`base_url` empty: the kind's own. `model_waits`: {models, first_byte_s, idle_s}, each.
+
+    The credential is sealed and cannot be read again.
+    """
     require(by, Verb.PROVIDER_CHANGE, Place(organization.pk))
     row = Provider(organization=organization, kind=ProviderKind(kind).value)
     _fill(
@@ -72,6 +80,10 @@ def create_provider(
             "unpriced": unpriced,
             "price_provider": price_provider,
             "account_headers": account_headers or {},
+            "first_byte_s": first_byte_s,
+            "idle_s": idle_s,
+            "model_waits": list(model_waits),
+            "no_stream_options": no_stream_options,
         },
     )
     _put(row, credential)
@@ -211,5 +223,8 @@ def _credential(credential: Secret) -> Secret:
 _CLEAN: Mapping[str, Callable[[Any], Any]] = {
     "base_url": _base_url,
     "models": _models,
+    "first_byte_s": waits.checked_first_byte,
+    "idle_s": waits.checked_idle,
+    "model_waits": waits.checked_model_waits,
     **{name: clean for kind in KINDS.values() for name, clean in kind.own.clean.items()},
 }

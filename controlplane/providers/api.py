@@ -10,7 +10,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from controlplane.providers import actions, price_actions
+from controlplane.providers import actions, price_actions, waits
 from controlplane.providers.models import PriceOverride, Provider
 from controlplane.rest.resources import Nothing, Reference, Resource, StrictSerializer, cut_field
 from controlplane.tenancy.models import Organization
@@ -30,20 +30,36 @@ def pairs(**kwargs: Any) -> serializers.DictField:
     return serializers.DictField(child=serializers.CharField(max_length=200), **kwargs)
 
 
+def seconds(field: str) -> serializers.IntegerField:
+    words = str(getattr(Provider._meta.get_field(field), "help_text", ""))
+    return serializers.IntegerField(
+        min_value=waits.LEAST_S, max_value=waits.MOST_S, required=False, allow_null=True, help_text=words
+    )
+
+
+class ModelWait(StrictSerializer):
+    """How long a provider may take with some of its models, in seconds; null: as with the others."""
+
+    models = serializers.CharField(max_length=200, help_text="A name, with * where anything may stand.")
+    first_byte_s = seconds("first_byte_s")
+    idle_s = seconds("idle_s")
+
+
 class ProviderOut(serializers.ModelSerializer[Provider]):
     organization_id = serializers.CharField(read_only=True)
     kind = serializers.ChoiceField(KINDS, read_only=True)
     models = names(read_only=True)
     deployments = pairs(read_only=True)
     account_headers = pairs(read_only=True)
+    model_waits = ModelWait(many=True, read_only=True)
 
     class Meta:
         model = Provider
         fields = (
             "id", "organization_id", "name", "kind", "base_url", "enabled", "priority", "models", "api_version",
-            "deployments", "account_headers", "unpriced", "price_provider", "credential_last4",
-            "credential_fingerprint", "last_test_at",
-            "last_test_ok", "last_test_message", "last_test_ms", "refused_since", "last_error", "last_error_at",
+            "deployments", "account_headers", "unpriced", "price_provider", "first_byte_s", "idle_s", "model_waits",
+            "no_stream_options", "credential_last4", "credential_fingerprint", "last_test_at", "last_test_ok",
+            "last_test_message", "last_test_ms", "refused_since", "last_error", "last_error_at",
             "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields = fields
@@ -64,6 +80,10 @@ class ProviderFields(StrictSerializer):
     )
     unpriced = serializers.ChoiceField(UNPRICED, required=False)
     price_provider = serializers.CharField(max_length=63, required=False, allow_blank=True)
+    first_byte_s = seconds("first_byte_s")
+    idle_s = seconds("idle_s")
+    model_waits = ModelWait(many=True, required=False)
+    no_stream_options = serializers.BooleanField(required=False)
     credential = serializers.CharField(
         max_length=4096,
         write_only=True,

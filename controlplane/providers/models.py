@@ -67,6 +67,27 @@ class Provider(Cuttable):
     price_provider = models.CharField(
         max_length=63, blank=True, help_text="Whose prices apply, as the price list names it; empty: its kind's."
     )
+    first_byte_s = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="How long it may take until its answer begins, in seconds. Empty: as the pods' settings say (600).",
+    )
+    idle_s = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="How long it may be silent within an answer, in seconds. Empty: as the pods' settings say (600).",
+    )
+    model_waits = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="The same for single models: the first entry that matches and says it holds.",
+    )
+    no_stream_options = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="It refuses `stream_options`: chat streams are not asked for their usage unless the client does. A "
+        "provider that refuses them is found out by itself, once an hour.",
+    )
     credential_sealed = models.BinaryField(editable=False)
     credential_root_version = models.PositiveIntegerField(editable=False)
     credential_version = models.PositiveIntegerField(default=0, editable=False)

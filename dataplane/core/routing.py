@@ -12,7 +12,7 @@ not sent elsewhere. One that declares no models comes last, since its kind's own
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar, cast
 
 from dataplane.core import refusals, understanding
@@ -22,6 +22,7 @@ from dataplane.core.globs import GlobSet, compiled
 from dataplane.core.kinds import dialects_of, names_of
 from dataplane.core.money.prices import price_family
 from dataplane.core.snapshot import OrganizationView, Provider, Snapshot, VirtualKey
+from dataplane.core.waits import waits_for
 
 # Fine-tuned models have the longest names, about 100 characters.
 LONGEST_NAME: Final = 256
@@ -39,6 +40,11 @@ class Candidate:
 
     provider: Provider
     model: str
+    # Seconds until the first byte and between two of them, where the provider's row says it; 0: as the pod does.
+    waits: tuple[int, int] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "waits", waits_for(self.provider.waits, self.model))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 
 from dataplane.core.money.windows import WindowKind, WindowRule
 from dataplane.core.secret import Secret
+from dataplane.core.waits import Wait
 
 
 class Row(Protocol):
@@ -156,6 +157,8 @@ class Provider:
     revision: int
     account_headers: tuple[tuple[str, str], ...] = ()  # sorted; which account there is meant
     cuts: int = 0
+    waits: tuple[Wait, ...] = ()  # how long it may take, where that is not as the pod says: the first that matches
+    no_stream_options: bool = False  # it refuses them: chat streams are not asked for usage unless the client did
 
 
 @dataclass(frozen=True, slots=True)

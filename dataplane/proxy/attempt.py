@@ -55,7 +55,7 @@ class Attempt:
 
     __slots__ = (
         *("_asked_at", "_billed", "_echoed", "_first_byte_s", "_prices", "_reached", "_status"),
-        *("candidate", "exchange", "inquiry"),
+        *("asked_usage", "candidate", "exchange", "inquiry"),
         *("meter", "record", "reservations", "state"),
     )
 
@@ -67,6 +67,7 @@ class Attempt:
         self.record = exchange.records.next_attempt()
         self.meter = route.dialect.meter(route.operation, streaming=facts.stream, facts=facts)
         self.reservations: tuple[Reservation, ...] = ()  # none where no budget covers it
+        self.asked_usage = False  # a chat stream, for usage that the client did not ask for
         self.state = _PLANNED
         self._prices = inquiry.view.prices or NO_PRICES
         self._billed = False
@@ -129,7 +130,9 @@ class Attempt:
             self._enter(_ASKED)
         self._reached = True
         self._asked_at = self.exchange.pod.clock.monotonic()
-        self.exchange.connection.wait_for(_FIRST_BYTE)
+        connection = self.exchange.connection
+        connection.waits = self.candidate.waits
+        connection.wait_for(_FIRST_BYTE)
 
     def heard(self, status: int) -> None:
         """The head of the provider's answer is there: what is owed is what it says from here on."""

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from dataplane.core.errors import WORKS_ON, Code, Refusal
 from dataplane.core.usage import Outcome
+from dataplane.proxy.client.conversation import Waiting
 from dataplane.proxy.http.framing import ProtocolError
 from dataplane.proxy.limits import Limits
 from dataplane.proxy.provider.connection import UpstreamFailure, UpstreamTimeout
@@ -42,9 +43,17 @@ def ending_of(error: BaseException | None, interruption: Ending) -> Ending:
             return Ending(Refusal(Code.INTERNAL_ERROR, "the gateway made a mistake"), Outcome.FAILED)
 
 
-def too_slow() -> Refusal:
-    """The provider has the request and may be working on it: asking again would be billed again."""
-    words = "the provider took too long to answer"
+def too_slow(waiting: Waiting, own_s: int, limits: Limits) -> Refusal:
+    """The provider has the request and may be working on it: asking again would be billed again. `own_s`: the bound of
+    its row, if it has one."""
+    if waiting is Waiting.FIRST_BYTE:
+        words = f"the provider took too long to answer: nothing came within {own_s or limits.first_byte_s:g} s"
+        setting = "AIGATEWAY_FIRST_BYTE_S"
+    else:
+        words = f"the provider took too long to go on with its answer: nothing came for {own_s or limits.idle_s:g} s"
+        setting = "AIGATEWAY_IDLE_S"
+    words += "; an admin can change that for the provider and for single models"
+    words += "" if own_s else f", the platform team for all ({setting})"
     return Refusal(Code.UPSTREAM_TIMEOUT, words, meta={WORKS_ON: True})
 
 

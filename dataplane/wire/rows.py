@@ -34,6 +34,7 @@ from dataplane.core.rows import (
 )
 from dataplane.core.secret import Secret
 from dataplane.core.usage import UsageClass
+from dataplane.core.waits import Wait
 from protos import fleet_pb2 as pb
 
 STATES: Final[Mapping[int, KeyState]] = {
@@ -150,6 +151,8 @@ def _provider(wire: pb.Provider, revision: int) -> Provider:
         account_headers=tuple(sorted(wire.account_headers.items())),
         revision=revision,
         cuts=wire.cuts,
+        waits=tuple(Wait(wait.models, max(0, wait.first_byte_s), max(0, wait.idle_s)) for wait in wire.waits),
+        no_stream_options=wire.no_stream_options,
     )
 
 
@@ -273,6 +276,7 @@ def _provider_words(provider: Provider) -> dict[str, Any]:
         "credential": provider.credential.reveal(),
         "deployments": dict(provider.deployments),
         "account_headers": dict(provider.account_headers),
+        "waits": [_message(pb.Wait, wait) for wait in provider.waits],
     }
 
 

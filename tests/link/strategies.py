@@ -55,6 +55,7 @@ from dataplane.core.usage import (
     UsageSource,
     Why,
 )
+from dataplane.core.waits import Wait
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 int64 = st.integers(-(2**63), 2**63 - 1)
@@ -121,6 +122,8 @@ by_kind: dict[type[Row], st.SearchStrategy[Any]] = {
         unpriced=st.sampled_from(Unpriced),
         private_network=st.booleans(),
         price_provider=texts,
+        waits=st.lists(st.builds(Wait, texts, st.integers(0, 3600), st.integers(0, 3600)), max_size=3).map(tuple),
+        no_stream_options=st.booleans(),
         account_headers=st.dictionaries(texts, texts, max_size=3).map(lambda some: tuple(sorted(some.items()))),
         revision=int64,
     ),

@@ -9,6 +9,7 @@ import json
 import pytest
 
 from dataplane.core.usage import UsageClass
+from dataplane.core.waits import Wait
 from dataplane.proxy.attempt import Attempt
 from dataplane.proxy.channel import Channel
 from dataplane.proxy.client.conversation import Waiting
@@ -369,6 +370,42 @@ def test_no_first_byte_in_time_is_a_504():
             record = await stage.settled()
             assert (record.outcome, record.refusal_code) == ("failed", "upstream_timeout")
             assert record.usage.units[UsageClass.INPUT] > 0  # it may well have been working
+
+    play(scene())
+
+
+def test_a_provider_and_a_model_may_take_longer_or_less_than_the_pod_says():
+    waits = (Wait("claude-opus-*", 1800, 900), Wait("*", 20, 30))
+
+    async def scene() -> None:
+        async with Stage(provider_fields={"waits": waits}) as stage:
+            client = await stage.client()
+            await stage.asked(client, post("/v1/messages", MESSAGE.replace(b"claude-sonnet", b"claude-opus")))
+            stage.time_passes(1799)
+            assert stage.telemetry.open == 1
+            stage.time_passes(1)
+            response = await client.response()
+            error = json.loads(response.body)["error"]
+            assert (response.status, error["code"]) == (504, "upstream_timeout")
+            assert "nothing came within 1800 s; an admin can change that for the provider" in error["message"]
+            assert "AIGATEWAY" not in error["message"]
+            assert response.headers["x-should-retry"] == "false"
+            other = await stage.client()
+            await stage.asked(other, post("/v1/messages", MESSAGE))
+            stage.time_passes(20)
+            assert (await other.response()).status == 504
+
+    play(scene())
+
+
+def test_a_provider_may_be_silent_for_as_long_as_its_row_says():
+    async def scene() -> None:
+        async with Stage(provider_fields={"waits": (Wait("*", 0, 1200),)}) as stage:
+            client, _ = await streaming(stage)
+            stage.time_passes(1199)
+            assert stage.telemetry.open == 1
+            stage.time_passes(1)
+            assert b"nothing came for 1200 s" in await client.until(b"0\r\n\r\n")
 
     play(scene())
 

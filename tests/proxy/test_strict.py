@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from dataplane.core.usage import UsageClass
 from tests.proxy.stage import Peer, Stage, play, post
 
 ASKED = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "hi"}], "stream": True}
@@ -59,6 +60,28 @@ def test_it_is_asked_once_more_without_and_the_next_one_at_once_so():
             other = await stage.client()
             _, body = await sent(stage, other)
             assert body["stream_options"] == {"include_usage": True}
+
+    play(scene())
+
+
+def test_a_provider_that_is_known_to_refuse_them_is_never_asked():
+    """And a usage chunk that it sends by itself is the client's: nobody but it has asked for one."""
+    own = chunk(choices=[], usage={"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13})
+
+    async def scene() -> None:
+        async with Stage(provider_fields={"no_stream_options": True}) as stage:
+            client = await stage.client()
+            provider, body = await sent(stage, client)
+            assert body == ASKED
+            await provider.send(ANSWER.replace(b"e\r\ndata: [DONE]", own + b"e\r\ndata: [DONE]"))
+            response = await client.response()
+            assert b'"prompt_tokens": 9' in response.body
+            record = await stage.settled()
+            assert record.usage.units[UsageClass.INPUT] == 9
+            provider.close()
+            again = await stage.client()
+            _, body = await sent(stage, again, stream_options={"include_usage": True})
+            assert body["stream_options"] == {"include_usage": True}  # as the client wrote it
 
     play(scene())
 

@@ -24,6 +24,10 @@ from dataplane.core.secret import Secret
 from dataplane.core.snapshot import ProviderKind, Unpriced
 
 SERVING = ("Serving", {"fields": ("models", "priority", "unpriced", "price_provider", "account_headers")})
+WAITING = (
+    "How it is asked",
+    {"classes": ("collapse",), "fields": ("first_byte_s", "idle_s", "model_waits", "no_stream_options")},
+)
 OWN_FIELDS = tuple(
     (kind.label, {"classes": ("collapse",), "fields": kind.own.names}) for kind in KINDS.values() if kind.own.names
 )
@@ -43,6 +47,7 @@ class ProviderAdmin(TestableAdmin):
     add_fieldsets = (
         (None, {"fields": ("organization", "kind", "name", "base_url", "credential")}),
         SERVING,
+        WAITING,
         *OWN_FIELDS,
     )
     fieldsets = (
@@ -50,6 +55,7 @@ class ProviderAdmin(TestableAdmin):
         ("Credential", {"fields": ("shown_service", "shown_error", "shown_credential", "credential")}),
         ("Last test", {"fields": ("shown_test", "shown_test_message")}),
         SERVING,
+        WAITING,
         *OWN_FIELDS,
     )
     readonly_fields = (

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from controlplane.console.fields import CutField, LinesField, PairsField
 from controlplane.providers.kinds import KINDS
 from controlplane.providers.models import PriceOverride, Provider
+from controlplane.providers.waits import NAMES
 from dataplane.core.snapshot import Unpriced
 from dataplane.core.usage import UsageClass
 
@@ -28,6 +31,37 @@ class CredentialField(forms.CharField):
             attrs={"autocomplete": "new-password", "spellcheck": "false"}, render_value=False
         )
         super().__init__(widget=widget, strip=True, max_length=4096, **kwargs)
+
+
+class WaitsField(PairsField):
+    """One `model = seconds, seconds` per line. Cleans to the entries that a provider keeps."""
+
+    def prepare_value(self, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        lines = [(entry["models"], [entry[name] for name in NAMES]) for entry in value]
+        return "\n".join(f"{models} = {_typed(*said)}" for models, said in lines)
+
+    def clean(self, value: Any) -> Any:
+        return [{"models": models, **_said(models, text)} for models, text in super().clean(value).items()]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool(list(initial or []) != self.clean(data))
+        except ValidationError:
+            return True
+
+
+def _typed(first_byte_s: int | None, idle_s: int | None) -> str:
+    return f"{first_byte_s or ''}, {idle_s}" if idle_s else str(first_byte_s or "")
+
+
+def _said(models: str, text: str) -> dict[str, int | None]:
+    words = [word.strip() for word in text.split(",")]
+    numbers = all(word.isascii() and word.isdigit() and len(word) < 6 for word in words if word)
+    if len(words) > len(NAMES) or not numbers:
+        raise ValidationError(f"{models}: one or two whole numbers of seconds, such as 1800 or 1800, 900.")
+    return {name: int(word) if word else None for name, word in zip_longest(NAMES, words, fillvalue="")}
 
 
 class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -59,12 +93,25 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="What happens to a model that the price list does not know.",
     )
 
+    model_waits = WaitsField(
+        label="Seconds of single models",
+        placeholder="o3-deep-research* = 1800, 900",
+        help_text="One model = seconds until its answer begins, seconds of silence per line; either may be left out. "
+        "The first line that matches holds.",
+    )
+
     cut = CutField()
 
     class Meta:
         model = Provider
+        labels = {
+            "first_byte_s": "Seconds until an answer begins",
+            "idle_s": "Seconds of silence",
+            "no_stream_options": "Refuses stream_options",
+        }
         fields = (
             "name", "base_url", "enabled", "models", "priority", "unpriced", "price_provider", "account_headers",
+            "first_byte_s", "idle_s", "model_waits", "no_stream_options",
             "api_version", "deployments",
         )  # fmt: skip
 
@@ -85,6 +132,7 @@ class ProviderAddForm(ProviderForm):
 
     class Meta:
         model = Provider
+        labels = ProviderForm.Meta.labels
         fields = ("organization", "kind", *(name for name in ProviderForm.Meta.fields if name != "enabled"))
 
     def clean(self) -> dict[str, Any]:

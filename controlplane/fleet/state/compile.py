@@ -27,6 +27,7 @@ from controlplane.providers.credentials import credential_of
 from controlplane.providers.models import PriceList, Provider
 from controlplane.providers.price_entries import prices_of
 from controlplane.providers.vault import CannotUnseal
+from controlplane.providers.waits import core_waits
 from controlplane.tenancy.models import GroupMember, Organization, Principal, Project
 from dataplane.core import rows as core
 from dataplane.core.money import prices
@@ -233,6 +234,8 @@ def _provider(row: Provider) -> core.Provider:
         models=_texts(row.models),
         deployments=tuple(row.deployments.items()),
         account_headers=tuple(sorted(row.account_headers.items())),
+        waits=core_waits(row),
+        no_stream_options=row.no_stream_options,
         private_network=environment().allow_private_providers,
     )
 

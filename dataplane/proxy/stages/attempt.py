@@ -41,8 +41,10 @@ async def attempt(one: Attempt) -> Response | None:
         if asks_usage and await refuses_stream_options(response):
             # It has looked at no more than the fields: once more without the one that only we had set.
             exchange.pod.strict.learn(one.candidate.provider.id)
-            to, head, body = _prepared(one, asks_usage=False)
+            asks_usage = False
+            to, head, body = _prepared(one, asks_usage)
             response = await to.ask(to.destination, exchange.head.method, head, body, one.asking)
+    one.asked_usage = asks_usage
     one.heard(response.head.status)
     one.record.provider_request_id = provider_request_id(response.head)
     if local_answers.count_instead(one, response):
@@ -63,8 +65,10 @@ async def attempt(one: Attempt) -> Response | None:
 
 def _asks_usage(attempt: Attempt) -> bool:
     """Whether the provider is asked for usage that the client did not ask for."""
-    facts = attempt.inquiry.request.facts
-    return facts.usage_splice is not None and attempt.candidate.provider.id not in attempt.exchange.pod.strict
+    facts, provider = attempt.inquiry.request.facts, attempt.candidate.provider
+    if facts.usage_splice is None or provider.no_stream_options:
+        return False
+    return provider.id not in attempt.exchange.pod.strict
 
 
 def _prepared(attempt: Attempt, asks_usage: bool) -> tuple[Sent, bytes, bytes]:

@@ -45,7 +45,7 @@ async def _streaming(attempt: Attempt, response: Response) -> bool:
     if streaming or response.head.status != OK or not attempt.inquiry.request.facts.stream:
         return streaming
     with attempt.exchange.waiting():
-        return await streams(response, attempt.exchange.pod.limits.first_byte_s)
+        return await streams(response, attempt.candidate.waits[0] or attempt.exchange.pod.limits.first_byte_s)
 
 
 def _channel(attempt: Attempt, response: Response, streaming: bool) -> Channel:
@@ -71,7 +71,7 @@ def _channel(attempt: Attempt, response: Response, streaming: bool) -> Channel:
     )
     most_bytes = exchange.pod.limits.body_bytes
     cleaner = cleaner_of(echo, attempt.echoed, response, form, most_bytes)
-    if streaming and facts.usage_splice is not None and not coding_of(head):
+    if streaming and attempt.asked_usage and not coding_of(head):
         cleaner = Dropping(cleaner, attempt.meter)
     answer = Answer(
         response,
