@@ -63,7 +63,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class MemberSpend:
     """Nano-dollars: of records that were there before the change, and of those that pods have sent since."""
 
     before: int = 0
@@ -78,7 +78,7 @@ class Spent:
 class EarlierSpend:
     """By member: "" but for a group's budget. `whole`: False where the time was over before all was added up."""
 
-    by_member: Mapping[str, Spent]
+    by_member: Mapping[str, MemberSpend]
     whole: bool = True
 
 
@@ -278,7 +278,7 @@ def _booked(count: EarlierCount, question: Question, spend: EarlierSpend, now: d
 def _book_differences(question: Question, spend: EarlierSpend) -> None:
     own = Account.objects.filter(budget_id=question.budget.id, window_key=question.window_key)
     counted = dict(own.exclude(earlier_nano=0, adding_up=False).values_list("member_id", "earlier_nano"))
-    drawn = counted.keys() | {member for member, spent in spend.by_member.items() if spent != Spent()}
+    drawn = counted.keys() | {member for member, spent in spend.by_member.items() if spent != MemberSpend()}
     refs = {member: AccountRef(question.budget.id, member, question.window_key) for member in drawn}
     # An account is opened for a window that has ended meanwhile, too.
     unit = UnitOfWork(refs.values(), (), near=dict.fromkeys(refs.values(), ms(question.changed_at)))
@@ -286,7 +286,7 @@ def _book_differences(question: Question, spend: EarlierSpend) -> None:
         pk, account = unit.account_id(ref), unit.lessor.accounts.get(ref)
         if pk is None or account is None:
             continue
-        spent = spend.by_member.get(member, Spent()).of(account.limit)
+        spent = spend.by_member.get(member, MemberSpend()).of(account.limit)
         before = counted.get(member, 0)
         # Of a part of the records nothing can be said but that it was so much at least.
         after = spent if spend.whole else max(before, spent)

@@ -39,12 +39,12 @@ def checked_model_waits(entries: object) -> list[dict[str, Any]]:
         if pattern in patterns:
             raise ValidationError({"model_waits": f"entry {number}: {pattern} is there twice"})
         patterns.add(pattern)
-        said = {name: _seconds(entry.get(name), "model_waits", f"{pattern}: each {_SECONDS}") for name in NAMES}
-        if not any(said.values()):
+        seconds = {name: _seconds(entry.get(name), "model_waits", f"{pattern}: each {_SECONDS}") for name in NAMES}
+        if not any(seconds.values()):
             raise ValidationError(
                 {"model_waits": f"{pattern}: says how long until the first byte, between two, or both"}
             )
-        checked.append({"models": pattern, **said})
+        checked.append({"models": pattern, **seconds})
     return checked
 
 

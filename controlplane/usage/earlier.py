@@ -10,7 +10,7 @@ from typing import Any, Final
 from django.db.models import BooleanField, Case, F, Min, Q, QuerySet, TextField, Value, When
 from django.db.models.functions import Cast, Concat, StrIndex
 
-from controlplane.budgets.earlier import EarlierSpend, Question, Spent
+from controlplane.budgets.earlier import EarlierSpend, MemberSpend, Question
 from controlplane.budgets.months import started_between
 from controlplane.budgets.sums import SaturatedSum
 from controlplane.providers.models import Provider
@@ -52,8 +52,8 @@ def earlier_spend(question: Question, deadline: float) -> EarlierSpend:
     return EarlierSpend(_by_member(before, since))
 
 
-def _by_member(before: dict[str, int], since: dict[str, int]) -> dict[str, Spent]:
-    return {member: Spent(before.get(member, 0), since.get(member, 0)) for member in before.keys() | since.keys()}
+def _by_member(before: dict[str, int], since: dict[str, int]) -> dict[str, MemberSpend]:
+    return {member: MemberSpend(before.get(member, 0), since.get(member, 0)) for member in before.keys() | since.keys()}
 
 
 def _in_steps(

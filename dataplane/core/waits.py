@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
 
 from dataplane.core.globs import compiled
-
-NO_WAITS: Final = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from dataplane.core.errors import WORKS_ON, Code, Refusal
 from dataplane.core.usage import Outcome
-from dataplane.proxy.client.conversation import Waiting
+from dataplane.proxy.client.conversation import Waiting, own_patience
 from dataplane.proxy.http.framing import ProtocolError
 from dataplane.proxy.limits import Limits
 from dataplane.proxy.provider.connection import UpstreamFailure, UpstreamTimeout
@@ -43,9 +43,10 @@ def ending_of(error: BaseException | None, interruption: Ending) -> Ending:
             return Ending(Refusal(Code.INTERNAL_ERROR, "the gateway made a mistake"), Outcome.FAILED)
 
 
-def too_slow(waiting: Waiting, own_s: int, limits: Limits) -> Refusal:
-    """The provider has the request and may be working on it: asking again would be billed again. `own_s`: the bound of
-    its row, if it has one."""
+def too_slow(waiting: Waiting, waits: tuple[int, int], limits: Limits) -> Refusal:
+    """The provider has the request and may be working on it: asking again would be billed again. `waits`: by
+    its own row."""
+    own_s = own_patience(waiting, waits)
     if waiting is Waiting.FIRST_BYTE:
         words = f"the provider took too long to answer: nothing came within {own_s or limits.first_byte_s:g} s"
         setting = "AIGATEWAY_FIRST_BYTE_S"

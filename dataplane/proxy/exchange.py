@@ -179,7 +179,7 @@ class Exchange:
             self.client_gone()
             self.connection.abort()
         else:
-            self.cut(too_slow(waiting, self.connection.own_patience(), self.pod.limits), Outcome.FAILED)
+            self.cut(too_slow(waiting, self.connection.waits, self.pod.limits), Outcome.FAILED)
 
     def cut(self, refusal: Refusal, outcome: Outcome = Outcome.CUT, status: int = 0) -> None:
         """From outside. A running answer ends before this returns; else the pipeline is stopped where it waits."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dataplane.core.routing import Candidate
-from dataplane.core.waits import NO_WAITS, Wait, waits_for
+from dataplane.core.waits import Wait, waits_for
 from tests.core import build
 
 WAITS = (Wait("o3-deep-*", 1800), Wait("o3-*", 0, 900), Wait("*", 30, 40))
@@ -21,5 +21,5 @@ def test_the_first_that_matches_and_says_it_holds(model: str, seconds: tuple[int
 
 
 def test_where_nobody_says_anything_the_pod_decides() -> None:
-    assert waits_for((), "gpt-5") == waits_for((Wait("claude-*", 5),), "gpt-5") == NO_WAITS
-    assert Candidate(build.provider(), "gpt-5").waits == NO_WAITS
+    assert waits_for((), "gpt-5") == waits_for((Wait("claude-*", 5),), "gpt-5") == (0, 0)
+    assert Candidate(build.provider(), "gpt-5").waits == (0, 0)

@@ -29,7 +29,11 @@ LATE: Mapping[str, Mapping[str, str]] = {
         "controlplane.providers.models": REGISTRY,
     },
     "controlplane/tenancy/apps.py": {"controlplane.tenancy": REGISTRY},
-    "controlplane/usage/apps.py": {"controlplane.usage.ingest": REGISTRY},
+    "controlplane/usage/apps.py": {
+        "controlplane.budgets": REGISTRY,
+        "controlplane.usage.earlier": REGISTRY,
+        "controlplane.usage.ingest": REGISTRY,
+    },
     "controlplane/providers/model_facts.py": {"genai_prices.data": HEAVY},
     "controlplane/providers/price_compiler.py": {"genai_prices.data": HEAVY},
     "dataplane/__main__.py": {

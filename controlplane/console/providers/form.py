@@ -40,7 +40,7 @@ class WaitsField(PairsField):
         if not isinstance(value, list):
             return value
         lines = [(entry["models"], [entry[name] for name in NAMES]) for entry in value]
-        return "\n".join(f"{models} = {_typed(*said)}" for models, said in lines)
+        return "\n".join(f"{models} = {_typed(*seconds)}" for models, seconds in lines)
 
     def clean(self, value: Any) -> Any:
         return [{"models": models, **_said(models, text)} for models, text in super().clean(value).items()]

@@ -13,9 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import cast
 
 from dataplane.core.errors import Code, Refusal
-from dataplane.core.waits import NO_WAITS
 from dataplane.proxy.client.body import Pieces, too_large
-from dataplane.proxy.client.conversation import IDLE, Conversation, Waiting
+from dataplane.proxy.client.conversation import IDLE, Conversation, Waiting, own_patience
 from dataplane.proxy.client.door import Room
 from dataplane.proxy.client.memory import HeadMemo, HeadMemory
 from dataplane.proxy.client.pace import COUNTED, UNREAD_BYTES, WAITING_BYTES, Pace
@@ -32,7 +31,6 @@ _FRAMING_ALLOWANCE = 64 * 1024  # chunk framing beyond this and beyond the body'
 
 # What every request passes through, looked up once: 0.15 µs each.
 _REQUEST, _OURSELVES = Waiting.REQUEST, Waiting.OURSELVES
-_FIRST_BYTE, _NEXT_BYTE = Waiting.FIRST_BYTE, Waiting.NEXT_BYTE
 _NO_BODY = Length(0)
 
 Begin = Callable[["ClientConnection", HeadMemo], Conversation]
@@ -63,7 +61,7 @@ class ClientConnection(asyncio.Protocol):
     ) -> None:
         self.waiting = Waiting.REQUEST
         self.mark = 0  # changes with every progress: all that a timeout needs to know
-        self.waits = NO_WAITS  # for the provider's first byte, and between two: of the candidate that was asked
+        self.waits = (0, 0)  # for the provider's first byte, and between two: of the candidate that was asked
         self.declared = 0  # bytes of the body, where its head said so
         self._seen_mark = -1
         self._seen_at = 0.0
@@ -332,18 +330,12 @@ class ClientConnection(asyncio.Protocol):
         if self.mark != self._seen_mark:
             self._seen_mark = self.mark
             self._seen_at = now
-        elif now - self._seen_at >= (self.own_patience() or patience[self.waiting]):
-            self._overdue()
-            return
+        elif now - self._seen_at >= (own_patience(self.waiting, self.waits) or patience[self.waiting]):
+            return self._overdue()
         if self.waiting is Waiting.BODY:
             self._check_whole_body(now, self._limits.body_s)
         elif self.waiting is Waiting.LINGER:
             self._check_whole_body(now, self._limits.body_window_s)
-
-    def own_patience(self) -> int:
-        """Seconds; 0: as always."""
-        first_byte_s, idle_s = self.waits
-        return first_byte_s if self.waiting is _FIRST_BYTE else idle_s if self.waiting is _NEXT_BYTE else 0
 
     def _check_whole_body(self, now: float, most_s: float) -> None:
         """However steadily it comes."""

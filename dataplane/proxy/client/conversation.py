@@ -36,6 +36,13 @@ def patience(limits: Limits) -> Mapping[Waiting, float]:
     }
 
 
+def own_patience(waiting: Waiting, waits: tuple[int, int]) -> int:
+    """`waits`: as a candidate has them. Seconds; 0: as `patience` says."""
+    if waiting is Waiting.FIRST_BYTE:
+        return waits[0]
+    return waits[1] if waiting is Waiting.NEXT_BYTE else 0
+
+
 class Conversation(Protocol):
     """What a connection tells the exchange that runs on it."""
 
