@@ -17,7 +17,7 @@ from controlplane.providers import ssrf
 
 TIMEOUT_S = 10.0  # for each step
 DEADLINE_S = 15.0  # for all of them
-MOST_BYTES = 256 * 1024  # of the answer; the rest is not read
+MOST_BYTES = 256 * 1024  # of the answer, unless the caller wants more; the rest is not read
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -43,6 +43,7 @@ def call(
     headers: Mapping[str, str],
     content: bytes = b"",
     switch: str = ssrf.PROVIDERS,
+    most_bytes: int = MOST_BYTES,
 ) -> Answer:
     """`path` and `query` are added to the URL's; `switch` says whose private networks may be reached.
 
@@ -63,7 +64,7 @@ def call(
         extensions={"sni_hostname": url.host, "timeout": httpx.Timeout(TIMEOUT_S).as_dict()},
     )
     try:
-        return _answered(request)
+        return _answered(request, most_bytes)
     except httpx.TimeoutException:
         raise Unreachable(f"{url.host} did not answer within {TIMEOUT_S:g} s.") from None
     except httpx.TransportError as error:
@@ -76,7 +77,7 @@ def private_allowed(switch: str) -> bool:
     return {ssrf.PROVIDERS: settings.allow_private_providers, ssrf.WEBHOOKS: settings.allow_private_webhooks}[switch]
 
 
-def _answered(request: httpx.Request) -> Answer:
+def _answered(request: httpx.Request, most_bytes: int) -> Answer:
     transport = httpx.HTTPTransport()
     # Timeouts are of single reads: who sends a byte now and then would hold this thread for ever.
     end = threading.Timer(DEADLINE_S, transport.close)
@@ -88,9 +89,9 @@ def _answered(request: httpx.Request) -> Answer:
         pieces: list[bytes] = []
         read = 0
         for piece in response.iter_raw():
-            pieces.append(piece[: MOST_BYTES - read])
+            pieces.append(piece[: most_bytes - read])
             read += len(piece)
-            if read >= MOST_BYTES or time.monotonic() > deadline:
+            if read >= most_bytes or time.monotonic() > deadline:
                 break
         response.close()
         return Answer(response.status_code, dict(response.headers), b"".join(pieces))

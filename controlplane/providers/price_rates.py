@@ -47,7 +47,7 @@ RATES: Final = (
     _rate(_OPENAI, _CHAT_SEARCH, UsageClass.WEB_SEARCH, "25", _OPENAI_PAGE),
     _rate(_OPENAI, ("*",), UsageClass.WEB_SEARCH, "10", _OPENAI_PAGE),
     _rate(_OPENAI, ("*",), UsageClass.TOOL_CALL, "2.5", _OPENAI_PAGE),
-    # Of 1 GB; what a larger one costs, no answer tells.
+    # Of each gigabyte: containers of 1, 4, 16 and 64 GB cost $0.03, $0.12, $0.48 and $1.92.
     _rate(_OPENAI, ("*",), UsageClass.CONTAINER, "30", _OPENAI_PAGE),
     # Older models pay per grounded prompt, newer ones per query.
     _rate(("google",), _OLD_GEMINI, UsageClass.WEB_SEARCH, "35", _GOOGLE_PAGE),

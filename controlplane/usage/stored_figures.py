@@ -9,6 +9,7 @@ from dataplane.core.usage import UsageClass, UsageSource
 
 OVER: Final = frozenset({"completed", "incomplete", "failed", "cancelled"})
 MOST_TOKENS: Final = 10_000_000
+MEMORY: Final = {"1g": 1, "4g": 4, "16g": 16, "64g": 64}
 _LARGEST_RAW: Final = 16 * 1024
 
 
@@ -31,7 +32,7 @@ def figures(body: bytes) -> tuple[dict[str, Any], str] | None:
         UsageClass.CACHE_READ: cached,
         UsageClass.OUTPUT: outgoing - reasoning,
         UsageClass.OUTPUT_REASONING: reasoning,
-        **_calls(response.get("output")),
+        **_calls(response.get("output"), response.get("tools")),
     }
     raw = json.dumps(usage)
     columns = {
@@ -47,7 +48,7 @@ def figures(body: bytes) -> tuple[dict[str, Any], str] | None:
     return columns, _word(response.get("model"))[:256]
 
 
-def _calls(output: object) -> dict[UsageClass, int]:
+def _calls(output: object, tools: object) -> dict[UsageClass, int]:
     items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
     kinds = [item.get("type") for item in items]
     actions = [item.get("action") for item in items if item.get("type") == "web_search_call"]
@@ -56,8 +57,16 @@ def _calls(output: object) -> dict[UsageClass, int]:
     return {
         UsageClass.WEB_SEARCH: kinds_of_action.count("search"),
         UsageClass.TOOL_CALL: kinds.count("file_search_call"),
-        UsageClass.CONTAINER: len(containers),
+        UsageClass.CONTAINER: len(containers) * _gigabytes(tools),
     }
+
+
+def _gigabytes(tools: object) -> int:
+    """Of each container, as pods read it."""
+    declared = [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+    places = [tool.get("container") for tool in declared if tool.get("type") == "code_interpreter"]
+    limits = [place.get("memory_limit") or "1g" for place in places if isinstance(place, dict)]
+    return max([MEMORY.get(_word(limit), MEMORY["64g"]) for limit in limits], default=1)
 
 
 def _part(usage: dict[str, Any], details: str, name: str) -> int:

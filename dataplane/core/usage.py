@@ -27,7 +27,7 @@ class UsageClass(StrEnum):
     OUTPUT_IMAGE = "output_image"
     WEB_SEARCH = "web_search"  # calls, not tokens
     MAPS = "maps"  # grounding with maps: prompts, or queries
-    CONTAINER = "container"  # that code of the model ran in
+    CONTAINER = "container"  # that code of the model ran in: each gigabyte of its memory
     TOOL_CALL = "tool_call"  # calls of other tools that the provider runs and bills
 
 

@@ -13,6 +13,7 @@ import msgspec
 from dataplane.core.usage import UsageClass
 from dataplane.dialects.dialect import NOTHING_ASKED, Asked
 from dataplane.dialects.scan import Scan
+from dataplane.dialects.tool_sizes import IMAGE_MODEL, gigabytes, image_tokens
 
 MOST_MODELS: Final = 16
 MOST_TOOLS: Final = 512  # that are looked at; providers take 128
@@ -41,6 +42,10 @@ _GEMINI: Final[Mapping[str, UsageClass]] = {
 
 class _Tool(msgspec.Struct):
     type: object = None
+    container: object = None
+    size: object = None
+    quality: object = None
+    partial_images: object = None
     model: object = None
     max_uses: object = None
     environment: object = None
@@ -71,8 +76,9 @@ def asked(fields: Scan) -> Asked:
         calls[unit] = max(calls.get(unit, 0), uses)
     if "web_search_options" in fields:
         calls.setdefault(UsageClass.WEB_SEARCH, 1)
+    images = tuple(_drawn(tools))[:MOST_MODELS]
     tier = fields.text("service_tier") or fields.text("serviceTier")
-    return Asked(tuple(models), tier[:LONGEST_WORD], fields.text("speed")[:LONGEST_WORD], tuple(calls.items()))
+    return Asked(tuple(models), tier[:LONGEST_WORD], fields.text("speed")[:LONGEST_WORD], tuple(calls.items()), images)
 
 
 def _named_by(tools: list[_Tool]) -> Iterator[str]:
@@ -92,13 +98,20 @@ def _fallbacks(fields: Scan) -> Iterator[str]:
                 yield name
 
 
+def _drawn(tools: list[_Tool]) -> Iterator[tuple[str, int]]:
+    for tool in tools:
+        if tool.type == "image_generation":
+            named = tool.model if isinstance(tool.model, str) and 0 < len(tool.model) <= LONGEST_WORD else IMAGE_MODEL
+            yield named, image_tokens(tool.size, tool.quality, tool.partial_images)
+
+
 def _billed(tools: list[_Tool]) -> Iterator[tuple[UsageClass, int]]:
     for tool in tools:
         if isinstance(tool.type, str):
             for begins, unit in _CALLS.items():
                 if tool.type.startswith(begins):
                     uses = tool.max_uses if type(tool.max_uses) is int else 1
-                    yield unit, min(max(uses, 1), MOST_USES)
+                    yield unit, min(max(uses, 1), MOST_USES) * gigabytes(tool.container)
             place = tool.environment.get("type") if isinstance(tool.environment, dict) else ""
             if tool.type == "shell" and isinstance(place, str) and place.startswith("container"):
                 yield UsageClass.CONTAINER, 1

@@ -77,6 +77,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     service_tier: str = ""
     speed: str = ""
     calls: tuple[tuple[UsageClass, int], ...] = ()  # of tools that bill them, and how many at least to expect
+    images: tuple[tuple[str, int], ...] = ()  # that may be drawn: model, and tokens of the largest asked for
 
 
 NOTHING_ASKED: Final = Asked()

@@ -50,6 +50,10 @@ def test_every_other_model_that_may_answer_is_named(fields: dict[str, Any], mode
         ([{"type": "web_search", "max_uses": 10**30}], {C.WEB_SEARCH: 100}),
         ([{"type": "web_search_preview"}, {"type": "web_search", "max_uses": True}], {C.WEB_SEARCH: 1}),
         ([{"type": "code_interpreter", "container": {"type": "auto"}}], {C.CONTAINER: 1}),
+        ([{"type": "code_interpreter", "container": {"type": "auto", "memory_limit": "16g"}}], {C.CONTAINER: 16}),
+        ([{"type": "code_interpreter", "container": {"type": "auto", "memory_limit": "1t"}}], {C.CONTAINER: 64}),
+        ([{"type": "code_interpreter", "container": {"type": "auto", "memory_limit": [4]}}], {C.CONTAINER: 64}),
+        ([{"type": "code_interpreter", "container": "cntr_1"}], {C.CONTAINER: 1}),
         ([{"type": "shell", "environment": {"type": "container_auto"}}], {C.CONTAINER: 1}),
         ([{"type": "shell", "environment": {"type": "local"}}, {"type": "local_shell"}, {"type": "mcp"}], {}),
         ([{"type": "file_search"}], {C.TOOL_CALL: 1}),
@@ -61,6 +65,28 @@ def test_every_other_model_that_may_answer_is_named(fields: dict[str, Any], mode
 )
 def test_a_tool_that_bills_its_calls_is_expected_to_be_called(tools: list[Any], calls: dict[UsageClass, int]):
     assert dict(of(tools=tools).calls) == calls
+
+
+@pytest.mark.parametrize(
+    ("tool", "tokens"),
+    [
+        ({"size": "1024x1024", "quality": "low"}, 272),
+        ({"size": "1024x1024", "quality": "medium"}, 1056),
+        ({"size": "1024x1024", "quality": "high"}, 4160),
+        ({"size": "1024x1536", "quality": "low"}, 408),
+        ({"size": "1536x1024", "quality": "medium"}, 1584),
+        ({"size": "1024x1536", "quality": "high", "partial_images": 3}, 6240 + 300),
+        ({}, 6240),
+        ({"size": "auto", "quality": "auto", "partial_images": 10**9}, 6240 + 300),
+        ({"size": "2048x3072", "quality": "high"}, 4 * 6240),
+        ({"size": "99999x99999", "quality": "ultra", "partial_images": -1}, 200_000),
+        ({"size": 7, "quality": {}, "partial_images": True}, 6240),
+    ],
+)
+def test_an_image_is_expected_at_the_size_and_quality_that_are_asked_for(tool: dict[str, Any], tokens: int):
+    assert of(tools=[{"type": "image_generation", **tool}]).images == (("gpt-image-1", tokens),)
+    named = of(tools=[{"type": "image_generation", "model": "gpt-image-1.5", **tool}])
+    assert named.images == (("gpt-image-1.5", tokens),)
 
 
 def test_tier_and_speed_are_those_that_are_asked_for():

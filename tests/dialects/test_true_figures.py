@@ -323,6 +323,24 @@ def test_code_costs_a_container_each() -> None:
     assert UsageClass.CONTAINER not in response_of([{"type": "shell_call", "environment": {"type": "local"}}], []).units
 
 
+@pytest.mark.parametrize(
+    ("container", "units"),
+    [
+        ({"type": "auto"}, 2),
+        ({"type": "auto", "memory_limit": "4g"}, 8),
+        ({"type": "auto", "memory_limit": "64g"}, 128),
+        ({"type": "auto", "memory_limit": "2t"}, 128),
+        ("cntr_1", 2),
+        (None, 2),
+    ],
+)
+def test_a_container_costs_what_its_memory_does(container: object, units: int) -> None:
+    ran = [{"type": "code_interpreter_call", "container_id": name} for name in ("c1", "c2")]
+    tools = [{"type": "function", "name": "f"}, {"type": "code_interpreter", "container": container}]
+    assert response_of(ran, ran, tools=tools).units[UsageClass.CONTAINER] == units
+    assert response_of(ran, [], tools=tools).units[UsageClass.CONTAINER] == units
+
+
 def test_images_are_billed_as_their_own_model() -> None:
     images = {
         "input_tokens": 50, "input_tokens_details": {"text_tokens": 10, "image_tokens": 40}, "output_tokens": 1056,

@@ -80,6 +80,35 @@ def test_what_calls_of_a_declared_tool_cost_is_held_too():
     play(scene())
 
 
+_DRAWN = RateCard("", "", 0, 0, (RateTier(0, {UsageClass.OUTPUT_IMAGE: 32_000_000}),))
+IMAGES = PriceList(
+    PRICES.id, PRICES.version, (ModelPrice("openai", "gpt-image-1", ("gpt-image-1",), (_DRAWN,)), *PRICES.prices), 1
+)
+
+
+@pytest.mark.parametrize("size", ["1024x1024", "1024x1536", "1536x1024", "auto"])
+@pytest.mark.parametrize("quality", ["low", "medium", "high", "auto"])
+def test_what_an_image_of_a_declared_tool_takes_is_held_too(size: str, quality: str):
+    drawn = {"type": "image_generation", "size": size, "quality": quality, "partial_images": 2}
+    tokens = {"low": 272, "medium": 1056}.get(quality, 4160) if size == "1024x1024" else 0
+    tokens = tokens or {"low": 400, "medium": 1568}.get(quality, 6208)
+
+    async def scene() -> None:
+        held = []
+        for tool in ({"type": "function", "name": "f"}, drawn):
+            said = {"model": "gpt-4.1", "max_output_tokens": 100, "input": "hi", "tools": [tool]}
+            async with Stage(rows=(budget(), IMAGES)) as stage:
+                stage.holds.left["bud_1"] = 2 * DOLLAR
+                client = await stage.client()
+                provider = await stage.asked(client, post("/v1/responses", json.dumps(said).encode()))
+                held.append(stage.journal.admitted[0].reserved_nano)
+                await provider.send(answer(b"{}"))
+                await client.response()
+        assert held[1] - held[0] >= (tokens + 2 * 100) * 32_000
+
+    play(scene())
+
+
 def test_a_figure_that_the_list_has_not_is_told_and_not_called_a_price():
     async def scene() -> None:
         usage = {"input_tokens": 1000, "output_tokens": 0, "service_tier": "turbo"}

@@ -8,12 +8,21 @@ from typing import Final
 
 from django.core.exceptions import ValidationError
 
-from controlplane.providers.kinds.kind import MODEL_NAME, MOST_MODELS, AdminKind, OwnFields, list_of_models
+from controlplane.providers import ssrf
+from controlplane.providers.kinds.kind import (
+    MODEL_NAME,
+    MOST_MODELS,
+    AdminKind,
+    OwnFields,
+    list_of_models,
+    stored_response,
+)
 from controlplane.providers.models import Provider
 from dataplane.core.snapshot import ProviderKind
 
 DEFAULT_API_VERSION: Final = "2024-10-21"  # of the test alone: requests without one go to the versionless API
 _API_VERSION: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}(-preview)?|preview|latest|v1)?")
+_ENDINGS: Final = {"/openai/v1": "", "/openai": "/v1"}
 _DEPLOYMENT: Final = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
 
@@ -51,6 +60,11 @@ def _names_a_deployment(row: Provider) -> None:
         raise ValidationError({"deployments": "Azure OpenAI needs at least one model and its deployment"})
 
 
+def _below(url: ssrf.BaseUrl) -> str:
+    """People paste the address with either ending; stored answers are below /openai/v1, whatever the API version."""
+    return next((rest for ending, rest in _ENDINGS.items() if url.path.endswith(ending)), "/openai/v1")
+
+
 AZURE_OPENAI = AdminKind(
     ProviderKind.AZURE_OPENAI,
     label="Azure OpenAI",
@@ -63,6 +77,7 @@ AZURE_OPENAI = AdminKind(
         "azureml-model-deployment": "the deployment behind an Azure Machine Learning endpoint",
         "x-ms-oai-image-generation-deployment": "the deployment that makes a response's images",
     },
+    stored=stored_response(_headers, _below),
     own=OwnFields(
         names=("api_version", "deployments"),
         clean={"api_version": _api_version, "deployments": _deployments},

@@ -14,6 +14,7 @@ from dataplane.core.secret import Secret
 from dataplane.core.snapshot import ProviderKind
 
 MOST_MODELS: Final = 500
+LARGEST_STORED: Final = 16 * 1024 * 1024  # bytes: images are in there
 MODEL_NAME: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,200}")
 
 # The cheap, unbilled call of the test button, below a base URL that was checked: the status of the answer. May raise
@@ -77,14 +78,20 @@ def list_of_models(
     return probe
 
 
-def stored_response(headers: Callable[[str], dict[str, str]]) -> Stored:
-    """Asks the Responses API for one."""
+def _under_v1(url: ssrf.BaseUrl) -> str:
+    return "" if url.versioned else "/v1"
+
+
+def stored_response(
+    headers: Callable[[str], dict[str, str]], prefix: Callable[[ssrf.BaseUrl], str] = _under_v1
+) -> Stored:
+    """Asks the Responses API for one, below `prefix`."""
 
     def ask(provider: Provider, url: ssrf.BaseUrl, credential: Secret, object_id: str) -> gate.Answer:
-        path = f"/responses/{quote(object_id, safe='')}"
+        path = f"{prefix(url)}/responses/{quote(object_id, safe='')}"
         fields = headers(credential.reveal().decode("ascii")) | {"user-agent": "aigateway-figures"}
         fields |= provider.account_headers
-        return gate.call("GET", url, path=path if url.versioned else f"/v1{path}", headers=fields)
+        return gate.call("GET", url, path=path, headers=fields, most_bytes=LARGEST_STORED)
 
     return ask
 

@@ -14,7 +14,16 @@ from typing import Final, NamedTuple
 from dataplane.core.globs import compiled
 from dataplane.core.money.amounts import nano_from_pico
 from dataplane.core.money.geography import dearest_percent
-from dataplane.core.money.prices import DEAREST_CALL_PICO, PLAIN_TIERS, Ceiling, ModelPrice, RateCard
+from dataplane.core.money.prices import (
+    DEAREST_CALL_PICO,
+    PLAIN_TIERS,
+    Ceiling,
+    ModelPrice,
+    PricedAs,
+    PriceList,
+    RateCard,
+    rate_like,
+)
 from dataplane.core.usage import INPUT_CLASSES, UsageClass
 
 # What a request writes as long as nothing is known: the median of coding turns is 400 tokens, their mean 900.
@@ -30,6 +39,9 @@ REMEMBERED: Final = 65_536
 HIDDEN_CEILING: Final = 32_000
 # Ways of asking (service tier, speed, marks) whose dearest rates are remembered per price; then all are forgotten.
 CEILINGS: Final = 64
+
+# Per token of an image whose model has no price: the dearest that is published, of $40 per million.
+DEAREST_IMAGE_PICO: Final = 40_000_000
 
 _OUTPUT: Final = (UsageClass.OUTPUT, UsageClass.OUTPUT_REASONING)
 _PLAIN_INPUT: Final = frozenset({UsageClass.INPUT, UsageClass.CACHE_READ, UsageClass.CACHE_WRITE})
@@ -127,6 +139,17 @@ def calls_pico(price: ModelPrice, calls: Iterable[tuple[UsageClass, int]], at_ms
     """Pico-dollars of calls of tools, which cost the same in all tiers."""
     rates = price.card("", "", at_ms).tiers[0].rates_pico
     return sum([count * rates.get(unit, DEAREST_CALL_PICO) for unit, count in calls])
+
+
+def images_pico(prices: PriceList, provider: PricedAs, images: Iterable[tuple[str, int]], at_ms: int) -> int:
+    """Pico-dollars of images that a tool may draw, by their models and tokens."""
+    return sum([tokens * _image_pico(prices.find(provider, model), at_ms) for model, tokens in images])
+
+
+def _image_pico(price: ModelPrice | None, at_ms: int) -> int:
+    if price is None:
+        return DEAREST_IMAGE_PICO
+    return rate_like(UsageClass.OUTPUT_IMAGE, price.card("", "", at_ms).tiers[0].rates_pico) or DEAREST_IMAGE_PICO
 
 
 def _ceiling(

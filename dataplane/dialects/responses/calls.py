@@ -14,12 +14,12 @@ import msgspec
 from dataplane.core.usage import UsageClass, UsagePart
 from dataplane.dialects.counts import Units
 from dataplane.dialects.scan import UNREADABLE, decoded
+from dataplane.dialects.tool_sizes import IMAGE_MODEL, gigabytes
 from dataplane.dialects.values import NOTHING, within, word
 
 MOST_IDS: Final = 1_000  # a response has at most 128 calls
 MOST_NAMES: Final = 32
 _LONGEST_NAME: Final = 64
-IMAGE_MODEL: Final = "gpt-image-1"  # that the tool takes where the request names none
 
 # Billed by tokens that are in the usage already, by somebody else, or not at all.
 _FREE: Final = frozenset({
@@ -75,9 +75,21 @@ class CallsSeen:
         self._passed, self._listed = _Counts(), _Counts()
         self._containers: set[str] = set()
         self._without_id = False  # code ran in a container that was not named
+        self._gigabytes = 1  # of each of them
 
     def passed(self, item: Item) -> None:
         self._see(item, self._passed)
+
+    @property
+    def containers(self) -> int:
+        """In how many of them code ran."""
+        return len(self._containers) or int(self._without_id)
+
+    def declared(self, tools: msgspec.Raw) -> None:
+        """As the response repeats them: how large a container is that it makes for itself."""
+        self._gigabytes = max(
+            [gigabytes(tool.get("container")) for tool in _tools(tools, "code_interpreter")], default=self._gigabytes
+        )
 
     def listed(self, items: Iterable[Item]) -> None:
         self._listed = _Counts()
@@ -90,8 +102,8 @@ class CallsSeen:
             units[UsageClass.WEB_SEARCH] = searches
         if files := self._calls(_FILES):
             units[UsageClass.TOOL_CALL] = files
-        if containers := len(self._containers) or int(self._without_id):
-            units[UsageClass.CONTAINER] = containers
+        if self.containers:
+            units[UsageClass.CONTAINER] = self.containers * self._gigabytes
         return units
 
     def unknown(self, *, images_told: bool = False) -> dict[str, int]:
@@ -123,13 +135,17 @@ class CallsSeen:
 
 def image_part(tools: msgspec.Raw, tokens: Units) -> UsagePart:
     """What images took, at their own model's rates. `tools`: as the response repeats them."""
-    declared = decoded(tools) if tools else None
     model = IMAGE_MODEL
-    for tool in declared if isinstance(declared, list) else ():
-        if isinstance(tool, dict) and tool.get("type") == "image_generation":
-            model = word(tool, "model") or model
+    for tool in _tools(tools, "image_generation"):
+        model = word(tool, "model") or model
     used = {unit: count for unit, count in tokens.items() if count}
     return UsagePart(model, used, _IMAGE)
+
+
+def _tools(raw: msgspec.Raw, kind: str) -> list[dict[str, object]]:
+    tools = decoded(raw) if raw else None
+    some = tools if isinstance(tools, list) else []
+    return [tool for tool in some if isinstance(tool, dict) and tool.get("type") == kind]
 
 
 def image_usage(tool_usage: msgspec.Raw) -> dict[str, object]:

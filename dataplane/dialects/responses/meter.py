@@ -180,6 +180,8 @@ class ResponsesTally(Tally):
             self.image = image_part(response.tools, tokens(counts_only(images)))
         if has_value(response.output):
             self.calls.listed(_items.decode(response.output))
+            if self.calls.containers:  # a CLI declares 64 KB of tools: they are not read for nothing
+                self.calls.declared(response.tools)
             self.extra = self.calls.units()
 
 

@@ -15,7 +15,7 @@ from dataplane.core.errors import Refusal
 from dataplane.core.money import words as budget_words
 from dataplane.core.money.accounts import Accounts, accounts_for
 from dataplane.core.money.amounts import nano_from_pico
-from dataplane.core.money.estimates import HIDDEN_CEILING, calls_pico, hides_reasoning
+from dataplane.core.money.estimates import HIDDEN_CEILING, calls_pico, hides_reasoning, images_pico
 from dataplane.core.money.estimates import need as estimate_need
 from dataplane.core.money.holds import Draws
 from dataplane.core.money.lease_book import Denied, Reason
@@ -25,6 +25,7 @@ from dataplane.core.rows import Budget
 from dataplane.core.snapshot import OrganizationView, Unpriced, VirtualKey
 from dataplane.dialects.dialect import BILLED
 from dataplane.proxy.attempt import Attempt
+from dataplane.proxy.bill import NO_PRICES
 from dataplane.proxy.pod import Pod
 from dataplane.proxy.reservation import Asker, Reservation
 
@@ -129,6 +130,13 @@ def _price(view: OrganizationView, candidate: Candidate, accounts: Accounts, at_
     return price
 
 
+def _extra_pico(attempt: Attempt, price: ModelPrice, at_ms: int) -> int:
+    """What is not of the model's own tokens."""
+    wishes, prices = attempt.inquiry.request.facts.wishes, attempt.inquiry.view.prices or NO_PRICES
+    drawn_pico = images_pico(prices, attempt.candidate.provider, wishes.images, at_ms)
+    return drawn_pico + calls_pico(price, wishes.calls, at_ms)
+
+
 def _amounts(attempt: Attempt, accounts: Accounts, price: ModelPrice, likely: int) -> tuple[int, int, int]:
     """What to set aside, what is enough where there is not more, and pico-dollars per token of output.
 
@@ -148,7 +156,7 @@ def _amounts(attempt: Attempt, accounts: Accounts, price: ModelPrice, likely: in
         output,
         service_tier=wishes.service_tier,
         speed=wishes.speed,
-        extra_pico=calls_pico(price, wishes.calls, at_ms) if wishes.calls else 0,
+        extra_pico=_extra_pico(attempt, price, at_ms) if wishes.calls or wishes.images else 0,
         base_url=candidate.provider.base_url,
     )
     if any(account.tolerates_nothing for account in accounts):

@@ -243,7 +243,16 @@ def second_lines() -> Iterator[Line]:
                        base_url="https://eu.api.openai.com/v1")  # fmt: skip
 
 
-LINES = [*claude_lines(), *gpt_lines(), *gemini_lines(), *second_lines()]
+def container_lines() -> Iterator[Line]:
+    """$0.03, $0.12, $0.48 and $1.92 a container of 1, 4, 16 and 64 GB: its gigabytes are what is counted."""
+    for model, terms in (("gpt-5.5", ((1000, "5"), (100, "30"))), ("gpt-5", ((1000, "1.25"), (100, "10")))):
+        for gigabytes, thousands in ((1, "30"), (4, "120"), (16, "480"), (64, "1920")):
+            units = {C.INPUT: 1000, C.OUTPUT: 100, C.CONTAINER: gigabytes}
+            yield Line(f"{model}, container of {gigabytes} GB", OPENAI, "openai", model, units, terms,
+                       calls=((1, thousands),))  # fmt: skip
+
+
+LINES = [*container_lines(), *claude_lines(), *gpt_lines(), *gemini_lines(), *second_lines()]
 
 
 @pytest.fixture(scope="module")

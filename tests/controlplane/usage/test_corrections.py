@@ -117,11 +117,17 @@ class Answers:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.status, self.body, self.asked = 200, b"{}", list[str]()
+        self.headers: dict[str, str] = {}
+        self.most_bytes = 0
         monkeypatch.setattr(gate, "call", self.call)
 
-    def call(self, method: str, url: Any, *, path: str, headers: dict[str, str], **_: Any) -> gate.Answer:
-        assert (method, headers["authorization"].startswith("Bearer ")) == ("GET", True)
+    def call(
+        self, method: str, url: Any, *, path: str, headers: dict[str, str], most_bytes: int, **_: Any
+    ) -> gate.Answer:
+        assert method == "GET"
+        assert headers.get("authorization", "").startswith("Bearer ") or headers["api-key"]
         self.asked.append(path)
+        self.headers, self.most_bytes = headers, most_bytes
         return gate.Answer(self.status, {}, self.body)
 
 
@@ -175,6 +181,48 @@ NO_FIGURES = [
     b'{"status":"completed","usage":{"input_tokens":1e30,"output_tokens":1}}',
     b'{"status":"queued","usage":{"input_tokens":1,"output_tokens":1}}',
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("base_url", "path"),
+    [
+        ("https://acme.openai.azure.com", "/openai/v1/responses/resp_1"),
+        ("https://acme.openai.azure.com/openai", "/v1/responses/resp_1"),
+        ("https://acme.openai.azure.com/openai/v1/", "/responses/resp_1"),
+    ],
+)
+def test_azure_is_asked_where_it_keeps_them(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch, base_url: str, path: str
+) -> None:
+    azure = factories.provider(
+        provider.organization, kind="azure_openai", name="azure", base_url=base_url, deployments={"m": "d"}
+    )
+    answers = Answers(monkeypatch)
+    answers.body = json.dumps(DONE).encode()
+    booked(job(azure, model="claude-sonnet-4-5", provider_kind="azure_openai"))
+    due()
+    asking.ask_providers()
+    assert answers.asked == [path]
+    assert "api-key" in answers.headers
+
+
+def test_an_answer_with_images_in_it_is_read_whole(openai: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = Answers(monkeypatch)
+    image = {"type": "image_generation_call", "id": "ig_1", "result": "A" * 3_000_000}
+    answers.body = json.dumps({**DONE, "output": [image]}).encode()
+    booked(job(openai, model="claude-sonnet-4-5", provider_kind="openai"))
+    due()
+    assert asking.ask_providers() == 1
+    assert len(answers.body) < answers.most_bytes
+
+
+@pytest.mark.parametrize(("memory", "units"), [(None, 1), ("1g", 1), ("4g", 4), ("64g", 64), ("1t", 64), (7, 64)])
+def test_a_container_counts_by_its_memory(memory: object, units: int) -> None:
+    tools = [{"type": "function"}, {"type": "code_interpreter", "container": {"type": "auto", "memory_limit": memory}}]
+    items = [{"type": "code_interpreter_call", "container_id": "c"}]
+    found = figures(json.dumps({**DONE, "output": items, "tools": tools}).encode())
+    assert found is not None
+    assert found[0]["units"]["container"] == units
 
 
 @pytest.mark.parametrize("body", NO_FIGURES)

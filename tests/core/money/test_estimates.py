@@ -205,3 +205,19 @@ def test_nobody_costs_more_than_was_held_who_stays_below_what_was_expected(input
     units = {unit: input * share // 300 for unit, share in zip(classes, split, strict=True)}
     usage = Usage({**units, C.OUTPUT: output}, service_tier=said)
     assert cost_with(usage, tiered, PriceList("price_1", "v1", ()), build.provider(), 0).nano <= held.need + 1
+
+
+def test_images_are_held_at_their_models_rate_or_the_dearest_that_is_published():
+    drawn = {C.OUTPUT_IMAGE: 32 * PICO, C.OUTPUT: 10 * PICO}
+    known = ModelPrice("openai", "gpt-image-1", ("gpt-image-1",), (card(RateTier(0, drawn)),))
+    text = ModelPrice("openai", "gpt-5", ("gpt-5",), (card(RateTier(0, {C.OUTPUT: 30 * PICO})),))
+    prices = PriceList("p", "v", (known, text), revision=1)
+    provider = build.provider(kind="openai", name="ours")
+    for images, dollars in (
+        ((("gpt-image-1", 1000),), 32),
+        ((("gpt-image-9", 1000),), 40),
+        ((("gpt-5", 1000),), 30),
+        ((("gpt-image-1", 1000), ("gpt-image-9", 1000)), 72),
+        ((), 0),
+    ):
+        assert estimates.images_pico(prices, provider, images, 0) == dollars * 1000 * PICO
