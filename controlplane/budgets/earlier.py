@@ -142,30 +142,34 @@ def _since(row: Budget, starts_at: datetime | None, now: datetime) -> datetime |
 
 
 def take_over(row: Budget, found_before: TakenOver) -> None:
-    """In the change set that makes the budget what it was asked about: accounts that nobody could draw on yet."""
+    """In the change set that makes the budget what it was asked about: accounts that nobody could draw on yet. One that
+    there is, or that somebody opens meanwhile, is counted as soon as the change is committed."""
     question, spend = found_before.question, found_before.spend
-    present = set(
-        Account.objects.filter(budget_id=row.pk, window_key=question.window_key).values_list("member_id", flat=True)
+    limit = saturated(limit_at(found_before.budget, ms(found_before.now)))
+    amounts = {member: spent.of(limit) for member, spent in spend.by_member.items()}
+    own = Account.objects.filter(budget_id=row.pk, window_key=question.window_key)
+    Account.objects.bulk_create(
+        [_opened(found_before, member, nano, limit) for member, nano in amounts.items() if nano > 0],
+        ignore_conflicts=True,
     )
-    due_at = found_before.now if present or not spend.whole else found_before.now + AGAIN_AFTER[0]
+    fresh, others = [], False
+    for account in own:
+        if account.opened_at == found_before.now and account.settled_nano == amounts.get(account.member_id):
+            fresh.append(account)
+        else:
+            others = True
+    insert_crossings([crossing for account in fresh for crossing in _crossings(account, found_before)])
+    at_once = others or not spend.whole
     EarlierCount.objects.update_or_create(
         budget_id=row.pk,
         defaults={
             "window_key": question.window_key,
             "since": question.since,
             "changed_at": found_before.now,
-            "due_at": due_at,
+            "due_at": found_before.now if at_once else found_before.now + AGAIN_AFTER[0],
         },
     )
-    limit = saturated(limit_at(found_before.budget, ms(found_before.now)))
-    fresh = [
-        _opened(found_before, member, spent.of(limit), limit)
-        for member, spent in spend.by_member.items()
-        if member not in present and spent.of(limit) > 0
-    ]
-    Account.objects.bulk_create(fresh)
-    insert_crossings([crossing for account in fresh for crossing in _crossings(account, found_before)])
-    if due_at == found_before.now:
+    if at_once:
         transaction.on_commit(lambda: _count_soon(row.pk), robust=True)
 
 

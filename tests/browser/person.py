@@ -104,6 +104,10 @@ class Person:
     def tick(self, name: str, value: str) -> None:
         self._click(self.chrome.find_element(By.CSS_SELECTOR, f'input[name="{name}"][value="{value}"]'))
 
+    def switch(self, name: str) -> None:
+        """On or off: what it is not."""
+        self._click(self.chrome.find_element(By.CSS_SELECTOR, f'input[type="checkbox"][name="{name}"]'))
+
     def type(self, *keys: str) -> None:
         """Into whatever has the focus."""
         self.chrome.switch_to.active_element.send_keys(*keys)

@@ -337,6 +337,27 @@ def test_a_budget_that_is_gone_or_changed_meanwhile_is_not_added_to(
     assert not EarlierCount.objects.exists()
 
 
+def test_an_account_that_a_pod_opens_during_the_change_is_counted_right_after_it(
+    organization: Organization, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    budget = factories.budget(organization, enabled=False)
+    spend(organization, 3)
+    opened = earlier._opened
+
+    def while_a_pod_asks(begins_with: Any, *rest: Any) -> Account:
+        account = opened(begins_with, *rest)
+        Account.objects.create(
+            organization_id=organization.pk, budget_id=budget.pk, window_key=account.window_key,
+            limit_nano=budget.limit_nano,
+        )  # fmt: skip
+        return account
+
+    monkeypatch.setattr(earlier, "_opened", while_a_pod_asks)
+    with django_capture_on_commit_callbacks(execute=True):
+        actions.enable_budget(budget, by=SYSTEM)
+    assert (settled(budget), queries.standing(budget).earlier_nano) == (3, 3 * DOLLAR)
+
+
 def test_a_refused_change_counts_nothing(organization: Organization) -> None:
     spend(organization, 1)
     budget = factories.budget(organization, count_earlier=False)
