@@ -81,6 +81,7 @@ class RuleKind(models.TextChoices):
     BUDGET_THRESHOLD = "budget_threshold", "A budget reaches a part of its limit"
     SPEND_VELOCITY = "spend_velocity", "Somebody spends much faster than usual"
     UNPRICED_MODEL = "unpriced_model", "A model without a price is used"
+    ODD_FIGURES = "odd_figures", "A provider tells figures that cannot be, or runs tools without a price"
     PROVIDER_REFUSED = "provider_refused", "A provider refuses the organization's credential"
     LOST_USAGE = "lost_usage", "Usage records are lost or cannot be applied"
 

@@ -9,7 +9,15 @@ from typing import Any
 from celery import shared_task
 from django.utils import timezone
 
-from controlplane.alerts import budget_watch, deliveries, provider_watch, raising, spend_watch, usage_watch
+from controlplane.alerts import (
+    budget_watch,
+    deliveries,
+    figure_watch,
+    provider_watch,
+    raising,
+    spend_watch,
+    usage_watch,
+)
 from controlplane.celery import wake
 
 SCHEDULE: dict[str, dict[str, Any]] = {
@@ -53,7 +61,8 @@ def watch_spend() -> int:
 
 @shared_task(name="alerts.watch_usage")
 def watch_usage() -> int:
-    return usage_watch.look(timezone.now())
+    now = timezone.now()
+    return usage_watch.look(now) + figure_watch.look(now)
 
 
 @shared_task(name="alerts.forget_old")

@@ -34,7 +34,7 @@ def look(now: datetime) -> int:
     return unpriced + sum(_lost(rule, now) for rule in rules.filter(kind=RuleKind.LOST_USAGE))
 
 
-def _day(at: datetime) -> tuple[str, datetime]:
+def day_of(at: datetime) -> tuple[str, datetime]:
     """Its key, and its end."""
     start = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return f"day:{start:%Y-%m-%d}", start + timedelta(days=1)
@@ -63,7 +63,7 @@ def _unpriced(rule: AlertRule, now: datetime) -> int:
     )
     for group in most_used:
         model, provider = group["model"] or "(no model)", providers.get(group["provider_id"], group["provider_id"])
-        key, ends_at = _day(group["last"])
+        key, ends_at = day_of(group["last"])
         refused = "refused" if group["refused"] else "booked at $0.00"
         occurrence = Occurrence(
             subject_kind="model",
@@ -89,7 +89,7 @@ def _lost(rule: AlertRule, now: datetime) -> int:
     since = max(rule.armed_at, now - LOOK_BACK)
     began = 0
     for session in ReportSession.objects.filter(missing__gt=0, last_at__gte=since).order_by("pk")[:MOST_SUBJECTS]:
-        key, ends_at = _day(session.last_at)
+        key, ends_at = day_of(session.last_at)
         occurrence = Occurrence(
             subject_kind="pod",
             subject=session.session_id,
@@ -116,7 +116,7 @@ def _dead(rule: AlertRule, subject: str, letters: QuerySet[DeadLetter], since: d
         return False
     pods = letters.values("identity").annotate(number=Sum("count")).order_by("-number", "identity")[:PODS_NAMED]
     kept = subject == "dead_letters"
-    key, ends_at = _day(dead["last"])
+    key, ends_at = day_of(dead["last"])
     occurrence = Occurrence(
         subject_kind="dead_letters",
         subject=subject,

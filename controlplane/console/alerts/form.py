@@ -53,7 +53,7 @@ RULE_PARTS: list[Any] = [
     ("How fast is too fast", {"classes": only_for(PACE), "fields": ("factor", "floor_nano")}),
     (
         "Restrict it",
-        {"classes": only_for(BUDGETS, PACE, RuleKind.UNPRICED_MODEL), "fields": ("scope_id",)},
+        {"classes": only_for(BUDGETS, PACE, RuleKind.UNPRICED_MODEL, RuleKind.ODD_FIGURES), "fields": ("scope_id",)},
     ),
 ]
 

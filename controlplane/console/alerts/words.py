@@ -47,6 +47,8 @@ def sentence(rule: AlertRule, subject: str) -> str:
             return f"Somebody's last hour costs more than {factor} times the usual and {floor}{only}"
         case RuleKind.UNPRICED_MODEL:
             return f"A model without a price is used{only}"
+        case RuleKind.ODD_FIGURES:
+            return f"A provider tells figures that cannot be, or runs tools without a price{only}"
         case RuleKind.PROVIDER_REFUSED:
             return "A provider refuses the organization's credential or account"
         case RuleKind.LOST_USAGE:
